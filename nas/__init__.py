@@ -1,0 +1,1 @@
+"""The engine: how one candidate is prepared for, trained, measured and shipped."""

@@ -1,0 +1,1 @@
+"""Pictures: degradation, prepared sets, patches."""

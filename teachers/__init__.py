@@ -1,0 +1,1 @@
+"""Who teaches: HAT, its checkpoints and the cache of its outputs."""
