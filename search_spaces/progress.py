@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 Progress: TypeAlias = Callable[[int, int, str], None]
-"""Called as ``progress(done, total, note)``; ``note`` is a few words, such as the best result so far."""
+"""Called as ``progress(done, total, note)``; ``note`` is a few words, such as the best result."""
 
 
 def silent(done: int, total: int, note: str) -> None:

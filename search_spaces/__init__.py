@@ -1,0 +1,30 @@
+"""What can be built: architectures, blocks, search spaces and the published networks."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "Architecture": "architecture",
+    "Stage": "architecture",
+    "Tail": "architecture",
+    "InputError": "errors",
+    "Network": "network",
+    "build": "network",
+    "fuse": "network",
+    "blocks": "blocks",
+    "Space": "space",
+    "load_space": "space",
+    "published": "published",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``import search_spaces`` loads no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'search_spaces' has no attribute '{name}'")
+    module = importlib.import_module(f"search_spaces.{_HOMES[name]}")
+    return getattr(module, name)

@@ -1,0 +1,202 @@
+"""The description of one network: immutable, JSON-serialisable, and all that identifies it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+from search_spaces.errors import InputError
+
+SCALE = 4
+"""Every network of the workbench upscales by this factor in height and width."""
+
+STEMS = {
+    "conv": 1,
+    "unshuffle2": 2,
+    "unshuffle3": 3,
+    "unshuffle4": 4,
+    "strided2": 2,
+    "strided2x4": 2,
+}
+"""Stem -> working factor: the body runs at LR resolution divided by it. ``strided2`` is a 3x3 and
+``strided2x4`` a 4x4 convolution of stride 2; ``unshuffleN`` is a pixel-unshuffle before a 3x3."""
+
+ACTIVATIONS = ("relu", "leaky_relu", "prelu", "gelu", "silu", "none")
+SKIPS = ("none", "long", "concat")
+RESIDUALS = ("none", "nearest", "bilinear", "bicubic", "lanczos", "learned", "lr")
+INPUTS = ("rgb", "gradient")
+
+_MAX_WIDTH = 1024
+_MAX_DEPTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """``depth`` equal blocks of ``width`` channels in a row."""
+
+    block: str
+    width: int
+    depth: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """How features become an image at 4x."""
+
+    kernel: int = 3
+    """1 or 3: side of the convolution that leaves the working resolution."""
+    cascade: int = 0
+    """Channels at LR resolution between two upsampling steps; 0 goes straight to pixel-shuffle."""
+    block: str = "conv"
+    """Linear block used for that convolution (1x1 tails are always plain)."""
+    activation: bool = True
+    """Whether the cascade's few channels pass through the activation (no meaning without one)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One network. Everything else (module, cost, latency) is a function of it.
+
+    Raises:
+        InputError: a field is outside its choices, or two fields contradict each other.
+    """
+
+    stem: str = "conv"
+    width: int = 16
+    """Channels after the stem."""
+    stages: tuple[Stage, ...] = ()
+    tail: Tail = field(default_factory=Tail)
+    activation: str = "relu"
+    bias: bool = True
+    skip: str = "none"
+    """Feature skip from the stem to the body's end: added (``long``) or concatenated and mixed by
+    a 1x1 convolution (``concat``)."""
+    residual: str = "none"
+    """Image-space residual: an interpolation of the input added to the output; ``learned`` starts
+    as bicubic and is trained; ``lr`` adds the LR image inside a cascade of 3 channels (CASR)."""
+    stem_block: str = "conv"
+    stem_activation: bool = True
+    inputs: str = "rgb"
+    """``gradient`` concatenates the image's gradient magnitude to it (FEM of MegastudyEdu)."""
+
+    def __post_init__(self) -> None:
+        _one_of("stem", self.stem, STEMS)
+        _one_of("activation", self.activation, ACTIVATIONS)
+        _one_of("skip", self.skip, SKIPS)
+        _one_of("residual", self.residual, RESIDUALS)
+        _one_of("inputs", self.inputs, INPUTS)
+        _one_of("tail.kernel", self.tail.kernel, (1, 3))
+        _between("width", self.width, 1, _MAX_WIDTH)
+        _between("tail.cascade", self.tail.cascade, 0, _MAX_WIDTH)
+        for stage in self.stages:
+            _between("stage width", stage.width, 1, _MAX_WIDTH)
+            _between("stage depth", stage.depth, 1, _MAX_DEPTH)
+        if self.residual == "lr" and self.tail.cascade != 3:
+            raise InputError(
+                "residual 'lr' adds the RGB input inside the tail: set tail.cascade to 3"
+            )
+        if self.skip == "long" and self.stages and self.body_width != self.width:
+            raise InputError(
+                f"skip 'long' adds {self.width} stem channels to {self.body_width} body channels: "
+                "make the last stage as wide as the stem"
+            )
+
+    @property
+    def factor(self) -> int:
+        """The body works at LR resolution divided by this: 1, 2, 3 or 4."""
+        return STEMS[self.stem]
+
+    @property
+    def body_width(self) -> int:
+        """Channels at the end of the body."""
+        return self.stages[-1].width if self.stages else self.width
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks in the body."""
+        return sum(stage.depth for stage in self.stages)
+
+    @property
+    def key(self) -> str:
+        """12 hexadecimal digits that identify this description."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+    @property
+    def label(self) -> str:
+        """A short name for people, such as ``unshuffle2-28-ecbx3-gelu-nearest``."""
+        body = "-".join(f"{s.block}x{s.depth}" + _width_note(s, self) for s in self.stages)
+        tail = f"cascade{self.tail.cascade}" if self.tail.cascade else f"tail{self.tail.kernel}"
+        parts = [self.stem, str(self.width), body or "no_body", tail, self.activation]
+        parts += [word for word in (self.skip, self.residual) if word != "none"]
+        return "-".join(parts) + ("" if self.bias else "-nobias")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries, lists, strings and numbers, ready for JSON."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces."""
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_dict(cls, description: Mapping[str, Any]) -> Architecture:
+        """The inverse of ``to_dict``; missing fields take their defaults.
+
+        Raises:
+            InputError: an unknown field, or a value of the wrong kind.
+        """
+        values = dict(_known(cls, description, "architecture"))
+        if "stages" in values:
+            values["stages"] = tuple(
+                Stage(**_known(Stage, stage, "stage")) for stage in values["stages"]
+            )
+        if "tail" in values:
+            values["tail"] = Tail(**_known(Tail, values["tail"], "tail"))
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise InputError(f"this is no architecture: {error}") from error
+
+    @classmethod
+    def from_json(cls, text: str) -> Architecture:
+        """The inverse of ``to_json``.
+
+        Raises:
+            InputError: the text is no JSON object, or no architecture.
+        """
+        try:
+            description = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"an architecture must be JSON: {error}") from error
+        return cls.from_dict(description)
+
+
+D = TypeVar("D")
+
+
+def _known(cls: type[D], description: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(description, Mapping):
+        raise InputError(f"{what} must be an object with named fields, not {description!r}")
+    names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+    unknown = [name for name in description if name not in names]
+    if unknown:
+        raise InputError(f"{what} has no field '{unknown[0]}'; it has {', '.join(names)}")
+    return description
+
+
+def _one_of(name: str, value: object, choices: Any) -> None:
+    if value not in choices:
+        listed = ", ".join(str(choice) for choice in choices)
+        raise InputError(f"{name} is '{value}'; choose one of {listed}")
+
+
+def _between(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InputError(f"{name} is {value!r}; give a whole number from {low} to {high}")
+
+
+def _width_note(stage: Stage, architecture: Architecture) -> str:
+    return "" if stage.width == architecture.width else f"w{stage.width}"

@@ -1,0 +1,109 @@
+"""What every re-parameterisable block has in common, and the plain convolution."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from search_spaces.blocks.folding import Kernel
+from search_spaces.errors import InputError
+
+
+class LinearBlock(nn.Module, ABC):
+    """A sum of linear branches, equal to one convolution.
+
+    A subclass holds the branches' parameters and says in ``folded`` which kernel they make. The
+    training form runs that kernel: one convolution a block instead of one a branch, with the
+    same outputs and gradients, and borders that are exact by construction (zero padding of the
+    input; inner maps count as padded with their bias). The activation stands outside.
+    """
+
+    kernel_sizes: ClassVar[tuple[int, ...]] = (3,)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel_size: int = 3,
+        stride: int = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        if kernel_size not in self.kernel_sizes:
+            sizes = " or ".join(f"{k}x{k}" for k in self.kernel_sizes)
+            name = type(self).__name__
+            raise InputError(f"block {name} folds to {sizes}, not {kernel_size}x{kernel_size}")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.has_bias = bias
+
+    @abstractmethod
+    def folded(self) -> Kernel:
+        """The single kernel (out, in, k, k) and bias this block amounts to, differentiable."""
+
+    @property
+    def padding(self) -> int:
+        """Zero padding that keeps the size at stride 1 and halves even sizes at stride 2."""
+        return 1 if self.kernel_size > 1 else 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, ceil(H/stride), ceil(W/stride))."""
+        weight, bias = self.folded()
+        return F.conv2d(x, weight, bias, self.stride, self.padding)
+
+    def fused(self) -> nn.Conv2d:
+        """The deploy form: a plain convolution with the folded kernel."""
+        with torch.no_grad():
+            weight, bias = self.folded()
+        conv = nn.Conv2d(
+            self.in_channels,
+            self.out_channels,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            bias=bias is not None,
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+        conv.weight = nn.Parameter(weight.detach().clone())
+        if bias is not None:
+            conv.bias = nn.Parameter(bias.detach().clone())
+        return conv
+
+
+class Branch(nn.Module):
+    """One convolution's parameters inside a block, initialised as ``nn.Conv2d`` is."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, size: int | tuple[int, int], bias: bool
+    ) -> None:
+        super().__init__()
+        conv = nn.Conv2d(in_channels, out_channels, size, bias=bias)
+        self.weight = conv.weight
+        self.bias = conv.bias
+
+    @property
+    def kernel(self) -> Kernel:
+        """The branch as a kernel."""
+        return Kernel(self.weight, self.bias)
+
+
+class Conv(LinearBlock):
+    """A plain convolution, 1x1, 3x3 or 4x4."""
+
+    kernel_sizes = (1, 3, 4)
+
+    def __init__(self, in_channels: int, out_channels: int, **options: int) -> None:
+        super().__init__(in_channels, out_channels, **options)
+        self.conv = Branch(in_channels, out_channels, self.kernel_size, self.has_bias)
+
+    def folded(self) -> Kernel:
+        """Its own kernel."""
+        return self.conv.kernel

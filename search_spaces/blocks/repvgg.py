@@ -1,0 +1,22 @@
+"""RepVGG block (Ding et al., CVPR 2021), without batch normalisation as is usual in SR."""
+
+from __future__ import annotations
+
+from search_spaces.blocks.folding import Kernel, add, identity
+from search_spaces.blocks.linear import Branch, LinearBlock
+
+
+class RepVGG(LinearBlock):
+    """3x3 + 1x1 + identity (where channels and resolution stay)."""
+
+    def __init__(self, in_channels: int, out_channels: int, **options: int) -> None:
+        super().__init__(in_channels, out_channels, **options)
+        self.conv3 = Branch(in_channels, out_channels, 3, self.has_bias)
+        self.conv1 = Branch(in_channels, out_channels, 1, False)
+
+    def folded(self) -> Kernel:
+        """The three branches added."""
+        branches = [self.conv3.kernel, self.conv1.kernel]
+        if self.in_channels == self.out_channels and self.stride == 1:
+            branches.append(identity(self.in_channels, self.conv3.weight))
+        return add(*branches)

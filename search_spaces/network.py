@@ -1,0 +1,148 @@
+"""From description to module: ``build`` gives the training form, ``fuse`` the deploy form."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from search_spaces.architecture import SCALE, Architecture
+from search_spaces.blocks import LinearBlock, blocks
+from search_spaces.residual import Residual
+
+_ACTIVATIONS = {
+    "relu": lambda width: nn.ReLU(),
+    "leaky_relu": lambda width: nn.LeakyReLU(0.1),
+    "prelu": nn.PReLU,
+    "gelu": lambda width: nn.GELU(),
+    "silu": lambda width: nn.SiLU(),
+    "none": lambda width: nn.Identity(),
+}
+
+
+class GradientInput(nn.Module):
+    """Concatenate the gradient magnitude sqrt(dx^2 + dy^2) of central differences (survey 3.11)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 6, H, W)."""
+        padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        dx = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
+        dy = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
+        return torch.cat([x, torch.sqrt(dx * dx + dy * dy + 1e-12)], dim=1)
+
+
+class Network(nn.Module):
+    """One architecture as a module, in training or deploy form.
+
+    ``forward`` takes (N, 3, H, W) in [0, 1] for any H, W and returns (N, 3, 4H, 4W), not clamped.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = a = architecture
+        self.stem = nn.Sequential(*_stem(a))
+        self.body = nn.Sequential(*_body(a))
+        self.mix: nn.Module | None = None
+        if a.skip == "concat":
+            self.mix = nn.Conv2d(a.width + a.body_width, a.body_width, 1, bias=a.bias)
+        phases = a.tail.cascade or 3 * SCALE**2
+        tail = blocks[a.tail.block if a.tail.kernel == 3 else "conv"]
+        self.tail = tail(a.body_width, phases * a.factor**2, kernel_size=a.tail.kernel, bias=a.bias)
+        self.lift: nn.Module | None = None
+        if a.tail.cascade:
+            act = a.activation if a.tail.activation else "none"
+            final = blocks["conv"](a.tail.cascade, 3 * SCALE**2, kernel_size=3, bias=a.bias)
+            self.lift = nn.Sequential(_ACTIVATIONS[act](a.tail.cascade), final)
+        self.residual = None if a.residual in ("none", "lr") else Residual(a.residual)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Upscale by 4."""
+        a = self.architecture
+        height, width = x.shape[-2:]
+        below, right = -height % a.factor, -width % a.factor
+        if below or right:
+            x = F.pad(x, (0, right, 0, below), mode="replicate")
+        features = self.stem(x)
+        deep = self.body(features)
+        if a.skip == "long":
+            deep = deep + features
+        elif self.mix is not None:
+            deep = self.mix(torch.cat([features, deep], dim=1))
+        phases = self.tail(deep)
+        if a.factor > 1 and (self.lift is not None or self.residual is not None):
+            phases = F.pixel_shuffle(phases, a.factor)
+        if self.lift is not None:
+            phases = self.lift(phases + x if a.residual == "lr" else phases)
+        if self.residual is not None:
+            phases = phases + self.residual(x)
+        elif a.factor > 1 and self.lift is None:
+            phases = F.pixel_shuffle(phases, a.factor * SCALE)
+            return phases[..., : SCALE * height, : SCALE * width]
+        return F.pixel_shuffle(phases, SCALE)[..., : SCALE * height, : SCALE * width]
+
+
+def build(architecture: Architecture, seed: int | None = None) -> Network:
+    """The training form, freshly initialised; with ``seed`` always to the same weights.
+
+    Raises:
+        InputError: a block is unknown or cannot take the place it is given.
+    """
+    if seed is None:
+        return Network(architecture)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(architecture)
+
+
+def fuse(network: Network) -> Network:
+    """The deploy form: a copy in eval mode where every re-parameterisable block is one convolution."""
+    fused = copy.deepcopy(network).eval()
+    _fold_children(fused)
+    return fused.requires_grad_(False)
+
+
+def _fold_children(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, LinearBlock):
+            setattr(module, name, child.fused())
+        else:
+            _fold_children(child)
+
+
+def _stem(a: Architecture) -> list[nn.Module]:
+    channels = 3
+    layers: list[nn.Module] = []
+    if a.inputs == "gradient":
+        layers.append(GradientInput())
+        channels *= 2
+    if a.stem.startswith("unshuffle"):
+        layers.append(nn.PixelUnshuffle(a.factor))
+        channels *= a.factor**2
+    strided = a.stem.startswith("strided")
+    layers.append(
+        blocks[a.stem_block](
+            channels,
+            a.width,
+            kernel_size=4 if a.stem == "strided2x4" else 3,
+            stride=a.factor if strided else 1,
+            bias=a.bias,
+        )
+    )
+    if a.stem_activation:
+        layers.append(_ACTIVATIONS[a.activation](a.width))
+    return layers
+
+
+def _body(a: Architecture) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    channels = a.width
+    for stage in a.stages:
+        for _ in range(stage.depth):
+            block = blocks[stage.block](channels, stage.width, bias=a.bias)
+            layers.append(block)
+            if isinstance(block, LinearBlock):
+                layers.append(_ACTIVATIONS[a.activation](stage.width))
+            channels = stage.width
+    return layers

@@ -1,0 +1,95 @@
+"""Global residuals: an interpolation of the input, written as a convolution before pixel-shuffle.
+
+Interpolating by 4 with half-pixel centres gives each of the 16 output phases its own fixed taps on
+the LR grid. So every kind is one depthwise convolution 3 -> 48 with replicated borders, exact at
+the border, foldable, exportable; and the learned residual is the same thing with free taps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from search_spaces.architecture import SCALE
+
+
+def _nearest(x: float) -> float:
+    return 1.0 if -0.5 <= x < 0.5 else 0.0
+
+
+def _bilinear(x: float) -> float:
+    return max(0.0, 1.0 - abs(x))
+
+
+def _bicubic(x: float) -> float:
+    """Keys' cubic with a = -0.5, as Pillow and MATLAB use it (``F.interpolate`` uses -0.75)."""
+    x, a = abs(x), -0.5
+    if x < 1:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
+    return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a if x < 2 else 0.0
+
+
+def _lanczos(x: float) -> float:
+    """Three lobes, as Pillow's LANCZOS."""
+    if abs(x) >= 3:
+        return 0.0
+    return (
+        1.0
+        if x == 0
+        else math.sin(math.pi * x) * math.sin(math.pi * x / 3) * 3 / (math.pi * x) ** 2
+    )
+
+
+_KINDS: dict[str, tuple[Callable[[float], float], int]] = {
+    "nearest": (_nearest, 1),
+    "bilinear": (_bilinear, 3),
+    "bicubic": (_bicubic, 5),
+    "lanczos": (_lanczos, 7),
+}
+
+
+def interpolation_kernel(kind: str) -> Tensor:
+    """Taps (16, k, k) of 4x interpolation, row-major phases as pixel-shuffle wants them.
+
+    ``kind`` is nearest (k = 1), bilinear (3), bicubic (5) or lanczos (7). Each phase sums to 1.
+    """
+    weight, size = _KINDS[kind]
+    reach = size // 2
+    offsets = [(phase + 0.5) / SCALE - 0.5 for phase in range(SCALE)]
+    rows = torch.tensor(
+        [[weight(tap - offset) for tap in range(-reach, reach + 1)] for offset in offsets],
+        dtype=torch.float64,
+    )
+    rows = rows / rows.sum(1, keepdim=True)
+    taps = torch.einsum("ay,bx->abyx", rows, rows).reshape(SCALE**2, size, size)
+    return taps.to(torch.float32)
+
+
+class Residual(nn.Module):
+    """(N, 3, H, W) -> (N, 48, H, W): the interpolated image, before pixel-shuffle by 4.
+
+    ``learned`` starts as bicubic (5x5 taps) and is trained with the network; the others are fixed.
+    """
+
+    weight: Tensor
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        learned = kind == "learned"
+        taps = interpolation_kernel("bicubic" if learned else kind).repeat(3, 1, 1)[:, None]
+        if learned:
+            self.weight = nn.Parameter(taps)
+        else:
+            self.register_buffer("weight", taps, persistent=False)
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Interpolate; the caller shuffles the phases into pixels."""
+        reach = self.weight.shape[-1] // 2
+        if reach:
+            x = F.pad(x, (reach, reach, reach, reach), mode="replicate")
+        return F.conv2d(x, self.weight.to(x.dtype), groups=3)

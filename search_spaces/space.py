@@ -1,0 +1,232 @@
+"""Search spaces: named dimensions with choices, mapped to architectures and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search_spaces.architecture import Architecture, Stage, Tail
+from search_spaces.errors import InputError
+
+Parameters = Mapping[str, Any]
+
+_TAILS = {
+    "conv3": Tail(kernel=3),
+    "conv1": Tail(kernel=1),
+    "cascade3": Tail(kernel=3, cascade=3),
+    "cascade8": Tail(kernel=3, cascade=8),
+    "cascade16": Tail(kernel=3, cascade=16),
+}
+
+DEFAULTS: dict[str, Any] = {
+    "stem": "conv",
+    "width": 16,
+    "depth": 2,
+    "block": "ecb",
+    "ends": "plain",
+    "activation": "relu",
+    "bias": True,
+    "skip": "none",
+    "tail": "conv3",
+    "residual": "bicubic",
+}
+"""Every dimension a space may search, with the value it has in a space that leaves it out."""
+
+PRESETS = ("lightweight", "balanced", "quality")
+_PRESET_FOLDER = Path(__file__).parent / "presets"
+_MAX_RANGE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One named choice of a space. Numbers are in ascending order."""
+
+    name: str
+    choices: tuple[Any, ...]
+
+    @property
+    def step(self) -> int | None:
+        """Distance between neighbouring choices when these are evenly spaced whole numbers."""
+        if len(self.choices) < 2 or any(type(choice) is not int for choice in self.choices):
+            return None
+        steps = {b - a for a, b in zip(self.choices, self.choices[1:], strict=False)}
+        return steps.pop() if len(steps) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A flat product of dimensions.
+
+    Flat on purpose: samplers model flat spaces better. Where a parameter has no effect (the block
+    of a network without a body), several parameter sets give the same architecture.
+    """
+
+    name: str
+    dimensions: tuple[Dimension, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of parameter sets (an upper bound of the number of different architectures)."""
+        return math.prod(len(dimension.choices) for dimension in self.dimensions)
+
+    def architecture(self, parameters: Parameters) -> Architecture:
+        """The architecture that one value for each dimension describes."""
+        p = {**DEFAULTS, **parameters}
+        whole = p["ends"] == "block"
+        bodiless = p["depth"] == 0
+        tail: Tail = _TAILS[p["tail"]]
+        if whole and tail.kernel == 3:
+            tail = Tail(tail.kernel, tail.cascade, block=p["block"])
+        return Architecture(
+            stem=p["stem"],
+            width=p["width"],
+            stages=() if bodiless else (Stage(p["block"], p["width"], p["depth"]),),
+            tail=tail,
+            activation=p["activation"],
+            bias=p["bias"],
+            skip="none" if bodiless else p["skip"],
+            residual=p["residual"] if p["residual"] != "lr" or tail.cascade == 3 else "none",
+            stem_block=p["block"] if whole and p["stem"] != "strided2x4" else "conv",
+        )
+
+    def parameters(self, architecture: Architecture) -> dict[str, Any] | None:
+        """Values for which ``self.architecture`` gives this architecture; None when outside."""
+        a = architecture
+        block = a.stages[0].block if a.stages else a.stem_block
+        if block == "conv" and a.tail.block != "conv":
+            block = a.tail.block
+        whole = block != "conv" and block in (a.stem_block, a.tail.block)
+        plain = Tail(a.tail.kernel, a.tail.cascade)
+        wanted = {
+            "stem": a.stem,
+            "width": a.width,
+            "depth": a.depth,
+            "block": block,
+            "ends": "block" if whole else "plain",
+            "activation": a.activation,
+            "bias": a.bias,
+            "skip": a.skip,
+            "tail": next((name for name, tail in _TAILS.items() if tail == plain), None),
+            "residual": a.residual,
+        }
+        found = {}
+        for dimension in self.dimensions:
+            value = wanted[dimension.name]
+            # A dimension without effect here may take any of its values.
+            found[dimension.name] = value if value in dimension.choices else dimension.choices[0]
+        return found if self.architecture(found) == architecture else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in a YAML file: ``{name, dimensions: {name: [choices]}}``."""
+        return {
+            "name": self.name,
+            "dimensions": {d.name: list(d.choices) for d in self.dimensions},
+        }
+
+    @classmethod
+    def from_dict(cls, description: Any, source: str) -> Space:
+        """Check a description as it comes from YAML or JSON; ``source`` names it in errors.
+
+        Raises:
+            InputError: an unknown dimension, an empty choice or a value that no network can have.
+        """
+        if not isinstance(description, Mapping) or not isinstance(
+            description.get("dimensions"), Mapping
+        ):
+            raise InputError(f"{source}: a space needs 'dimensions', a mapping of name to choices")
+        unknown = sorted(set(description) - {"name", "description", "dimensions"})
+        if unknown:
+            raise InputError(
+                f"{source}: unknown key '{unknown[0]}'; a space has name, description, dimensions"
+            )
+        dimensions = []
+        for name, choices in description["dimensions"].items():
+            if name not in DEFAULTS:
+                known = ", ".join(DEFAULTS)
+                raise InputError(f"{source}: unknown dimension '{name}'; choose among {known}")
+            dimensions.append(Dimension(name, _choices(name, choices, source)))
+        if not dimensions:
+            raise InputError(f"{source}: 'dimensions' is empty; give at least one of them")
+        space = cls(str(description.get("name", source)), tuple(dimensions))
+        space._check(source)
+        return space
+
+    def _check(self, source: str) -> None:
+        """Build a description with each single choice, so that a bad one is found at once."""
+        first = {d.name: d.choices[0] for d in self.dimensions}
+        for dimension in self.dimensions:
+            for choice in dimension.choices:
+                try:
+                    _check_value(dimension.name, choice)
+                    self.architecture({**first, dimension.name: choice})
+                except InputError as error:
+                    raise InputError(f"{source}: dimension '{dimension.name}': {error}") from error
+
+
+def load_space(name_or_path: str) -> Space:
+    """A preset by name (``lightweight``, ``balanced``, ``quality``) or a YAML file by path.
+
+    Raises:
+        InputError: there is no such preset or file, or it describes no space.
+    """
+    preset = name_or_path in PRESETS
+    path = _PRESET_FOLDER / f"{name_or_path}.yaml" if preset else Path(name_or_path)
+    if not path.is_file():
+        raise InputError(
+            f"there is no space '{name_or_path}'; choose {', '.join(PRESETS)} or a YAML file"
+        )
+    try:
+        description = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        detail = " ".join(str(error).split())
+        raise InputError(f"{path}: not valid YAML: {detail}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if isinstance(description, dict):
+        description.setdefault("name", path.stem)
+    return Space.from_dict(description, str(name_or_path))
+
+
+def _choices(name: str, given: Any, source: str) -> tuple[Any, ...]:
+    """A list of choices, one value, or ``{min, max, step}`` for whole numbers."""
+    if isinstance(given, Mapping):
+        if set(given) - {"min", "max", "step"} or not {"min", "max"} <= set(given):
+            raise InputError(f"{source}: dimension '{name}' takes a list or {{min, max, step}}")
+        low, high, step = given["min"], given["max"], given.get("step", 1)
+        whole = all(type(number) is int for number in (low, high, step))
+        if not whole or step < 1 or not low <= high or (high - low) // step > _MAX_RANGE:
+            raise InputError(
+                f"{source}: dimension '{name}' needs whole numbers with min <= max and step >= 1"
+            )
+        given = list(range(low, high + 1, step))
+    choices = list(given) if isinstance(given, list) else [given]
+    if not choices or choices == [None]:
+        raise InputError(f"{source}: dimension '{name}' has no choice; give at least one")
+    if any(isinstance(choice, list | dict) or choice is None for choice in choices):
+        raise InputError(f"{source}: dimension '{name}' takes plain values, not {given!r}")
+    if len({(type(choice), choice) for choice in choices}) != len(choices):
+        raise InputError(f"{source}: dimension '{name}' names a choice twice")
+    if all(type(choice) is int for choice in choices):
+        choices.sort()
+    return tuple(choices)
+
+
+def _check_value(name: str, value: Any) -> None:
+    """Checks that ``Architecture`` does not make, because it never sees the value."""
+    from search_spaces.blocks import blocks
+
+    if name == "block":
+        blocks[value]
+    elif name == "tail" and value not in _TAILS:
+        raise InputError(f"there is no tail '{value}'; choose one of {', '.join(_TAILS)}")
+    elif name == "ends" and value not in ("plain", "block"):
+        raise InputError(f"ends is '{value}'; choose plain or block")
+    elif name == "bias" and not isinstance(value, bool):
+        raise InputError(f"bias is {value!r}; choose true or false")
+    elif name == "depth" and (type(value) is not int or not 0 <= value <= 64):
+        raise InputError(f"depth is {value!r}; give a whole number from 0 to 64")
