@@ -23,7 +23,7 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that ``import search_spaces`` loads no torch."""
+    """Import a public name when it is first used: importing the package loads no torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'search_spaces' has no attribute '{name}'")
     module = importlib.import_module(f"search_spaces.{_HOMES[name]}")

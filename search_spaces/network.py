@@ -97,7 +97,7 @@ def build(architecture: Architecture, seed: int | None = None) -> Network:
 
 
 def fuse(network: Network) -> Network:
-    """The deploy form: a copy in eval mode where every re-parameterisable block is one convolution."""
+    """The deploy form: a copy in eval mode whose blocks are folded into plain convolutions."""
     fused = copy.deepcopy(network).eval()
     _fold_children(fused)
     return fused.requires_grad_(False)

@@ -8,8 +8,8 @@ from torch import nn
 
 from search_spaces.blocks.ecb import ECB, ECBIdentity
 from search_spaces.blocks.linear import Conv, LinearBlock
-from search_spaces.blocks.repvgg import RepVGG
 from search_spaces.blocks.reprfn import RepRFN
+from search_spaces.blocks.repvgg import RepVGG
 from search_spaces.registry import Registry
 
 blocks: Registry[Callable[..., nn.Module]] = Registry("block")

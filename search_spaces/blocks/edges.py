@@ -37,6 +37,13 @@ class EdgeBranch(nn.Module):
         return chain(self.mix.kernel, Kernel(depthwise(taps), self.bias))
 
 
-def edge_branches(in_channels: int, out_channels: int, bias: bool) -> nn.ModuleList:
+class EdgeBranches(nn.ModuleList):
     """The three branches Sobel-x, Sobel-y and Laplacian."""
-    return nn.ModuleList(EdgeBranch(in_channels, out_channels, mask, bias) for mask in MASKS)
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool) -> None:
+        super().__init__(EdgeBranch(in_channels, out_channels, mask, bias) for mask in MASKS)
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """The branches as 3x3 kernels, to be added."""
+        return [branch.kernel for branch in self if isinstance(branch, EdgeBranch)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +100,7 @@ class Conv(LinearBlock):
 
     kernel_sizes = (1, 3, 4)
 
-    def __init__(self, in_channels: int, out_channels: int, **options: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, **options: Any) -> None:
         super().__init__(in_channels, out_channels, **options)
         self.conv = Branch(in_channels, out_channels, self.kernel_size, self.has_bias)
 
