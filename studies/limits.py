@@ -1,0 +1,112 @@
+"""The budget: upper limits on runtime, MACs and parameters, and how far a candidate is over them."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from search_spaces.errors import InputError
+
+_MS_PER = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+_COUNT_PER = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
+_NUMBER = r"(\d+(?:\.\d*)?|\.\d+)(?:e([+-]?\d+))?"
+_RUNTIME = re.compile(rf"{_NUMBER}\s*(us|ms|s)", re.IGNORECASE)
+_COUNT = re.compile(rf"{_NUMBER}\s*([kmgt]?)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Upper limits; None means no limit."""
+
+    runtime_ms: float | None = None
+    macs: float | None = None
+    params: float | None = None
+
+    def violations(
+        self,
+        *,
+        runtime_ms: float | None = None,
+        macs: float | None = None,
+        params: float | None = None,
+    ) -> dict[str, float]:
+        """Say for every limit whose figure is known how far the figure is over it.
+
+        Returns:
+            For each of ``runtime_ms``, ``macs`` and ``params`` that is both limited and known, the
+            natural logarithm of figure over limit: positive is over, zero or less is within. The
+            logarithm makes the limits comparable, so that a sampler may add them up.
+        """
+        known = {"runtime_ms": runtime_ms, "macs": macs, "params": params}
+        return {
+            name: math.log(max(figure, 1e-12) / limit)
+            for name, limit in self.to_dict().items()
+            if limit is not None and (figure := known[name]) is not None
+        }
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return the limits as JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Budget:
+        """Read what `to_dict` wrote."""
+        return cls(**data)
+
+    def __str__(self) -> str:
+        limits = [
+            f"{self.runtime_ms:g} ms" if self.runtime_ms is not None else "",
+            f"{self.macs / 1e9:g} G MACs" if self.macs is not None else "",
+            f"{self.params / 1e3:g} k parameters" if self.params is not None else "",
+        ]
+        return ", ".join(filter(None, limits)) or "no limit"
+
+
+def parse_budget(
+    runtime: str | None, max_macs: str | None = None, max_params: str | None = None
+) -> Budget:
+    """Read ``--budget``, ``--max-macs`` and ``--max-params``.
+
+    Args:
+        runtime: A time with its unit: ``8ms``, ``0.5 ms``, ``2000us``, ``0.01 s``.
+        max_macs: A count, with k, M, G or T if you like: ``10G``.
+        max_params: A count likewise: ``50k``.
+
+    Raises:
+        InputError: When one of them is malformed, or not above zero.
+    """
+    return Budget(
+        runtime_ms=None if runtime is None else _runtime_ms(runtime),
+        macs=None if max_macs is None else _count("--max-macs", max_macs, "10G"),
+        params=None if max_params is None else _count("--max-params", max_params, "50k"),
+    )
+
+
+def _runtime_ms(text: str) -> float:
+    match = _RUNTIME.fullmatch(text.strip())
+    value = _value(match) * _MS_PER[match[3].lower()] if match else 0.0
+    if not 0.0 < value < math.inf:
+        raise InputError(
+            f"--budget {text!r} is no time above zero with a unit of us, ms or s: "
+            "write for instance 8ms or 0.5ms."
+        )
+    return value
+
+
+def _count(option: str, text: str, example: str) -> float:
+    match = _COUNT.fullmatch(text.strip())
+    value = _value(match) * _COUNT_PER[match[3].lower()] if match else 0.0
+    if not 0.0 < value < math.inf:
+        raise InputError(
+            f"{option} {text!r} is no count above zero, plain or with k, M, G or T: "
+            f"write for instance {example}."
+        )
+    return value
+
+
+def _value(match: re.Match[str]) -> float:
+    try:
+        return float(match[1]) * 10.0 ** int(match[2] or 0)
+    except OverflowError:
+        return math.inf
