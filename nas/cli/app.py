@@ -1,0 +1,38 @@
+"""The commands of ``nas``, one line each; what they do lives in the modules beside this one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nas.cli import data, measure, review, search, teacher
+
+app = typer.Typer(
+    name="nas",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Search, distil and ship real-time 4x super-resolution networks for AVIF images.",
+)
+
+
+@app.callback()
+def common(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; anywhere on the line.")
+    ] = False,
+) -> None:
+    """Options of every command. ``main`` has taken ``--debug`` off the line already."""
+
+
+app.command()(search.search)
+app.command()(review.front)
+app.command()(review.studies)
+app.command()(review.ui)
+app.command()(measure.networks)
+app.command()(measure.cost)
+app.command()(measure.latency)
+app.add_typer(data.app, name="data")
+app.add_typer(teacher.app, name="teacher")

@@ -1,0 +1,81 @@
+"""``nas data``: prepare a set of pictures and look at one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Prepare sets of pictures and look at them.")
+
+
+@app.command()
+def prepare(
+    hr_dir: Annotated[Path, typer.Argument(help="Folder of HR pictures, searched recursively.")],
+    out: Annotated[Path, typer.Option(help="Folder of the prepared set.")],
+    qps: Annotated[str, typer.Option(help="Comma-separated QPs.")] = "31,39,47,55,63",
+    validation: Annotated[float, typer.Option(help="Share of pictures held out.")] = 0.2,
+    workers: Annotated[int | None, typer.Option(help="Parallel encoders; default all cores.")] = None,
+    strict: Annotated[bool, typer.Option(help="Fail on the first unusable picture.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Make the AVIF-compressed LR pictures by the survey's ffmpeg command.
+
+    Can be stopped at any moment: the same command continues where it was.
+    """
+    from nas.cli.terminal import print_json, progress_bar, say
+    from nas.data.prepare import prepare as prepare_set
+
+    with progress_bar("preparing") as progress:
+        report = prepare_set(
+            hr_dir,
+            out,
+            qps=_qps(qps),
+            workers=workers,
+            validation=validation,
+            strict=strict,
+            progress=progress,
+        )
+    for path, reason in report.skipped:
+        say(f"[yellow]skipped[/] {path}: {reason}")
+    if as_json:
+        skipped = [{"path": str(path), "reason": reason} for path, reason in report.skipped]
+        print_json({"made": report.made, "reused": report.reused, "skipped": skipped})
+    else:
+        print(
+            f"{out}: {report.made} pictures prepared, {report.reused} already there, "
+            f"{len(report.skipped)} skipped"
+        )
+
+
+@app.command()
+def info(
+    path: Annotated[Path | None, typer.Argument(help="A prepared set; default the sample set.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Describe a prepared set: pictures, sizes, bits a pixel and Lanczos PSNR-Y for each QP."""
+    from nas.cli.terminal import print_json, progress_bar, show, table
+    from nas.data.sample import sample_set
+    from nas.data.store import describe, open_set
+
+    with progress_bar("sample set") as progress:
+        pair_set = open_set(path or sample_set(progress))
+    facts = describe(pair_set)
+    if as_json:
+        print_json(facts)
+    else:
+        rows = [[key, str(value)] for key, value in facts.items()]
+        show(table(["", ""], rows, title=str(pair_set.path)))
+
+
+def _qps(text: str) -> tuple[int, ...]:
+    from search_spaces.errors import InputError
+
+    try:
+        qps = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        qps = ()
+    if not qps or any(not 1 <= qp <= 63 for qp in qps):
+        raise InputError(f"--qps '{text}': give whole numbers from 1 to 63, such as 31,47,63")
+    return tuple(sorted(set(qps)))

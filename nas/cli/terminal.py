@@ -1,0 +1,88 @@
+"""What a person sees: bars and tables on stderr or stdout; JSON documents for scripts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from search_spaces.progress import Progress as Report
+
+out = Console(soft_wrap=False, highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Report]:
+    """A bar on stderr, as a callback for the engine; nothing when stderr is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(title, total=None, note="")
+
+        def report(done: int, total: int, note: str) -> None:
+            bar.update(task, completed=done, total=total, note=note)
+
+        yield report
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    json.dump(document, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def say(text: str) -> None:
+    """A line for the person on stderr, so that stdout stays the result's."""
+    err.print(text, soft_wrap=True)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
+    """A compact table; columns after the first are right-aligned when they hold numbers."""
+    drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        numeric = all(_numeric(row[index]) for row in rows) if rows else False
+        drawn.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
+    for row in rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+def show(drawn: Any) -> None:
+    """A table or text on stdout. Piped output is not cut to a terminal's width."""
+    if out.is_terminal:
+        out.print(drawn)
+    else:
+        Console(width=200, highlight=False).print(drawn)
+
+
+def count(number: float) -> str:
+    """12_345 -> '12.3 k', 5.0e9 -> '5.00 G'."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(number) >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:g}"
+
+
+def _numeric(cell: str) -> bool:
+    return not cell or cell in "-–" or cell.lstrip("+-~").replace(",", "")[:1].isdigit()

@@ -1,0 +1,63 @@
+"""The house rules that a machine can hold: layers, lint, types, quick and lean imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("-m", "ruff", "check", "."),
+        ("-m", "ruff", "format", "--check", "."),
+        ("-m", "mypy"),
+        ("-c", "from importlinter.cli import lint_imports; raise SystemExit(lint_imports())"),
+    ],
+    ids=["lint", "format", "types", "layers"],
+)
+def test_the_tree_is_clean(command):
+    checked = run(sys.executable, *command)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_help_comes_in_under_a_second():
+    def seconds() -> float:
+        begin = time.perf_counter()
+        shown = run(sys.executable, "-c", "from nas.cli import main; main()", "--help")
+        assert shown.returncode == 0, shown.stderr
+        assert "search" in shown.stdout
+        return time.perf_counter() - begin
+
+    assert min(seconds() for _ in range(3)) < 1.0
+
+
+def test_the_command_line_loads_nothing_heavy_before_it_must():
+    heavy = {"torch", "ray", "mlflow", "optuna", "numpy", "PIL"}
+    code = "import sys, nas.cli.app, search_spaces; print(*sys.modules)"
+    loaded = set(run(sys.executable, "-c", code).stdout.split())
+    assert loaded and not heavy & loaded
+
+
+def test_the_engine_needs_no_ray_optuna_or_mlflow():
+    """A bare GPU box with torch, NumPy, Pillow and fvcore trains and measures."""
+    engine = ["nas.training.proxy", "nas.measure.targets", "nas.measure.quality", "nas.data.store"]
+    absent = ["ray", "optuna", "mlflow", "typer", "rich", "pydantic", "plotly", "matplotlib"]
+    absent += ["skimage", "sklearn", "imageio_ffmpeg"]
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({absent!r}))\n"
+        f"import {', '.join(engine)}, teachers.loading, search_spaces.published\n"
+    )
+    imported = run(sys.executable, "-c", code)
+    assert imported.returncode == 0, imported.stderr
