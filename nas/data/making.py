@@ -1,0 +1,134 @@
+"""The work on one picture of a set: what is missing is made, moved into place, then recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from nas.data.degrade import CLEAN, degrade, encoder
+from nas.data.manifest import (
+    CLEAN_LR,
+    HR,
+    FileEntry,
+    Record,
+    read_record,
+    sha256_of,
+    write_record,
+)
+from nas.data.normalise import read_picture
+from nas.data.split import look
+
+WORK = ".work"
+"""Folder in a set where files are made before they are moved into place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A picture file, and the name it goes by in the manifest and in messages."""
+
+    path: Path
+    name: str
+
+
+def make_picture(
+    source: Source, source_sha256: str, folder: Path, qps: Sequence[int], *, threads: int
+) -> tuple[Record, bool]:
+    """Make whatever a set lacks of one picture.
+
+    Args:
+        source: the picture.
+        source_sha256: hash of its file.
+        folder: the set.
+        qps: the QPs that it shall have.
+        threads: for the encoder.
+
+    Returns:
+        The record of everything there is now, and whether anything had to be made.
+
+    Raises:
+        UnusablePicture: the source cannot be used.
+        OSError: the set's folder cannot be written.
+        RuntimeError: the encoder refused the picture.
+    """
+    old = read_record(folder, source_sha256)
+    whole = {} if old is None else {k: f for k, f in old.files.items() if f.whole(folder)}
+    if HR not in whole:  # LR files of an HR picture that is gone may not match the next one
+        whole = {}
+    missing = [key for key in (HR, CLEAN_LR, *map(str, qps)) if key not in whole]
+    if old is not None and not missing:
+        return old, False
+    if old is not None and HR in whole:
+        base = old
+        with Image.open(folder / whole[HR].path) as picture:
+            pixels = np.asarray(picture)
+    else:
+        pixels, notes = read_picture(source.path)
+        name = f"{_slug(source.name)}-{source_sha256[:8]}"
+        digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
+        height, width = pixels.shape[:2]
+        base = Record(
+            name, source_sha256, digest, look(pixels), height, width, notes, encoder(), {}
+        )
+    made = _make_files(pixels, base.name, missing, folder, threads)
+    files = {**whole, **made}
+    ordered = sorted(files, key=lambda key: (key.isdigit(), key.zfill(2)))
+    record = Record(
+        name=base.name,
+        source_sha256=base.source_sha256,
+        pixels_sha256=base.pixels_sha256,
+        look=base.look,
+        height=base.height,
+        width=base.width,
+        notes=base.notes,
+        encoder=encoder(),
+        files={key: files[key] for key in ordered},
+    )
+    write_record(folder, record)
+    return record, True
+
+
+def _make_files(
+    pixels: np.ndarray, name: str, keys: Sequence[str], folder: Path, threads: int
+) -> dict[str, FileEntry]:
+    """Make the files named by keys, all aside, then move them into place."""
+    with _aside(folder) as work:
+        made = {key: work / f"{key}{'.avif' if key.isdigit() else '.png'}" for key in keys}
+        lr = {(int(key) if key.isdigit() else CLEAN): made[key] for key in keys if key != HR}
+        if lr:
+            degrade(pixels, lr, threads=threads)
+        if HR in made:
+            Image.fromarray(pixels).save(made[HR], compress_level=1)
+        return {key: _move(path, key, name, folder) for key, path in made.items()}
+
+
+def _move(made: Path, key: str, name: str, folder: Path) -> FileEntry:
+    part = f"qp{key}" if key.isdigit() else key
+    place = folder / part / f"{name}{made.suffix}"
+    entry = FileEntry(f"{part}/{place.name}", sha256_of(made), made.stat().st_size)
+    place.parent.mkdir(exist_ok=True)
+    made.replace(place)
+    return entry
+
+
+@contextmanager
+def _aside(folder: Path) -> Iterator[Path]:
+    work = folder / WORK / uuid.uuid4().hex[:12]
+    work.mkdir(parents=True)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _slug(name: str) -> str:
+    """A file stem from a source's path: plain letters, short enough for any file system."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", str(Path(name).with_suffix(""))).strip("._")[-80:]

@@ -1,0 +1,135 @@
+"""Reading any picture file as the 8-bit RGB array that everything downstream works on."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from nas.data.baseline import SCALE
+from nas.data.degrade import ffmpeg_binary, run_ffmpeg
+
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm"}
+)
+"""File names that are looked at; everything else in a folder is passed over in silence."""
+
+BACKGROUND = (255, 255, 255)
+"""What shows through transparent pixels: white, as on a page."""
+
+MAX_PIXELS = 134_217_728
+"""16384 x 8192: four times 8K. A file that claims more is taken for a decompression bomb."""
+
+MIN_SIDE = 256
+"""Smallest HR side. The LR side of 64 holds a training patch, and SVT-AV1 releases before 2.0
+refuse pictures below 64."""
+
+_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "TIFF", "BMP", "PPM")
+
+
+class UnusablePicture(Exception):
+    """One picture cannot be used; the message is the reason, a few words."""
+
+
+class Normalised(NamedTuple):
+    """A picture ready for use.
+
+    Attributes:
+        pixels: uint8, H x W x 3, RGB, both sides cropped to multiples of 4 (bottom and right).
+        notes: what was done to it beyond decoding, each a few words.
+    """
+
+    pixels: np.ndarray
+    notes: tuple[str, ...]
+
+
+def read_picture(path: Path) -> Normalised:
+    """Decode a picture to 8-bit RGB.
+
+    Orientation is applied, transparency is laid over white, grey becomes RGB, 16 bits become 8 by
+    rounding, colour profiles are ignored (the challenge's command ignores them too).
+
+    Raises:
+        UnusablePicture: not a picture, damaged, too small, or too large to be honest.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # bombs are refused below; EXIF trifles are not news
+            with Image.open(path, formats=_FORMATS) as picture:
+                pixels, notes = _to_rgb(picture, path)
+    except UnusablePicture:
+        raise
+    except Image.DecompressionBombError as fault:
+        raise UnusablePicture(_too_many_pixels()) from fault
+    except UnidentifiedImageError as fault:
+        raise UnusablePicture("not a picture that can be read") from fault
+    except MemoryError as fault:
+        raise UnusablePicture("not enough memory to decode it") from fault
+    except Exception as fault:  # Pillow's plugins raise nearly anything on damaged files
+        raise UnusablePicture(f"damaged ({str(fault).strip() or type(fault).__name__})") from fault
+    height, width = (side - side % SCALE for side in pixels.shape[:2])
+    if min(height, width) < MIN_SIDE:
+        raise UnusablePicture(
+            f"too small ({pixels.shape[1]}x{pixels.shape[0]}, at least {MIN_SIDE}x{MIN_SIDE})"
+        )
+    return Normalised(np.ascontiguousarray(pixels[:height, :width]), tuple(notes))
+
+
+def _to_rgb(picture: Image.Image, path: Path) -> tuple[np.ndarray, list[str]]:
+    notes = []
+    if picture.width * picture.height > MAX_PIXELS:
+        raise UnusablePicture(_too_many_pixels())
+    if getattr(picture, "n_frames", 1) > 1:
+        notes.append("first frame of several")
+    if "icc_profile" in picture.info:
+        notes.append("colour profile ignored")
+    rotated = picture.getexif().get(0x0112, 1) in range(2, 9)
+    if _is_16_bit(picture, path):
+        picture = _reduce_16_bit(picture, path)
+        notes.append("16 bits rounded to 8")
+    elif picture.mode in ("I", "F"):
+        raise UnusablePicture("32-bit samples have no agreed range; save it with 8 or 16 bits")
+    if rotated:
+        picture = ImageOps.exif_transpose(picture)
+        notes.append("turned as its EXIF orientation says")
+    if picture.has_transparency_data:
+        layered = picture.convert("RGBA")
+        if layered.getchannel("A").getextrema() != (255, 255):
+            notes.append("transparency laid over white")
+        page = Image.new("RGBA", layered.size, (*BACKGROUND, 255))
+        picture = Image.alpha_composite(page, layered)
+    if picture.mode in ("L", "LA", "1"):
+        notes.append("grey")
+    if picture.mode == "CMYK":
+        notes.append("CMYK converted without a profile")
+    return np.asarray(picture.convert("RGB")), notes
+
+
+def _is_16_bit(picture: Image.Image, path: Path) -> bool:
+    """Whether samples have 16 bits: Pillow tells for grey only, colour it cuts in silence."""
+    if picture.mode.startswith("I;16"):
+        return True
+    if picture.format == "PNG":
+        with path.open("rb") as file:
+            return file.read(25)[24] == 16  # bit depth, in the IHDR chunk that comes first
+    if picture.format == "TIFF":
+        return 16 in picture.tag_v2.get(258, ())  # type: ignore[attr-defined]  # BitsPerSample
+    return picture.format == "PPM" and picture.mode == "I"
+
+
+def _reduce_16_bit(picture: Image.Image, path: Path) -> Image.Image:
+    """Round 16-bit samples to 8 bits: Pillow cuts colour off and clips grey, ffmpeg keeps them."""
+    command = [ffmpeg_binary(), "-hide_banner", "-loglevel", "error", "-noautorotate"]
+    command += ["-i", f"file:{path}", "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgba64le"]
+    samples = np.frombuffer(run_ffmpeg([*command, "pipe:1"]), np.dtype("<u2"))
+    samples = samples.reshape(picture.height, picture.width, 4)
+    reduced = Image.fromarray(((samples.astype(np.uint32) + 128) // 257).astype(np.uint8), "RGBA")
+    reduced.info = {"exif": picture.getexif().tobytes()} if picture.getexif() else {}
+    return reduced
+
+
+def _too_many_pixels() -> str:
+    return f"more than {MAX_PIXELS // 1_000_000} megapixels, refused as a decompression bomb"

@@ -1,0 +1,179 @@
+"""Prepared sets as their users see them: pictures as arrays that are decoded once, for everyone."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from nas.data.baseline import SCALE
+from nas.data.cache import cache_root
+from nas.data.degrade import CLEAN
+from nas.data.manifest import CLEAN_LR, HR, MANIFEST, Entry, FileEntry, read_manifest, sha256_of
+from nas.data.split import TRAIN, VALIDATION
+from search_spaces.errors import InputError
+from search_spaces.files import atomic_path
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a set.
+
+    Attributes:
+        folder: the set's folder.
+        entry: what its manifest says of the picture.
+    """
+
+    folder: Path
+    entry: Entry
+
+    @property
+    def name(self) -> str:
+        """Its name, unique in the set."""
+        return self.entry.record.name
+
+    @property
+    def split(self) -> str:
+        """``train`` or ``validation``."""
+        return self.entry.split
+
+    @property
+    def height(self) -> int:
+        """Rows of the HR picture, a multiple of 4."""
+        return self.entry.record.height
+
+    @property
+    def width(self) -> int:
+        """Columns of the HR picture, a multiple of 4."""
+        return self.entry.record.width
+
+    def hr(self) -> np.ndarray:
+        """Return the HR picture: uint8, H x W x 3, RGB, memory-mapped and read-only."""
+        return self._decoded(self._file(HR), self.height, self.width)
+
+    def lr(self, qp: int | None) -> np.ndarray:
+        """Return an LR picture: uint8, H/4 x W/4 x 3, RGB, memory-mapped and read-only.
+
+        Args:
+            qp: one of the set's QPs, or None for the picture that no encoder has touched.
+        """
+        return self._decoded(self._lr_file(qp), self.height // SCALE, self.width // SCALE)
+
+    def lr_path(self, qp: int | None) -> Path:
+        """Return the file of an LR picture (AVIF, or PNG for None)."""
+        return self.folder / self._lr_file(qp).path
+
+    def bits(self, qp: int | None) -> int:
+        """Return the size of an LR file in bits."""
+        return 8 * self._lr_file(qp).bytes
+
+    def _lr_file(self, qp: int | None) -> FileEntry:
+        return self._file(CLEAN_LR if qp is CLEAN else str(qp))
+
+    def _file(self, key: str) -> FileEntry:
+        files = self.entry.record.files
+        if key not in files:
+            there = ", ".join(key for key in files if key.isdigit())
+            raise InputError(f"{self.folder} has no QP {key}: prepared are {there}.")
+        return files[key]
+
+    def _decoded(self, file: FileEntry, height: int, width: int) -> np.ndarray:
+        place = cache_root() / "decoded" / f"{file.sha256}{_decoder_of(file)}.npy"
+        shape = (height, width, 3)
+        if (array := _mapped(place, shape)) is not None:
+            return array
+        pixels = _decode(self.folder / file.path, file)
+        if pixels.shape != shape:
+            raise InputError(f"{self.folder / file.path} is not {width}x{height}: {_AGAIN}")
+        try:
+            with atomic_path(place) as aside, aside.open("wb") as out:
+                np.save(out, pixels)
+        except OSError as fault:
+            why = "no space is left" if fault.errno == errno.ENOSPC else fault.strerror
+            raise InputError(
+                f"The cache {cache_root()} cannot be written ({why}): "
+                "make room there, or set NAS_CACHE to another folder."
+            ) from fault
+        array = _mapped(place, shape)
+        assert array is not None
+        return array
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """A prepared set.
+
+    Attributes:
+        path: its folder.
+        digest: SHA-256 of its manifest, which names the hash of every file.
+        qps: QPs that every picture has, from light to heavy.
+        is_sample: whether it is the small built-in set, fit for a first look only.
+        pictures: all pictures.
+    """
+
+    path: Path
+    digest: str
+    qps: tuple[int, ...]
+    is_sample: bool
+    pictures: tuple[Picture, ...]
+
+    @cached_property
+    def train(self) -> tuple[Picture, ...]:
+        """The pictures to train on."""
+        return tuple(picture for picture in self.pictures if picture.split == TRAIN)
+
+    @cached_property
+    def validation(self) -> tuple[Picture, ...]:
+        """The pictures held out."""
+        return tuple(picture for picture in self.pictures if picture.split == VALIDATION)
+
+
+def open_set(path: Path) -> PairSet:
+    """Open a prepared set.
+
+    Raises:
+        InputError: there is none at ``path``, or its manifest cannot be used.
+    """
+    path = Path(path)
+    manifest = read_manifest(path)
+    digest = hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
+    pictures = tuple(Picture(path, entry) for entry in manifest.entries)
+    return PairSet(path, digest, manifest.qps, manifest.is_sample, pictures)
+
+
+_AGAIN = "prepare the set again, the damaged picture alone is redone."
+
+
+def _mapped(place: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Map a decoded picture, or None where there is none or it is not whole."""
+    try:
+        array = np.load(place, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return array if array.shape == shape and array.dtype == np.uint8 else None
+
+
+def _decoder_of(file: FileEntry) -> str:
+    """Mark decodings of AVIF: its chroma is upsampled by whoever decodes, PNG has one meaning."""
+    return f"-avif{version('pillow-avif-plugin')}" if file.path.endswith(".avif") else ""
+
+
+def _decode(path: Path, file: FileEntry) -> np.ndarray:
+    try:
+        if sha256_of(path) != file.sha256:
+            raise InputError(f"{path} is not the file that was prepared: {_AGAIN}")
+    except OSError as fault:
+        raise InputError(f"{path} cannot be read ({fault.strerror}): {_AGAIN}") from fault
+    if path.suffix == ".avif":
+        from pillow_avif.AvifImagePlugin import AvifImageFile
+
+        with AvifImageFile(path) as picture:  # by name: Pillow has a decoder of its own
+            return np.asarray(picture.convert("RGB"))
+    with Image.open(path) as plain:
+        return np.asarray(plain.convert("RGB"))
