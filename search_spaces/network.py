@@ -59,11 +59,26 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Upscale by 4."""
-        a = self.architecture
         height, width = x.shape[-2:]
-        below, right = -height % a.factor, -width % a.factor
+        below, right = -height % self.architecture.factor, -width % self.architecture.factor
         if below or right:
             x = F.pad(x, (0, right, 0, below), mode="replicate")
+        upscaled = F.pixel_shuffle(self.phases(x), self.shuffle)
+        return upscaled[..., : SCALE * height, : SCALE * width]
+
+    @property
+    def shuffle(self) -> int:
+        """Factor of the pixel-shuffle that makes the output of ``phases`` a picture."""
+        direct = self.lift is None and self.residual is None
+        return SCALE * self.architecture.factor if direct else SCALE
+
+    def phases(self, x: Tensor) -> Tensor:
+        """The output before its last pixel-shuffle: training compares phases and saves the shuffle.
+
+        (N, 3, H, W), H and W multiples of the working factor, to (N, 3 r^2, 4H/r, 4W/r) where r is
+        ``shuffle``.
+        """
+        a = self.architecture
         features = self.stem(x)
         deep = self.body(features)
         if a.skip == "long":
@@ -77,10 +92,7 @@ class Network(nn.Module):
             phases = self.lift(phases + x if a.residual == "lr" else phases)
         if self.residual is not None:
             phases = phases + self.residual(x)
-        elif a.factor > 1 and self.lift is None:
-            phases = F.pixel_shuffle(phases, a.factor * SCALE)
-            return phases[..., : SCALE * height, : SCALE * width]
-        return F.pixel_shuffle(phases, SCALE)[..., : SCALE * height, : SCALE * width]
+        return phases
 
 
 def build(architecture: Architecture, seed: int | None = None) -> Network:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from search_spaces.blocks.folding import Kernel, chain, depthwise
+from search_spaces.blocks.folding import Kernel
 from search_spaces.blocks.linear import Branch
 
 MASKS = {
@@ -34,7 +34,12 @@ class EdgeBranch(nn.Module):
     def kernel(self) -> Kernel:
         """The branch as one 3x3 kernel."""
         taps = self.scale[:, None, None] * self.mask
-        return chain(self.mix.kernel, Kernel(depthwise(taps), self.bias))
+        mix = self.mix.kernel
+        # A depthwise kernel after a 1x1: an outer product, where ``chain`` would multiply zeros.
+        bias = self.bias
+        if mix.bias is not None and bias is not None:
+            bias = bias + taps.sum((1, 2)) * mix.bias
+        return Kernel(mix.weight * taps[:, None], bias)
 
 
 class EdgeBranches(nn.ModuleList):
