@@ -7,19 +7,24 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from skimage import data
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from nas.data.baseline import lanczos
+from nas.measure.pixels import to_input, to_uint8
 from nas.measure.quality import (
+    evaluate,
+    evaluate_fully,
     psnr,
     psnr_y,
     psnr_y_organiser,
     ssim,
     ssim_y,
-    to_input,
-    to_uint8,
 )
+from nas.measure.strips import reach, upscale_picture
+from search_spaces import Architecture, Stage, Tail, build, fuse
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +107,90 @@ def test_what_cannot_be_compared_is_refused(pair):
         psnr(pair[0], pair[1][:-1])
     with pytest.raises(ValueError, match="11x11"):
         ssim(pair[0][:10], pair[1][:10])
+
+
+class Photograph:
+    """A crop as a set would give it: its LR made by Pillow, noisier at higher QPs."""
+
+    def __init__(self, top):
+        self.pixels = data.astronaut()[top : top + 96, 40:168]
+
+    def hr(self):
+        return self.pixels
+
+    def lr(self, qp):
+        small = Image.fromarray(self.pixels).resize((32, 24), Image.Resampling.LANCZOS)
+        noise = np.random.default_rng(0).normal(0, (qp or 0) / 8, (24, 32, 3))
+        return np.clip(np.asarray(small) + noise, 0, 255).round().astype(np.uint8)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path))
+    return tmp_path / "baseline"
+
+
+def test_a_network_is_evaluated_against_lanczos_per_qp(cache):
+    pictures = [Photograph(0), Photograph(100)]
+    network = fuse(build(Architecture(width=8, residual="lanczos"), seed=1))
+    quality = evaluate(network, pictures, (31, 63))
+    for qp in (31, 63):
+        by_hand = [psnr_y(lanczos(p.lr(qp)), p.hr()) for p in pictures]
+        assert quality.lanczos_psnr_y_db[qp] == pytest.approx(np.mean(by_hand), abs=1e-12)
+        ours = [
+            psnr_y(to_uint8(network(to_input(p.lr(qp)))[0]), torch.tensor(p.hr())) for p in pictures
+        ]
+        assert quality.psnr_y_db[qp] == pytest.approx(np.mean(ours), abs=1e-12)
+    gains = quality.gain_db_per_qp
+    assert quality.gain_db == pytest.approx((gains[31] + gains[63]) / 2)
+
+
+def test_lanczos_figures_are_kept_by_content(cache, monkeypatch):
+    network = build(Architecture(width=4))
+    first = evaluate(network, [Photograph(0)], (31, None))
+    assert len(list(cache.iterdir())) == 2
+    monkeypatch.setattr("nas.measure.quality.lanczos", None)  # not called again
+    assert evaluate(network, [Photograph(0)], (31, None)) == first
+    next(cache.iterdir()).write_text("{ torn")
+    with pytest.raises(TypeError):  # a damaged file is computed again
+        evaluate(network, [Photograph(0)], (31, None))
+
+
+def test_all_figures_of_the_survey_per_qp(cache):
+    picture = Photograph(0)
+    network = build(Architecture(width=4, residual="nearest"), seed=0)
+    figures = evaluate_fully(network, [picture], (31, 63))[63]
+    larger = upscale_picture(network, picture.lr(63)).numpy()
+    assert figures.psnr_rgb_db == psnr(larger, picture.hr())
+    assert figures.ssim_y == ssim_y(larger, picture.hr())
+    assert figures.psnr_y_db == evaluate(network, [picture], (63,)).psnr_y_db[63]
+
+
+STRIPPED = [
+    Architecture(width=6, stages=(Stage("ecb", 6, 2),), residual="lanczos", skip="long"),
+    Architecture(stem="unshuffle3", width=6, tail=Tail(cascade=3), residual="lr"),
+    Architecture(stem="strided2x4", width=6, stages=(Stage("conv", 8, 2),), residual="bicubic"),
+    Architecture(stem="unshuffle4", width=6, inputs="gradient", skip="concat", tail=Tail(kernel=1)),
+]
+
+
+@pytest.mark.parametrize("architecture", STRIPPED, ids=lambda a: a.label)
+def test_strips_give_the_picture_that_the_whole_gives(architecture):
+    # Double precision, so that the sums of differently sized convolutions round alike.
+    network = fuse(build(architecture, seed=3)).double()
+    picture = np.random.default_rng(5).integers(0, 256, (149, 37, 3), dtype=np.uint8)
+    whole = upscale_picture(network, picture)
+    strips = upscale_picture(network, picture, strip_pixels=37 * 40)
+    assert torch.equal(strips, whole)
+
+
+def test_a_network_that_pools_over_the_picture_is_never_cut():
+    class Global(torch.nn.Module):
+        def forward(self, x):
+            return torch.nn.functional.interpolate(x * x.mean((2, 3), keepdim=True), scale_factor=4)
+
+    assert reach(Global()) is None
+    picture = data.astronaut()[:64, :64]
+    assert torch.equal(
+        upscale_picture(Global(), picture), upscale_picture(Global(), picture, strip_pixels=64)
+    )

@@ -11,7 +11,7 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -78,8 +78,10 @@ class LayerCost:
     """Elements of the output."""
     channels_in: int
     channels: int
+    height_in: int
+    """Rows of the largest operand's map (1 for anything that is no map)."""
     height: int
-    """Rows of the output map (1 for anything that is no map)."""
+    """Rows of the output's map."""
     width: int
     kernel_size: int = 1
     """Rows of a convolution's kernel."""
@@ -100,7 +102,7 @@ def trace(
     deploy form is built. Views are free and left out. A convolution's bias is a layer of its own,
     because eager PyTorch adds it in a second pass over cuDNN's output.
     """
-    twin = copy.deepcopy(as_module(network)).to("meta").eval()
+    twin = copy.deepcopy(as_module(network)).to("meta", torch.float32).eval()
     recorder = _Recorder()
     with torch.no_grad(), _module_stack(twin, recorder), recorder:
         twin(torch.empty(1, 3, height, width, device="meta"))
@@ -119,6 +121,10 @@ def as_module(network: nn.Module | Architecture) -> nn.Module:
 @contextmanager
 def _module_stack(network: nn.Module, recorder: _Recorder) -> Iterator[None]:
     """Tell ``recorder`` which module runs."""
+
+    def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+        recorder.stack.pop()
+
     handles = []
     for name, module in network.named_modules():
         entry = (name, type(module).__name__)
@@ -127,18 +133,12 @@ def _module_stack(network: nn.Module, recorder: _Recorder) -> Iterator[None]:
                 lambda module, inputs, entry=entry: recorder.stack.append(entry)
             )
         )
-        handles.append(
-            module.register_forward_hook(lambda module, inputs, output: _pop(recorder.stack))
-        )
+        handles.append(module.register_forward_hook(leave))
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _pop(stack: list[tuple[str, str]]) -> None:
-    stack.pop()
 
 
 class _Recorder(TorchDispatchMode):
@@ -176,47 +176,46 @@ class _Recorder(TorchDispatchMode):
         if kind == "conv":
             main, bias, inputs = inputs[0], inputs[2:], inputs[:2]
         out = outputs[0]
-        height, width = (out.shape[-2], out.shape[-1]) if out.dim() >= 4 else (1, 1)
-        shared: dict[str, Any] = {
-            "name": path,
-            "module": module,
-            "elements": out.numel(),
-            "channels": _channels(out),
-            "height": height,
-            "width": width,
-        }
         self.layers.append(
             LayerCost(
                 kind=kind,
+                name=path,
                 operator=operator,
+                module=module,
                 macs=_macs(operator, inputs, out, args),
                 bytes_read=BYTES * sum(_distinct(tensor) for tensor in inputs),
                 bytes_written=BYTES * sum(tensor.numel() for tensor in outputs),
                 kernels=2 if operator == "constant_pad_nd" else 1,
                 elements_in=main.numel(),
+                elements=out.numel(),
                 channels_in=_channels(main),
+                channels=_channels(out),
+                height_in=_rows(main),
+                height=_rows(out),
+                width=out.shape[-1] if out.dim() >= 4 else 1,
                 kernel_size=inputs[1].shape[2] if kind == "conv" else 1,
                 groups=args[8] if kind == "conv" else 1,
-                **shared,
             )
         )
-        if (
-            kind == "conv" and bias and args[8] < main.shape[1]
-        ):  # depthwise kernels add it themselves
-            size = BYTES * out.numel()
-            self.layers.append(
-                LayerCost(
-                    kind="bias",
-                    operator="add",
-                    macs=0,
-                    bytes_read=size + BYTES * bias[0].numel(),
-                    bytes_written=size,
-                    kernels=1,
-                    elements_in=out.numel(),
-                    channels_in=_channels(out),
-                    **shared,
-                )
-            )
+        if bias and args[8] < main.shape[1]:  # depthwise kernels add it themselves
+            self.layers.append(_bias_pass(self.layers[-1]))
+
+
+def _bias_pass(conv: LayerCost) -> LayerCost:
+    size = BYTES * conv.elements
+    return replace(
+        conv,
+        kind="bias",
+        operator="add",
+        macs=0,
+        bytes_read=size + BYTES * conv.channels,
+        bytes_written=size,
+        elements_in=conv.elements,
+        channels_in=conv.channels,
+        height_in=conv.height,
+        kernel_size=1,
+        groups=1,
+    )
 
 
 def _is_view(func: Any) -> bool:
@@ -242,6 +241,10 @@ def _distinct(tensor: torch.Tensor) -> int:
 
 def _channels(tensor: torch.Tensor) -> int:
     return tensor.shape[1] if tensor.dim() > 1 else tensor.shape[0]
+
+
+def _rows(tensor: torch.Tensor) -> int:
+    return tensor.shape[-2] if tensor.dim() >= 4 else 1
 
 
 def _macs(

@@ -7,15 +7,24 @@ scripts, see the notes at `psnr_y_organiser`.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import astuple, dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
-Pixels: TypeAlias = "np.ndarray | torch.Tensor"
-"""A uint8 picture of shape (H, W, 3), RGB."""
+from nas.data.baseline import lanczos
+from nas.data.cache import cache_root
+from nas.measure.pixels import Pixels, as_tensor
+from nas.measure.strips import upscale_picture
+from search_spaces.files import write_atomic
 
 LUMA_RGB = (65.481 / 255, 128.553 / 255, 24.966 / 255)
 """BT.601 studio-range luma weights for 8-bit R, G and B; luma is 16 + their weighted sum."""
@@ -26,17 +35,108 @@ LUMA_ORGANISER = LUMA_RGB[::-1]
 _ROWS = 64  # rows of a strip: its maps stay in the processor's cache, and 4K needs no 4K doubles
 
 
-def to_uint8(image: torch.Tensor) -> torch.Tensor:
-    """Return a network's output, (3, H, W) in [0, 1] or beyond, as uint8 pixels (H, W, 3).
+class PictureLike(Protocol):
+    """What is needed of a picture; `nas.data.store.Picture` has it."""
 
-    Clamps, scales and rounds half to even, as the organisers do before they write a PNG.
+    def hr(self) -> Pixels:
+        """Return the original, (4H, 4W, 3)."""
+        ...
+
+    def lr(self, qp: int | None) -> Pixels:
+        """Return the small picture at a QP, (H, W, 3); None is the one that no encoder touched."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Luma quality per QP, each the mean over pictures of their figures in dB."""
+
+    psnr_y_db: dict[int | None, float]
+    lanczos_psnr_y_db: dict[int | None, float]
+
+    @property
+    def gain_db_per_qp(self) -> dict[int | None, float]:
+        """PSNR-Y above Lanczos."""
+        return {qp: value - self.lanczos_psnr_y_db[qp] for qp, value in self.psnr_y_db.items()}
+
+    @property
+    def gain_db(self) -> float:
+        """Mean over QPs of the gain over Lanczos: what the search maximises."""
+        gains = self.gain_db_per_qp.values()
+        return sum(gains) / len(gains)
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """All figures of one upscaled picture against its original, or their means over pictures."""
+
+    psnr_rgb_db: float
+    psnr_y_db: float
+    psnr_y_organiser_db: float
+    ssim_rgb: float
+    ssim_y: float
+
+
+def evaluate(
+    network: nn.Module,
+    pictures: Sequence[PictureLike],
+    qps: Sequence[int | None],
+    *,
+    device: str | torch.device = "cpu",
+) -> Quality:
+    """Return the PSNR-Y of a network's 8-bit upscalings and Lanczos's, per QP.
+
+    The network is moved to ``device`` and left there, in the mode that it had. Lanczos's figures
+    are kept in the cache by the pictures' content.
+
+    Raises:
+        ValueError: there is no picture or no QP.
     """
-    return image.float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0)
+    if not pictures or not qps:
+        raise ValueError("evaluating needs at least one picture and one QP")
+    network.to(device)
+    ours: dict[int | None, list[float]] = {qp: [] for qp in qps}
+    base: dict[int | None, list[float]] = {qp: [] for qp in qps}
+    for picture in pictures:
+        original = picture.hr()
+        on_device = as_tensor(original).to(device)
+        key = _digest(original)
+        for qp in qps:
+            small = picture.lr(qp)
+            ours[qp].append(psnr_y(upscale_picture(network, small), on_device))
+            base[qp].append(_lanczos_psnr_y(small, original, key))
+    return Quality(*({qp: _mean(values) for qp, values in kept.items()} for kept in (ours, base)))
 
 
-def to_input(pixels: Pixels, device: str | torch.device = "cpu") -> torch.Tensor:
-    """Return uint8 pixels (H, W, 3) as a network's input: float (1, 3, H, W) in [0, 1]."""
-    return _tensor(pixels).to(device).permute(2, 0, 1)[None].float().div(255).contiguous()
+def evaluate_fully(
+    network: nn.Module,
+    pictures: Sequence[PictureLike],
+    qps: Sequence[int | None],
+    *,
+    device: str | torch.device = "cpu",
+) -> dict[int | None, Fidelity]:
+    """Return every figure of the survey's Table 1 per QP: as `evaluate`, but far slower."""
+    network.to(device)
+    found: dict[int | None, list[Fidelity]] = {qp: [] for qp in qps}
+    for picture in pictures:
+        original = as_tensor(picture.hr()).to(device)
+        for qp in qps:
+            found[qp].append(fidelity(upscale_picture(network, picture.lr(qp)), original))
+    return {
+        qp: Fidelity(*map(_mean, zip(*map(astuple, values), strict=True)))
+        for qp, values in found.items()
+    }
+
+
+def fidelity(picture: Pixels, original: Pixels) -> Fidelity:
+    """Return every figure of an upscaled picture."""
+    return Fidelity(
+        psnr_rgb_db=psnr(picture, original),
+        psnr_y_db=psnr_y(picture, original),
+        psnr_y_organiser_db=psnr_y_organiser(picture, original),
+        ssim_rgb=ssim(picture, original),
+        ssim_y=ssim_y(picture, original),
+    )
 
 
 def psnr(a: Pixels, b: Pixels) -> float:
@@ -76,11 +176,36 @@ def ssim_y(a: Pixels, b: Pixels) -> float:
     return _ssim(a, b, torch.tensor([LUMA_RGB], dtype=torch.float64), 16.0)
 
 
-def _tensor(pixels: Pixels) -> torch.Tensor:
-    if isinstance(pixels, torch.Tensor):
-        return pixels
-    # A copy, because memory-mapped pictures are read-only and torch has no such tensors.
-    return torch.from_numpy(np.array(pixels, dtype=np.uint8))
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _array(pixels: Pixels) -> np.ndarray:
+    return pixels.cpu().numpy() if isinstance(pixels, torch.Tensor) else pixels
+
+
+def _digest(*parts: Pixels | str) -> str:
+    """Hash pictures with their sizes, and strings."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, str):
+            digest.update(part.encode())
+        else:
+            array = np.ascontiguousarray(_array(part))
+            digest.update(str(array.shape).encode())
+            digest.update(array.data)
+    return digest.hexdigest()
+
+
+def _lanczos_psnr_y(small: Pixels, original: Pixels, original_key: str) -> float:
+    """PSNR-Y of Lanczos's upscaling, from the cache if these pictures were seen before."""
+    place = cache_root() / "baseline" / f"{_digest('pillow-lanczos3', original_key, small)}.json"
+    with suppress(OSError, ValueError, KeyError):
+        return float(json.loads(place.read_bytes())["psnr_y_db"])
+    value = psnr_y(lanczos(_array(small)), _array(original))
+    with suppress(OSError):  # the figure stands without its cache
+        write_atomic(place, json.dumps({"psnr_y_db": value}).encode())
+    return value
 
 
 def _check(a: Pixels, b: Pixels) -> None:
@@ -100,7 +225,7 @@ def _difference_gram(a: Pixels, b: Pixels) -> tuple[torch.Tensor, int]:
     gram = torch.zeros(3, 3, dtype=torch.float64)
     for top in range(0, a.shape[0], _ROWS):
         rows = slice(top, top + _ROWS)
-        difference = _tensor(a[rows]).double() - _tensor(b[rows]).double()
+        difference = as_tensor(a[rows]).double() - as_tensor(b[rows]).double()
         flat = difference.reshape(-1, 3).T
         gram += (flat @ flat.T).cpu()
     return gram, a.shape[0] * a.shape[1]
@@ -159,7 +284,7 @@ def _ssim(a: Pixels, b: Pixels, weights: torch.Tensor, offset: float) -> float:
         rows = slice(top, min(top + _ROWS, height) + 10)
         x, y = (
             torch.tensordot(weights.to(strip.device), strip.double(), dims=([1], [2])) + offset
-            for strip in (_tensor(a[rows]), _tensor(b[rows]))
+            for strip in (as_tensor(a[rows]), as_tensor(b[rows]))
         )
         mean_x, mean_y, power, product = _blur(torch.stack((x, y, x * x + y * y, x * y)))
         means = mean_x * mean_y
