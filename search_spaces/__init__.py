@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+# No name here may be a submodule's: importing that would replace the name by the module.
 _HOMES = {
     "Architecture": "architecture",
     "Stage": "architecture",
@@ -13,10 +14,9 @@ _HOMES = {
     "Network": "network",
     "build": "network",
     "fuse": "network",
-    "blocks": "blocks",
     "Space": "space",
     "load_space": "space",
-    "published": "published",
+    "published": "survey",
 }
 
 __all__ = sorted(_HOMES)

@@ -51,7 +51,7 @@ class Tail:
     cascade: int = 0
     """Channels at LR resolution between two upsampling steps; 0 goes straight to pixel-shuffle."""
     block: str = "conv"
-    """Linear block used for that convolution (1x1 tails are always plain)."""
+    """Linear block used for the tail's 3x3 convolutions (1x1 tails are always plain)."""
     activation: bool = True
     """Whether the cascade's few channels pass through the activation (no meaning without one)."""
 
@@ -79,6 +79,9 @@ class Architecture:
     as bicubic and is trained; ``lr`` adds the LR image inside a cascade of 3 channels (CASR)."""
     stem_block: str = "conv"
     stem_activation: bool = True
+    neck: str = "none"
+    """Linear block (3x3, no activation) between the feature skip and the tail, as RVSR has; with
+    skip ``concat`` it takes the place of the mixing 1x1 convolution, as in SPAN-R."""
     inputs: str = "rgb"
     """``gradient`` concatenates the image's gradient magnitude to it (FEM of MegastudyEdu)."""
 
@@ -121,8 +124,13 @@ class Architecture:
 
     @property
     def key(self) -> str:
-        """12 hexadecimal digits that identify this description."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+        """12 hexadecimal digits that identify this description.
+
+        Fields at their default do not count, so that a field added later changes no key.
+        """
+        default = Architecture().to_dict()
+        told = {name: value for name, value in self.to_dict().items() if value != default[name]}
+        return hashlib.sha256(_canonical(told).encode()).hexdigest()[:12]
 
     @property
     def label(self) -> str:
@@ -130,7 +138,7 @@ class Architecture:
         body = "-".join(f"{s.block}x{s.depth}" + _width_note(s, self) for s in self.stages)
         tail = f"cascade{self.tail.cascade}" if self.tail.cascade else f"tail{self.tail.kernel}"
         parts = [self.stem, str(self.width), body or "no_body", tail, self.activation]
-        parts += [word for word in (self.skip, self.residual) if word != "none"]
+        parts += [word for word in (self.skip, self.neck, self.residual) if word != "none"]
         return "-".join(parts) + ("" if self.bias else "-nobias")
 
     def to_dict(self) -> dict[str, Any]:
@@ -139,7 +147,7 @@ class Architecture:
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces."""
-        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return _canonical(self.to_dict())
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Architecture:
@@ -172,6 +180,10 @@ class Architecture:
         except json.JSONDecodeError as error:
             raise InputError(f"an architecture must be JSON: {error}") from error
         return cls.from_dict(description)
+
+
+def _canonical(description: Mapping[str, Any]) -> str:
+    return json.dumps(description, sort_keys=True, separators=(",", ":"))
 
 
 D = TypeVar("D")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces.architecture import SCALE, Architecture
-from search_spaces.blocks import LinearBlock, blocks
+from search_spaces.blocks import Foldable, LinearBlock, blocks
 from search_spaces.residual import Residual
 
 _ACTIVATIONS = {
@@ -44,16 +44,14 @@ class Network(nn.Module):
         self.architecture = a = architecture
         self.stem = nn.Sequential(*_stem(a))
         self.body = nn.Sequential(*_body(a))
-        self.mix: nn.Module | None = None
-        if a.skip == "concat":
-            self.mix = nn.Conv2d(a.width + a.body_width, a.body_width, 1, bias=a.bias)
+        self.neck = _neck(a)
         phases = a.tail.cascade or 3 * SCALE**2
         tail = blocks[a.tail.block if a.tail.kernel == 3 else "conv"]
         self.tail = tail(a.body_width, phases * a.factor**2, kernel_size=a.tail.kernel, bias=a.bias)
         self.lift: nn.Module | None = None
         if a.tail.cascade:
             act = a.activation if a.tail.activation else "none"
-            final = blocks["conv"](a.tail.cascade, 3 * SCALE**2, kernel_size=3, bias=a.bias)
+            final = tail(a.tail.cascade, 3 * SCALE**2, kernel_size=3, bias=a.bias)
             self.lift = nn.Sequential(_ACTIVATIONS[act](a.tail.cascade), final)
         self.residual = None if a.residual in ("none", "lr") else Residual(a.residual)
 
@@ -83,8 +81,10 @@ class Network(nn.Module):
         deep = self.body(features)
         if a.skip == "long":
             deep = deep + features
-        elif self.mix is not None:
-            deep = self.mix(torch.cat([features, deep], dim=1))
+        elif a.skip == "concat":
+            deep = torch.cat([features, deep], dim=1)
+        if self.neck is not None:
+            deep = self.neck(deep)
         phases = self.tail(deep)
         if a.factor > 1 and (self.lift is not None or self.residual is not None):
             phases = F.pixel_shuffle(phases, a.factor)
@@ -117,7 +117,7 @@ def fuse(network: Network) -> Network:
 
 def _fold_children(module: nn.Module) -> None:
     for name, child in module.named_children():
-        if isinstance(child, LinearBlock):
+        if isinstance(child, Foldable):
             setattr(module, name, child.fused())
         else:
             _fold_children(child)
@@ -158,3 +158,12 @@ def _body(a: Architecture) -> list[nn.Module]:
                 layers.append(_ACTIVATIONS[a.activation](stage.width))
             channels = stage.width
     return layers
+
+
+def _neck(a: Architecture) -> nn.Module | None:
+    joined = a.body_width + (a.width if a.skip == "concat" else 0)
+    if a.neck != "none":
+        return blocks[a.neck](joined, a.body_width, bias=a.bias)
+    if a.skip == "concat":
+        return blocks["conv"](joined, a.body_width, kernel_size=1, bias=a.bias)
+    return None

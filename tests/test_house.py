@@ -57,7 +57,7 @@ def test_the_engine_needs_no_ray_optuna_or_mlflow():
     code = (
         "import sys\n"
         f"sys.modules.update(dict.fromkeys({absent!r}))\n"
-        f"import {', '.join(engine)}, teachers.loading, search_spaces.published\n"
+        f"import {', '.join(engine)}, teachers.loading, search_spaces.survey\n"
     )
     imported = run(sys.executable, "-c", code)
     assert imported.returncode == 0, imported.stderr

@@ -3,24 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
+from search_spaces.blocks.conv3xc import Conv3XC
+from search_spaces.blocks.dconv import DConv
 from search_spaces.blocks.ecb import ECB, ECBIdentity
-from search_spaces.blocks.linear import Conv, LinearBlock
+from search_spaces.blocks.etds import ClippedTail, DualStream, DualStreamStem, DualStreamTail
+from search_spaces.blocks.lanczospp import LanczosPPBlock
+from search_spaces.blocks.linear import Conv, Foldable, LinearBlock
+from search_spaces.blocks.reprb import RepRB
 from search_spaces.blocks.reprfn import RepRFN
 from search_spaces.blocks.repvgg import RepVGG
+from search_spaces.blocks.rrrb import NRB, RRRB
+from search_spaces.blocks.rvsr import RepConv, RepViTBlock
+from search_spaces.blocks.safmnpp import SAFMNPPBlock
+from search_spaces.blocks.spab import SPAB
+from search_spaces.blocks.wide import RepBlockV2, RepBlockV5, RESRBlock
 from search_spaces.registry import Registry
 
 blocks: Registry[Callable[..., nn.Module]] = Registry("block")
 """Block name -> factory ``(in_channels, out_channels, *, bias)``. A factory that returns a
 ``LinearBlock`` also takes ``kernel_size`` and ``stride``, is followed by the architecture's
-activation, and folds to one convolution."""
+activation, and folds to one convolution. Any other module carries its own activation."""
 
 blocks.add("conv", Conv)
 blocks.add("repvgg", RepVGG)
 blocks.add("ecb", ECB)
 blocks.add("ecb_identity", ECBIdentity)
 blocks.add("reprfn", RepRFN)
+blocks.add("rrrb", RRRB)
+blocks.add("nrb", NRB)
+blocks.add("reprb", RepRB)
+blocks.add("rvsr", RepConv)
+blocks.add("lrsrn", RepBlockV2)
+blocks.add("casr", RepBlockV5)
+blocks.add("resr", RESRBlock)
+blocks.add("lanczospp", LanczosPPBlock)
+blocks.add("conv3xc", Conv3XC)
+blocks.add("dconv", DConv)
+blocks.add("etds", DualStream)
+blocks.add("etds_stem", DualStreamStem)
+blocks.add("etds_tail", DualStreamTail)
+blocks.add("etds_clip", ClippedTail)
+blocks.add("etds_ecb", partial(DualStream, backbone=ECB))
+blocks.add("etds_ecb_stem", partial(DualStreamStem, backbone=ECB))
+blocks.add("etds_ecb_clip", partial(ClippedTail, backbone=ECB))
+blocks.add("repvit", RepViTBlock)
+blocks.add("spab", SPAB)
+blocks.add("safmnpp", SAFMNPPBlock)
 
-__all__ = ["ECB", "Conv", "ECBIdentity", "LinearBlock", "RepRFN", "RepVGG", "blocks"]
+__all__ = ["Foldable", "LinearBlock", "blocks"]

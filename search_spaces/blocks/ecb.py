@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from search_spaces.blocks.edges import EdgeBranches
-from search_spaces.blocks.folding import Kernel, add, chain, identity
+from search_spaces.blocks.folding import Kernel, add, chain
 from search_spaces.blocks.linear import Branch, LinearBlock
 
 
@@ -31,7 +31,4 @@ class ECBIdentity(ECB):
 
     def folded(self) -> Kernel:
         """All branches and the identity added."""
-        kernel = super().folded()
-        if self.in_channels != self.out_channels or self.stride != 1:
-            return kernel
-        return add(kernel, identity(self.in_channels, kernel.weight))
+        return add(super().folded(), *self.shortcut())

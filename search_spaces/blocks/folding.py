@@ -6,6 +6,7 @@ stride s folds like one of stride 1, because all branches share the last convolu
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 
 
 class Kernel(NamedTuple):
-    """A convolution as numbers: weight (out, in, k, k) with odd k, bias (out,) or None."""
+    """A convolution as numbers: weight (out, in, k, k) and bias (out,) or None."""
 
     weight: Tensor
     bias: Tensor | None = None
@@ -36,13 +37,17 @@ def add(*kernels: Kernel) -> Kernel:
     return Kernel(weight, torch.stack(biases).sum(0) if biases else None)
 
 
-def chain(first: Kernel, then: Kernel) -> Kernel:
-    """Two convolutions in a row, at least one of them 1x1.
+def chain(*kernels: Kernel) -> Kernel:
+    """Convolutions in a row, at most one of them larger than 1x1.
 
-    With a biased ``first`` before a larger kernel this holds at image borders only when the map
-    between the two is padded with that bias instead of zero: the folded kernel *defines* the block
-    that way.
+    With a biased 1x1 before a larger kernel this holds at image borders only when the map between
+    the two is padded with that bias instead of zero: the folded kernel *defines* the block that
+    way.
     """
+    return reduce(_pair, kernels)
+
+
+def _pair(first: Kernel, then: Kernel) -> Kernel:
     a, b = first.weight, then.weight
     if a.shape[-1] == 1 and a.shape[-2] == 1:
         weight = torch.einsum("omhw,mi->oihw", b, a[:, :, 0, 0])
@@ -66,3 +71,18 @@ def identity(channels: int, like: Tensor) -> Kernel:
 def depthwise(taps: Tensor) -> Tensor:
     """Per-channel taps (channels, k, k) as a dense weight (channels, channels, k, k)."""
     return torch.diag_embed(taps.permute(1, 2, 0)).permute(2, 3, 0, 1)
+
+
+def stack(*kernels: Kernel) -> Kernel:
+    """Convolutions of the same input side by side: their output channels one after the other."""
+    weight = torch.cat([kernel.weight for kernel in kernels])
+    if all(kernel.bias is None for kernel in kernels):
+        return Kernel(weight)
+    rows = [k.weight.new_zeros(len(k.weight)) if k.bias is None else k.bias for k in kernels]
+    return Kernel(weight, torch.cat(rows))
+
+
+def reading(kernel: Kernel, start: int, channels: int) -> Kernel:
+    """The same convolution on a wider input of ``channels``: it reads those from ``start`` on."""
+    after = channels - start - kernel.weight.shape[1]
+    return Kernel(F.pad(kernel.weight, (0, 0, 0, 0, start, after)), kernel.bias)

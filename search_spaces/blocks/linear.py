@@ -9,11 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_spaces.blocks.folding import Kernel
+from search_spaces.blocks.folding import Kernel, identity
 from search_spaces.errors import InputError
 
 
-class LinearBlock(nn.Module, ABC):
+class Foldable(nn.Module, ABC):
+    """A module whose deploy form is another module that computes the same."""
+
+    @abstractmethod
+    def fused(self) -> nn.Module:
+        """The deploy form, with its own copy of the parameters."""
+
+
+class LinearBlock(Foldable):
     """A sum of linear branches, equal to one convolution.
 
     A subclass holds the branches' parameters and says in ``folded`` which kernel they make. The
@@ -48,6 +56,12 @@ class LinearBlock(nn.Module, ABC):
     def folded(self) -> Kernel:
         """The single kernel (out, in, k, k) and bias this block amounts to, differentiable."""
 
+    def shortcut(self) -> list[Kernel]:
+        """The identity as a branch where channels and resolution stay, else no branch."""
+        if self.in_channels != self.out_channels or self.stride != 1:
+            return []
+        return [identity(self.in_channels, next(self.parameters()))]
+
     @property
     def padding(self) -> int:
         """Zero padding that keeps the size at stride 1 and halves even sizes at stride 2."""
@@ -61,21 +75,27 @@ class LinearBlock(nn.Module, ABC):
     def fused(self) -> nn.Conv2d:
         """The deploy form: a plain convolution with the folded kernel."""
         with torch.no_grad():
-            weight, bias = self.folded()
-        conv = nn.Conv2d(
-            self.in_channels,
-            self.out_channels,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            bias=bias is not None,
-            device=weight.device,
-            dtype=weight.dtype,
-        )
-        conv.weight = nn.Parameter(weight.detach().clone())
-        if bias is not None:
-            conv.bias = nn.Parameter(bias.detach().clone())
-        return conv
+            return plain(self.folded(), self.stride, self.padding)
+
+
+def plain(kernel: Kernel, stride: int = 1, padding: int = 0) -> nn.Conv2d:
+    """A kernel as an ordinary convolution module with its own copy of the numbers."""
+    weight, bias = kernel
+    out_channels, in_channels, *size = weight.shape
+    conv = nn.Conv2d(
+        in_channels,
+        out_channels,
+        (size[0], size[1]),
+        stride,
+        padding,
+        bias=bias is not None,
+        device=weight.device,
+        dtype=weight.dtype,
+    )
+    conv.weight = nn.Parameter(weight.detach().clone())
+    if bias is not None:
+        conv.bias = nn.Parameter(bias.detach().clone())
+    return conv
 
 
 class Branch(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from search_spaces.blocks.edges import EdgeBranches
-from search_spaces.blocks.folding import Kernel, add, chain, identity
+from search_spaces.blocks.folding import Kernel, add, chain
 from search_spaces.blocks.linear import Branch, LinearBlock
 
 
@@ -29,6 +29,4 @@ class RepRFN(LinearBlock):
         branches = [branch.kernel for branch in plain]
         branches.append(chain(self.expand.kernel, self.squeeze.kernel))
         branches += self.edges.kernels
-        if self.in_channels == self.out_channels and self.stride == 1:
-            branches.append(identity(self.in_channels, self.conv3.weight))
-        return add(*branches)
+        return add(*branches, *self.shortcut())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from search_spaces.blocks.folding import Kernel, add, identity
+from search_spaces.blocks.folding import Kernel, add
 from search_spaces.blocks.linear import Branch, LinearBlock
 
 
@@ -18,7 +18,4 @@ class RepVGG(LinearBlock):
 
     def folded(self) -> Kernel:
         """The three branches added."""
-        branches = [self.conv3.kernel, self.conv1.kernel]
-        if self.in_channels == self.out_channels and self.stride == 1:
-            branches.append(identity(self.in_channels, self.conv3.weight))
-        return add(*branches)
+        return add(self.conv3.kernel, self.conv1.kernel, *self.shortcut())

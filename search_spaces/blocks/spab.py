@@ -1,0 +1,29 @@
+"""Swift parameter-free attention block of SPAN (Wan et al., CVPRW 2024); survey 3.8."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from search_spaces.blocks.conv3xc import Conv3XC
+
+
+class SPAB(nn.Module):
+    """h = c3(SiLU(c3(SiLU(c3 x)))), then (x + h) * (sigmoid(h) - 1/2): attention without weights.
+
+    Each c3 is a Conv3XC and folds. Where the block changes the width, ``x`` passes through a 1x1.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.first = Conv3XC(in_channels, out_channels, bias=bias)
+        self.second = Conv3XC(out_channels, out_channels, bias=bias)
+        self.third = Conv3XC(out_channels, out_channels, bias=bias)
+        self.match: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            self.match = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, H, W)."""
+        deep = self.third(F.silu(self.second(F.silu(self.first(x)))))
+        return (self.match(x) + deep) * (deep.sigmoid() - 0.5)
