@@ -36,7 +36,7 @@ class EdgeBranch(nn.Module):
         taps = self.scale[:, None, None] * self.mask
         mix = self.mix.kernel
         # A depthwise kernel after a 1x1: an outer product, where ``chain`` would multiply zeros.
-        bias = self.bias
+        bias: Tensor | None = self.bias
         if mix.bias is not None and bias is not None:
             bias = bias + taps.sum((1, 2)) * mix.bias
         return Kernel(mix.weight * taps[:, None], bias)
