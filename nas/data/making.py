@@ -8,7 +8,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,18 +25,11 @@ from nas.data.manifest import (
     write_record,
 )
 from nas.data.normalise import read_picture
+from nas.data.sources import Source
 from nas.data.split import look
 
 WORK = ".work"
 """Folder in a set where files are made before they are moved into place."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A picture file, and the name it goes by in the manifest and in messages."""
-
-    path: Path
-    name: str
 
 
 def make_picture(
@@ -72,28 +65,36 @@ def make_picture(
             pixels = np.asarray(picture)
     else:
         pixels, notes = read_picture(source.path)
-        name = f"{_slug(source.name)}-{source_sha256[:8]}"
-        digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
-        height, width = pixels.shape[:2]
-        base = Record(
-            name, source_sha256, digest, look(pixels), height, width, notes, encoder(), {}
-        )
+        base = _first_record(source, source_sha256, pixels, notes)
     made = _make_files(pixels, base.name, missing, folder, threads)
     files = {**whole, **made}
-    ordered = sorted(files, key=lambda key: (key.isdigit(), key.zfill(2)))
-    record = Record(
-        name=base.name,
-        source_sha256=base.source_sha256,
-        pixels_sha256=base.pixels_sha256,
-        look=base.look,
-        height=base.height,
-        width=base.width,
-        notes=base.notes,
-        encoder=encoder(),
-        files={key: files[key] for key in ordered},
+    used = {str(encoder()), *(base.encoders if whole else ())}
+    record = replace(
+        base,
+        encoders=tuple(sorted(used)),
+        files={key: files[key] for key in sorted(files, key=lambda key: (key.isdigit(), key))},
     )
     write_record(folder, record)
     return record, True
+
+
+def _first_record(
+    source: Source, source_sha256: str, pixels: np.ndarray, notes: tuple[str, ...]
+) -> Record:
+    height, width = pixels.shape[:2]
+    digest = hashlib.sha256(f"{height}x{width}".encode())
+    digest.update(pixels.data)
+    return Record(
+        name=f"{_slug(source.name)}-{source_sha256[:8]}",
+        source_sha256=source_sha256,
+        pixels_sha256=digest.hexdigest(),
+        look=look(pixels),
+        height=height,
+        width=width,
+        notes=notes,
+        encoders=(),
+        files={},
+    )
 
 
 def _make_files(

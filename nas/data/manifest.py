@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.data.degrade import Encoder
 from search_spaces.errors import InputError
 from search_spaces.files import write_atomic
 
@@ -62,7 +61,7 @@ class Record:
         look: 64-bit signature as 16 hex digits; near for two sizes of one picture.
         height, width: of the HR picture.
         notes: what normalising did beyond decoding.
-        encoder: what made the LR files (the newest, where QPs were added later).
+        encoders: what made the LR files; more than one where QPs were added by another version.
         files: ``hr``, ``clean`` and each QP as text, to its file.
     """
 
@@ -73,7 +72,7 @@ class Record:
     height: int
     width: int
     notes: tuple[str, ...]
-    encoder: Encoder
+    encoders: tuple[str, ...]
     files: dict[str, FileEntry]
 
 
@@ -191,6 +190,6 @@ def _record(content: Mapping[str, Any]) -> Record:
         height=int(content["height"]),
         width=int(content["width"]),
         notes=tuple(content["notes"]),
-        encoder=Encoder(**content["encoder"]),
+        encoders=tuple(content["encoders"]),
         files={key: FileEntry(**value) for key, value in content["files"].items()},
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from nas.data.baseline import SCALE
 from nas.data.degrade import ffmpeg_binary, run_ffmpeg
@@ -24,10 +24,21 @@ MAX_PIXELS = 134_217_728
 """16384 x 8192: four times 8K. A file that claims more is taken for a decompression bomb."""
 
 MIN_SIDE = 256
-"""Smallest HR side. The LR side of 64 holds a training patch, and SVT-AV1 releases before 2.0
-refuse pictures below 64."""
+"""Smallest HR side: its LR side of 64 holds a training patch. The encoder itself needs no more
+than 2 LR pixels."""
 
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "TIFF", "BMP", "PPM")
+_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "PPM")
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to the move that undoes it."""
 
 
 class UnusablePicture(Exception):
@@ -55,6 +66,8 @@ def read_picture(path: Path) -> Normalised:
     Raises:
         UnusablePicture: not a picture, damaged, too small, or too large to be honest.
     """
+    import pillow_avif  # noqa: F401  # makes Pillow read AVIF with the decoder of the LR files
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # bombs are refused below; EXIF trifles are not news
@@ -63,7 +76,7 @@ def read_picture(path: Path) -> Normalised:
     except UnusablePicture:
         raise
     except Image.DecompressionBombError as fault:
-        raise UnusablePicture(_too_many_pixels()) from fault
+        raise UnusablePicture(_TOO_MANY) from fault
     except UnidentifiedImageError as fault:
         raise UnusablePicture("not a picture that can be read") from fault
     except MemoryError as fault:
@@ -81,31 +94,42 @@ def read_picture(path: Path) -> Normalised:
 def _to_rgb(picture: Image.Image, path: Path) -> tuple[np.ndarray, list[str]]:
     notes = []
     if picture.width * picture.height > MAX_PIXELS:
-        raise UnusablePicture(_too_many_pixels())
+        raise UnusablePicture(_TOO_MANY)
     if getattr(picture, "n_frames", 1) > 1:
         notes.append("first frame of several")
     if "icc_profile" in picture.info:
         notes.append("colour profile ignored")
-    rotated = picture.getexif().get(0x0112, 1) in range(2, 9)
+    if picture.mode in ("L", "LA", "1") or picture.mode.startswith("I;16"):
+        notes.append("grey")
+    if picture.mode == "CMYK":
+        notes.append("CMYK converted without a profile")
+    orientation = _orientation(picture)
+    if orientation in _UPRIGHT:
+        notes.append("turned upright")
     if _is_16_bit(picture, path):
-        picture = _reduce_16_bit(picture, path)
+        picture = _reduce_16_bit(picture, path, orientation)
         notes.append("16 bits rounded to 8")
     elif picture.mode in ("I", "F"):
         raise UnusablePicture("32-bit samples have no agreed range; save it with 8 or 16 bits")
-    if rotated:
-        picture = ImageOps.exif_transpose(picture)
-        notes.append("turned as its EXIF orientation says")
+    else:
+        picture.load()
+    if orientation in _UPRIGHT and not isinstance(picture, TiffImagePlugin.TiffImageFile):
+        picture = picture.transpose(_UPRIGHT[orientation])  # Pillow turns TIFF as it loads it
     if picture.has_transparency_data:
         layered = picture.convert("RGBA")
         if layered.getchannel("A").getextrema() != (255, 255):
             notes.append("transparency laid over white")
         page = Image.new("RGBA", layered.size, (*BACKGROUND, 255))
         picture = Image.alpha_composite(page, layered)
-    if picture.mode in ("L", "LA", "1"):
-        notes.append("grey")
-    if picture.mode == "CMYK":
-        notes.append("CMYK converted without a profile")
     return np.asarray(picture.convert("RGB")), notes
+
+
+def _orientation(picture: Image.Image) -> int:
+    """The EXIF orientation; 1, upright, where there is none or the EXIF data is damaged."""
+    try:
+        return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # the pixels may be whole all the same
+        return 1
 
 
 def _is_16_bit(picture: Image.Image, path: Path) -> bool:
@@ -115,21 +139,25 @@ def _is_16_bit(picture: Image.Image, path: Path) -> bool:
     if picture.format == "PNG":
         with path.open("rb") as file:
             return file.read(25)[24] == 16  # bit depth, in the IHDR chunk that comes first
-    if picture.format == "TIFF":
-        return 16 in picture.tag_v2.get(258, ())  # type: ignore[attr-defined]  # BitsPerSample
-    return picture.format == "PPM" and picture.mode == "I"
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return 16 in picture.tag_v2.get(ExifTags.Base.BitsPerSample, ())
+    return False
 
 
-def _reduce_16_bit(picture: Image.Image, path: Path) -> Image.Image:
+def _reduce_16_bit(picture: Image.Image, path: Path, orientation: int) -> Image.Image:
     """Round 16-bit samples to 8 bits: Pillow cuts colour off and clips grey, ffmpeg keeps them."""
     command = [ffmpeg_binary(), "-hide_banner", "-loglevel", "error", "-noautorotate"]
     command += ["-i", f"file:{path}", "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgba64le"]
     samples = np.frombuffer(run_ffmpeg([*command, "pipe:1"]), np.dtype("<u2"))
-    samples = samples.reshape(picture.height, picture.width, 4)
-    reduced = Image.fromarray(((samples.astype(np.uint32) + 128) // 257).astype(np.uint8), "RGBA")
-    reduced.info = {"exif": picture.getexif().tobytes()} if picture.getexif() else {}
-    return reduced
+    width, height = picture.size
+    if orientation >= 5 and isinstance(picture, TiffImagePlugin.TiffImageFile):
+        width, height = height, width  # Pillow tells the size of a TIFF as it will be turned
+    samples = samples.reshape(height, width, 4)
+    reduced = np.empty(samples.shape, np.uint8)
+    for row in range(0, height, 64):  # in bands, for the sake of memory
+        band = samples[row : row + 64].astype(np.uint32)
+        reduced[row : row + 64] = (band * 255 + 32895) >> 16  # round(band / 257), exactly
+    return Image.fromarray(reduced)
 
 
-def _too_many_pixels() -> str:
-    return f"more than {MAX_PIXELS // 1_000_000} megapixels, refused as a decompression bomb"
+_TOO_MANY = f"more than {MAX_PIXELS // 1_000_000} megapixels, refused as a decompression bomb"

@@ -14,12 +14,12 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from nas.data.degrade import QPS, encoder
-from nas.data.making import WORK, Source, make_picture
+from nas.data.degrade import QPS
+from nas.data.making import WORK, make_picture
 from nas.data.manifest import (
     MANIFEST,
     RECORDS,
@@ -29,7 +29,8 @@ from nas.data.manifest import (
     read_manifest,
     sha256_of,
 )
-from nas.data.normalise import BACKGROUND, SUFFIXES, UnusablePicture
+from nas.data.normalise import BACKGROUND, UnusablePicture
+from nas.data.sources import Source, find_sources
 from nas.data.split import TRAIN, VALIDATION, held_out
 from search_spaces.errors import InputError
 from search_spaces.progress import Progress, silent
@@ -49,7 +50,7 @@ class PrepareReport:
     Attributes:
         made: pictures for which at least one file was made.
         reused: pictures that were complete already.
-        skipped: source and reason of each picture that could not be used.
+        skipped: source and reason of each picture that cannot be used.
         duplicates: source, and the source of the same picture that stands for it.
     """
 
@@ -88,9 +89,13 @@ def prepare(
             a skipped picture.
     """
     if not 0 <= validation <= 1:
-        raise InputError(f"validation {validation} is not a share: give a number from 0 to 1.")
+        raise InputError(f"A validation share of {validation} cannot be: give one from 0 to 1.")
 
     def choose(records: Mapping[str, Record]) -> frozenset[str]:
+        if len(records) == 1 and 0 < validation < 1:
+            raise InputError(
+                f"{hr_dir} holds one usable picture: a set needs two, one of them to validate on."
+            )
         names = held_out(list(records.values()), validation)
         return frozenset(source for source, record in records.items() if record.name in names)
 
@@ -98,36 +103,6 @@ def prepare(
     return prepare_sources(
         sources, out, choose, qps=qps, workers=workers, strict=strict, progress=progress
     )
-
-
-def find_sources(folder: Path, leave_out: Path) -> list[Source]:
-    """List the picture files under a folder in the order of their names.
-
-    Hidden files and folders, and the folder ``leave_out``, are passed over; links are followed.
-
-    Raises:
-        InputError: no such folder, or no picture in it.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder: name a folder of pictures.")
-    seen = {leave_out.resolve()}
-    found = []
-    for here, folders, files in os.walk(folder, followlinks=True):
-        inside = Path(here).resolve()
-        if inside in seen:  # a link back up, or the set itself
-            folders.clear()
-            continue
-        seen.add(inside)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            path = Path(here, name)
-            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
-                told = os.fsencode(path.relative_to(folder)).decode(errors="replace")
-                found.append(Source(path, told))
-    if not found:
-        kinds = " ".join(sorted(SUFFIXES))
-        raise InputError(f"{folder} holds no picture: files named {kinds} are looked for.")
-    return sorted(found, key=lambda source: source.name)
 
 
 def prepare_sources(
@@ -144,7 +119,7 @@ def prepare_sources(
     """Make or complete a prepared set from given files; :func:`prepare` explains the rest.
 
     Args:
-        sources: the files.
+        sources: the files, with names that differ.
         out: the set's folder.
         choose: picks the sources to validate on.
         qps: the QPs wanted.
@@ -155,20 +130,14 @@ def prepare_sources(
     """
     if not qps or not all(1 <= qp <= 63 for qp in qps):
         raise InputError(f"QPs {list(qps)} cannot be encoded: give whole numbers from 1 to 63.")
-    with _faults_of(out), _exclusive(out, len(sources), progress):
-        shutil.rmtree(out / WORK, ignore_errors=True)
+    if workers is not None and workers < 1:
+        raise InputError(f"{workers} workers cannot work: give at least 1.")
+    with _faults_of(out), _alone(out, len(sources), progress):
+        shutil.rmtree(out / WORK, ignore_errors=True)  # what a killed run left
         wanted = tuple(sorted({*qps, *_earlier_qps(out)}))
-        done = _Work(sources, out, wanted, workers or len(os.sched_getaffinity(0)), progress)
-        records = done.run()
-        if not records:
-            name, reason = done.skipped[0]
-            raise InputError(f"None of {len(sources)} pictures can be used: {name}: {reason}.")
-        if strict and done.skipped:
-            name, reason = done.skipped[0]
-            raise InputError(
-                f"{len(done.skipped)} of {len(sources)} pictures cannot be used "
-                f"(the first: {name}: {reason}): remove them, or prepare without strict."
-            )
+        run = _Run(out, wanted, workers or len(os.sched_getaffinity(0)), progress)
+        records = run.make(sources)
+        _refuse_if_useless(records, run.skipped, len(sources), strict)
         chosen = choose(records)
         entries = tuple(
             Entry(record, source, VALIDATION if source in chosen else TRAIN)
@@ -177,91 +146,98 @@ def prepare_sources(
         Manifest(wanted, is_sample, BACKGROUND, entries).write(out)
         shutil.rmtree(out / WORK, ignore_errors=True)
     return PrepareReport(
-        done.made, done.reused, tuple(sorted(done.skipped)), tuple(sorted(done.duplicates))
+        run.made, run.reused, tuple(sorted(run.skipped)), tuple(sorted(run.duplicates))
     )
 
 
-class _Work:
-    """One run over all sources, and the tally of what became of them."""
+@dataclass
+class _Run:
+    """One pass over the sources, and the tally of what became of them."""
 
-    def __init__(
-        self,
-        sources: Sequence[Source],
-        out: Path,
-        qps: Sequence[int],
-        workers: int,
-        progress: Progress,
-    ) -> None:
-        self.made = self.reused = 0
-        self.skipped: list[tuple[str, str]] = []
-        self.duplicates: list[tuple[str, str]] = []
-        self._sources, self._out, self._qps = sources, out, qps
-        self._workers, self._progress = workers, progress
+    out: Path
+    qps: tuple[int, ...]
+    workers: int
+    progress: Progress
+    made: int = 0
+    reused: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    duplicates: list[tuple[str, str]] = field(default_factory=list)
 
-    def run(self) -> dict[str, Record]:
+    def make(self, sources: Sequence[Source]) -> dict[str, Record]:
         """Work on every source; return the records by source name, duplicates left out."""
-        digests = self._each(self._sources, lambda source: sha256_of(source.path), "reading")
-        first: dict[str, Source] = {}
-        for source in self._sources:
-            if (digest := digests.get(source.name)) is None:
-                continue
-            if (same := first.setdefault(digest, source)) is not source:
-                self.duplicates.append((source.name, same.name))
-        encoder()  # fails here, once, where there is no encoder
-        threads = max(1, (os.cpu_count() or 1) // self._workers)
+        self.progress(0, len(sources), "reading")
+        digests = self._each(sources, _digest, lambda done, source: None)
+        by_file = self._first_of(sources, digests)
+        # Pictures are the better unit of parallel work; the encoder gets what cores are left.
+        threads = max(1, (os.cpu_count() or 1) // min(self.workers, len(by_file) or 1))
         outcomes = self._each(
-            list(first.values()),
+            by_file,
             lambda source: make_picture(
-                source, digests[source.name], self._out, self._qps, threads=threads
+                source, digests[source.name], self.out, self.qps, threads=threads
             ),
-            "",
+            lambda done, source: self.progress(done, len(by_file), source.name),
         )
         self.made = sum(new for _, new in outcomes.values())
         self.reused = len(outcomes) - self.made
-        records: dict[str, Record] = {}
-        by_pixels: dict[str, str] = {}
-        for source in first.values():
-            if source.name in outcomes:
-                record = outcomes[source.name][0]
-                same_pixels = by_pixels.setdefault(record.pixels_sha256, source.name)
-                if same_pixels == source.name:
-                    records[source.name] = record
-                else:
-                    self.duplicates.append((source.name, same_pixels))
-        return records
+        pixels = {name: record.pixels_sha256 for name, (record, _) in outcomes.items()}
+        return {source.name: outcomes[source.name][0] for source in self._first_of(by_file, pixels)}
+
+    def _first_of(self, sources: Sequence[Source], keys: Mapping[str, str]) -> list[Source]:
+        """Of the sources with equal keys, the first; the others are noted as its duplicates."""
+        first: dict[str, Source] = {}
+        for source in sources:
+            if source.name in keys:
+                same = first.setdefault(keys[source.name], source)
+                if same is not source:
+                    self.duplicates.append((source.name, same.name))
+        return list(first.values())
 
     def _each(
-        self, sources: Sequence[Source], work: Callable[[Source], T], note: str
+        self,
+        sources: Sequence[Source],
+        work: Callable[[Source], T],
+        done: Callable[[int, Source], None],
     ) -> dict[str, T]:
-        """Do work on every source in threads; ffmpeg and Pillow's codecs run outside Python."""
+        """Do work on every source. Threads will do: the load is in ffmpeg and Pillow's codecs."""
         results: dict[str, T] = {}
-        total = len(sources)
-        with ThreadPoolExecutor(self._workers) as pool:
+        with ThreadPoolExecutor(self.workers) as pool:
             pending = {pool.submit(work, source): source for source in sources}
             try:
-                for done, future in enumerate(as_completed(pending), 1):
+                for count, future in enumerate(as_completed(pending), 1):
                     source = pending[future]
                     try:
                         results[source.name] = future.result()
                     except (UnusablePicture, RuntimeError) as fault:
                         self.skipped.append((source.name, str(fault)))
-                    except OSError as fault:
-                        if fault.filename != str(source.path):  # the set's fault, not the source's
-                            raise
-                        self.skipped.append((source.name, f"cannot be read ({fault.strerror})"))
-                    if not note:
-                        self._progress(done, total, source.name)
+                    done(count, source)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
         return results
+
+
+def _digest(source: Source) -> str:
+    try:
+        return sha256_of(source.path)
+    except OSError as fault:
+        raise UnusablePicture(f"cannot be read ({fault.strerror})") from fault
 
 
 def _earlier_qps(out: Path) -> tuple[int, ...]:
     return read_manifest(out).qps if (out / MANIFEST).exists() else ()
 
 
+def _refuse_if_useless(
+    records: Mapping[str, Record], skipped: Sequence[tuple[str, str]], total: int, strict: bool
+) -> None:
+    if skipped and (strict or not records):
+        name, reason = min(skipped)
+        raise InputError(
+            f"{len(skipped)} of {total} pictures cannot be used, the first is {name}: {reason}."
+        )
+
+
 @contextmanager
-def _exclusive(out: Path, total: int, progress: Progress) -> Iterator[None]:
+def _alone(out: Path, total: int, progress: Progress) -> Iterator[None]:
     """Hold the set alone: another preparation of it waits here, and then finds the work done."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a new folder, or a prepared set.")
@@ -275,6 +251,8 @@ def _exclusive(out: Path, total: int, progress: Progress) -> Iterator[None]:
         except BlockingIOError:
             progress(0, total, "waiting for another preparation of this set")
             fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system without locks: names by content and atomic moves still hold
         yield  # the system lets go of the lock when the process ends, however it ends
 
 
@@ -291,7 +269,7 @@ def _faults_of(out: Path) -> Iterator[None]:
             ) from fault
         if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise InputError(
-                f"No permission to write in {out} ({fault.strerror}): "
+                f"{out} cannot be written ({fault.strerror}): "
                 "choose another folder, or change its permissions."
             ) from fault
-        raise InputError(f"{out} cannot be written: {fault.strerror or fault}.") from fault
+        raise InputError(f"{out} cannot be prepared: {fault.strerror or fault}.") from fault

@@ -7,39 +7,46 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from nas.data.cache import cache_root
-from nas.data.making import Source
-from nas.data.manifest import MANIFEST, VERSION, Record
+from nas.data.manifest import MANIFEST, VERSION, Record, read_manifest
 from nas.data.prepare import prepare_sources
+from nas.data.sources import Source
 from search_spaces.errors import InputError
 from search_spaces.progress import Progress, silent
 
-_FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
+_FOLDERS = {
+    "skimage": "data",
+    "sklearn": "datasets/images",
+    "matplotlib": "mpl-data/sample_data",
+}
 
 VALIDATION_PICTURES = ("sklearn/china.jpg", "skimage/coffee.png", "skimage/chelsea.png")
-"""Held out: detailed colour photographs of buildings, objects and fur."""
+"""Held out: detailed colour photographs of a building among trees, of wood and metal, of fur."""
 
 TRAINING_PICTURES = (
     "skimage/astronaut.png",
     "skimage/motorcycle_left.png",
     "skimage/motorcycle_right.png",
+    "matplotlib/grace_hopper.jpg",
     "skimage/rocket.jpg",
-    "skimage/hubble_deep_field.jpg",
-    "skimage/ihc.png",
-    "skimage/retina.jpg",
     "sklearn/flower.jpg",
+    "skimage/ihc.png",
+    "skimage/hubble_deep_field.jpg",
     "skimage/brick.png",
     "skimage/grass.png",
     "skimage/gravel.png",
     "skimage/camera.png",
+    "skimage/coins.png",
 )
-"""Trained on: colour photographs first, then textures."""
+"""Trained on: colour photographs first, then grey ones with texture. The two
+views of one scene are both here, never one of them held out; smooth pictures are left out."""
 
 
 def sample_set(progress: Progress = silent) -> Path:
     """Return the folder of the sample set, made on first use in the cache.
 
     It is small and of small pictures: good for seeing the workbench run, not for choosing a
-    network to ship. ``PairSet.is_sample`` says so to whoever opens it.
+    network to ship. ``PairSet.is_sample`` says so to whoever opens it. Damaged files are made
+    again.
 
     Args:
         progress: called after every picture made.
@@ -49,10 +56,22 @@ def sample_set(progress: Progress = silent) -> Path:
             written.
     """
     folder = cache_root() / f"sample-{VERSION}"
-    if not (folder / MANIFEST).exists():
+    if not _whole(folder):
         sources = [*_found(VALIDATION_PICTURES), *_found(TRAINING_PICTURES)]
         prepare_sources(sources, folder, _choose, is_sample=True, progress=progress)
     return folder
+
+
+def _whole(folder: Path) -> bool:
+    """Whether the set is complete and undamaged: some 100 small files, hashed in no time."""
+    if not (folder / MANIFEST).exists():
+        return False
+    try:
+        entries = read_manifest(folder).entries
+    except InputError:
+        (folder / MANIFEST).unlink()  # nothing of the user's: it is made again
+        return False
+    return all(file.whole(folder) for entry in entries for file in entry.record.files.values())
 
 
 def _choose(records: Mapping[str, Record]) -> frozenset[str]:

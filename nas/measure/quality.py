@@ -108,6 +108,13 @@ def evaluate(
     return Quality(*({qp: _mean(values) for qp, values in kept.items()} for kept in (ours, base)))
 
 
+def lanczos_psnr_y(picture: PictureLike, qps: Sequence[int | None]) -> dict[int | None, float]:
+    """Return the PSNR-Y in dB of Lanczos's upscaling of a picture per QP, kept in the cache."""
+    original = picture.hr()
+    key = _digest(original)
+    return {qp: _lanczos_psnr_y(picture.lr(qp), original, key) for qp in qps}
+
+
 def evaluate_fully(
     network: nn.Module,
     pictures: Sequence[PictureLike],
