@@ -1,4 +1,4 @@
-"""The budget: upper limits on runtime, MACs and parameters, and how far a candidate is over them."""
+"""The budget: upper limits on runtime, MACs and parameters, and how far one is over them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,56 @@
+"""One candidate's way, with no step back: cost, gate, latency, gate, proxy training, quality."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from search_spaces.architecture import Architecture
+from studies.outcome import Outcome, Rung
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An architecture that a study asks to have evaluated.
+
+    Attributes:
+        trial: The number of its trial in the study.
+        architecture: What to build.
+        origin: ``sampler``, ``random``, or the name of a published network.
+    """
+
+    trial: int
+    architecture: Architecture
+    origin: str = "sampler"
+
+    @property
+    def key(self) -> str:
+        """Equal for equal architectures."""
+        return self.architecture.key
+
+    @property
+    def name(self) -> str:
+        """A short name for people."""
+        known = self.origin not in ("sampler", "random")
+        return self.origin if known else self.architecture.label
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the candidate as JSON."""
+        return {
+            "trial": self.trial,
+            "architecture": self.architecture.to_dict(),
+            "origin": self.origin,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Candidate:
+        """Read what `to_dict` wrote."""
+        return cls(data["trial"], Architecture.from_dict(data["architecture"]), data["origin"])
+
+
+Evaluation: TypeAlias = Generator[Rung, None, Outcome]
+"""Yields a `Rung` at every intermediate evaluation and returns the outcome."""
+
+Evaluate: TypeAlias = Callable[[Candidate], Evaluation]
+"""Evaluates one candidate. It must be picklable, because runners send it to other processes."""

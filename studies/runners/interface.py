@@ -1,0 +1,41 @@
+"""What a runner needs and what it promises, so that nothing else knows which one is used."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from studies.candidate import Candidate, Evaluate
+from studies.outcome import Outcome, Rung
+
+
+class Desk(Protocol):
+    """Where a runner gets its work and brings its results: the coordinator of a search.
+
+    All calls come from one thread.
+    """
+
+    def ask(self) -> Candidate | None:
+        """Return the next candidate; None when there is none now, or, with none live, no more."""
+        ...
+
+    def tell(self, candidate: Candidate, outcome: Outcome) -> None:
+        """Take the outcome of a candidate that was asked for, exactly once."""
+        ...
+
+    def at_rung(self, candidate: Candidate, rung: Rung) -> Outcome | None:
+        """Return None to go on, or the outcome to stop with; that one is told like any other."""
+        ...
+
+
+class Runner(Protocol):
+    """Evaluates candidates until its desk has no more."""
+
+    def run(self, evaluate: Evaluate, desk: Desk) -> None:
+        """Evaluate candidates, a few at a time.
+
+        Raises:
+            InputError: What a desk or an evaluation raised, because it is nobody's candidate's
+                fault; what was being evaluated stays untold.
+            KeyboardInterrupt: On Ctrl+C, after everything that was started has been stopped.
+        """
+        ...

@@ -1,0 +1,89 @@
+"""What a study is for: the settings it is opened with, and what its storage says of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from search_spaces.architecture import Architecture
+from search_spaces.space import Space
+from studies.limits import Budget
+
+
+@dataclass(frozen=True, slots=True)
+class StudySettings:
+    """How to open a study.
+
+    Attributes:
+        name: Its name in the storage.
+        storage: Database URL, such as ``sqlite:///studies.db``.
+        space: What may be built.
+        budget: The limits that become constraints.
+        identity: Everything else that a result depends on, as JSON; a study continued with
+            another identity is refused.
+        trials: Goal: how many candidates to train; see `Counts.done` for what counts.
+        known: Architectures to ask for first, by name; those outside the space are left out.
+        sampler: One of `SAMPLERS`; ``auto`` is multivariate TPE.
+        seed: With one candidate at a time, equal seeds ask for equal candidates, also when the
+            search was cut off in between.
+        patience: How many candidates in a row may fail to reach training before the search ends.
+    """
+
+    name: str
+    storage: str
+    space: Space
+    budget: Budget
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    trials: int = 24
+    known: Mapping[str, Architecture] = field(default_factory=dict)
+    sampler: str = "auto"
+    seed: int = 0
+    patience: int = 300
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """All that results depend on, as it comes back from JSON."""
+        return json.loads(
+            json.dumps(
+                {
+                    "space": self.space.to_dict(),
+                    "budget": self.budget.to_dict(),
+                    "seed": self.seed,
+                    **self.identity,
+                }
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StudyInfo:
+    """What a study was made for, as it stands in its storage.
+
+    Attributes:
+        name: Its name.
+        identity: All that its results depend on, as JSON: space, budget, target, data, teacher...
+        runs: Versions, commit and time of each run that worked on it.
+    """
+
+    name: str
+    identity: dict[str, Any]
+    runs: tuple[dict[str, Any], ...]
+
+    @property
+    def budget(self) -> Budget:
+        """The limits it was searched under."""
+        return Budget.from_dict(self.identity["budget"])
+
+
+def difference(name: str, recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """One sentence on the first setting in which a study differs from what is now asked for."""
+    key = next(k for k in [*recorded, *wanted] if recorded.get(k) != wanted.get(k))
+    old, new = recorded.get(key), wanted.get(key)
+    short = all(len(str(value)) < 60 for value in (old, new))
+    how = f" ({old} there, {new} now)" if short else ""
+    return (
+        f"The study {name!r} was made with another {key}{how}, so that its results cannot be "
+        "compared with new ones: use that one again, or give another --study."
+    )

@@ -1,0 +1,391 @@
+"""One persisted Optuna study, its only reader and writer. No other module imports Optuna."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import FrozenTrial, TrialState
+
+from search_spaces.errors import InputError
+from studies.candidate import Candidate
+from studies.outcome import Broken, Outcome, Trained, from_dict, to_dict
+from studies.provenance import provenance
+from studies.record import BROKEN_VIOLATION, Counts, Record, counts, violations, why_fruitless
+from studies.samplers import SAMPLERS, distribution, make_sampler, seed_for
+from studies.settings import StudyInfo, StudySettings, difference
+from studies.storage import (
+    check_name,
+    check_url,
+    explained,
+    held,
+    masked,
+    set_pragmas,
+    sqlite_file,
+    study_folder,
+)
+from studies.weights import keepable
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+_STALE = 5  # duplicates in a row after which an unseen candidate is drawn at random
+_MAX_CUT_OFF = 5  # a candidate cut off this often takes the machine down: it is given up
+
+
+@contextmanager
+def open_study(settings: StudySettings) -> Iterator[Study]:
+    """Create or continue a study and hold it until the block ends.
+
+    Trials that a killed run left unfinished are put right first: one whose outcome was already
+    known is told it, any other is failed and asked for again.
+
+    Raises:
+        InputError: The storage cannot be used, another process holds the study, or it was made
+            with settings that would make new results incomparable.
+    """
+    if settings.sampler not in SAMPLERS:
+        raise InputError(f"--sampler {settings.sampler!r}: choose one of {', '.join(SAMPLERS)}.")
+    check_name(settings.name)
+    check_url(settings.storage)
+    with held(settings.storage, settings.name):
+        with explained(settings.storage):
+            raw = optuna.create_study(
+                study_name=settings.name,
+                storage=_storage(settings.storage),
+                directions=["maximize", "minimize"],  # gain in dB, log of the runtime in ms
+                load_if_exists=True,
+            )
+            study = Study(raw, settings)
+        try:
+            yield study
+        finally:
+            study.release()
+
+
+class Study:
+    """Asks for candidates and is told their outcomes; `open_study` makes it."""
+
+    def __init__(self, raw: optuna.Study, settings: StudySettings) -> None:
+        self._raw = raw
+        self._settings = settings
+        self._folder = study_folder(settings.storage, settings.name)
+        self._space = settings.space
+        self._distributions = {d.name: distribution(d) for d in self._space.dimensions}
+        self._records: dict[int, Record] = {}
+        self._first: dict[str, int] = {}  # architecture key -> the trial that evaluated it
+        self._live: dict[int, optuna.Trial] = {}
+        self._twins: dict[str, list[optuna.Trial]] = {}  # equal to one that is live
+        self._waiting = 0
+        self._stale = 0
+        self._fruitless = 0
+        self._asked = 0
+        self.ended: str | None = None
+        self._identify()
+        self._put_right()
+        self._load()
+
+    # -- what there is ---------------------------------------------------------------------
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Every trial with what became of it, in the order of asking; left out are failed ones."""
+        return tuple(self._records[number] for number in sorted(self._records))
+
+    @property
+    def counts(self) -> Counts:
+        """How many of them ended in which way."""
+        return counts(self._records.values())
+
+    # -- ask and tell ----------------------------------------------------------------------
+
+    def ask(self) -> Candidate | None:
+        """Return the next candidate to evaluate, or None when there is none now.
+
+        None while others are being evaluated means that the goal would be passed; None while
+        there are none means that the search is over. When it is over before its goal, ``ended``
+        holds one sentence that says why.
+        """
+        with explained(self._settings.storage):
+            while self.ended is None and not self._enough():
+                trial = self._next_trial()
+                if trial is None:
+                    if not self._live:
+                        self.ended = "Every candidate of the space has been tried."
+                    return None
+                candidate = self._candidate(trial)
+                if candidate is not None:
+                    return candidate
+        return None
+
+    def tell(self, candidate: Candidate, outcome: Outcome) -> tuple[Record, ...]:
+        """Settle a candidate, and with it all equal ones that were asked for meanwhile."""
+        outcome = keepable(candidate, outcome, self._folder)
+        with explained(self._settings.storage):
+            told = [self._settle(self._live.pop(candidate.trial), candidate, outcome)]
+            for twin in self._twins.pop(candidate.key, []):
+                equal = Candidate(twin.number, candidate.architecture)
+                told.append(self._settle(twin, equal, outcome, duplicate_of=candidate.trial))
+        return tuple(told)
+
+    def release(self) -> None:
+        """Give back what is still being evaluated, so that no trial stays running.
+
+        A candidate is asked for again when the study is next opened.
+        """
+        twins = [twin for equal in self._twins.values() for twin in equal]
+        # A database that has just failed needs no second message; the next run puts it right.
+        with suppress(InputError), explained(self._settings.storage):
+            for trial in [*self._live.values(), *twins]:
+                self._give_back(self._raw.get_trials(deepcopy=False)[trial.number])
+        self._live.clear()
+        self._twins.clear()
+
+    # -- asking ----------------------------------------------------------------------------
+
+    def _enough(self) -> bool:
+        if self._fruitless >= self._settings.patience:
+            recent = self.records[-self._settings.patience :]
+            self.ended = why_fruitless(recent, self._settings.budget)
+            return True
+        return self.counts.done + len(self._live) >= self._settings.trials
+
+    def _next_trial(self) -> optuna.Trial | None:
+        """Start a trial: first what was cut off, then known networks, then what is sampled."""
+        seed = seed_for(self._settings.seed, self._asked)
+        if self._waiting:
+            self._waiting -= 1
+        elif self._known:
+            name, params = self._known.popleft()
+            self._raw.enqueue_trial(params, user_attrs={"origin": name})
+        elif self._stale >= _STALE:
+            unseen = self._unseen(seed)
+            if unseen is None:
+                return None
+            self._raw.enqueue_trial(unseen, user_attrs={"origin": "random"})
+        self._raw.sampler = make_sampler(self._settings.sampler, seed, self._settings.seed)
+        self._asked += 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self._raw.ask(self._distributions)
+
+    def _candidate(self, trial: optuna.Trial) -> Candidate | None:
+        """Return a trial's candidate; None when it is settled at once or waits for an equal one."""
+        origin = trial.user_attrs.get("origin", "sampler")
+        try:
+            architecture = self._space.architecture(trial.params)
+        except InputError as error:  # the space is a product: some of its corners contradict
+            self._fruitless += 1
+            self._stale += 1
+            trial.set_user_attr("contradiction", str(error))
+            trial.set_constraint("broken", BROKEN_VIOLATION)
+            self._raw.tell(trial, state=TrialState.PRUNED)
+            return None
+        candidate = Candidate(trial.number, architecture, origin)
+        trial.set_user_attr("candidate", candidate.to_dict())
+        first = self._first.get(candidate.key)
+        if first is None:
+            self._stale = 0
+            self._first[candidate.key] = trial.number
+            self._live[trial.number] = trial
+            self._records[trial.number] = Record(candidate)
+            if trial.user_attrs.get("cut_off", 0) >= _MAX_CUT_OFF:
+                reason = f"the run was cut off {_MAX_CUT_OFF} times while it was being evaluated"
+                self.tell(candidate, Broken("error", reason))
+                return None
+            return candidate
+        self._stale += 1
+        outcome = self._records[first].outcome
+        if outcome is None:
+            trial.set_user_attr("duplicate_of", first)
+            self._twins.setdefault(candidate.key, []).append(trial)
+        else:
+            self._settle(trial, candidate, outcome, duplicate_of=first)
+        return None
+
+    def _unseen(self, seed: int) -> dict[str, Any] | None:
+        """Draw parameters at random until their architecture is new; None when none seems left."""
+        random = np.random.default_rng(seed)
+        dimensions = self._space.dimensions
+        # Enough draws to find the last unseen one of a small space with high probability.
+        for _ in range(min(max(1000, 10 * self._space.size), 20_000)):
+            params = {d.name: d.choices[random.integers(len(d.choices))] for d in dimensions}
+            try:
+                if self._space.architecture(params).key not in self._first:
+                    return params
+            except InputError:
+                continue
+        return None
+
+    # -- telling ---------------------------------------------------------------------------
+
+    def _settle(
+        self,
+        trial: optuna.Trial,
+        candidate: Candidate,
+        outcome: Outcome,
+        duplicate_of: int | None = None,
+    ) -> Record:
+        """Write down one outcome: the only place where a study learns of it.
+
+        Trained is COMPLETE. Everything else is PRUNED with a violated constraint, never FAIL:
+        samplers ignore FAIL and would ask for the same point for ever. The one exception is GP,
+        which ignores PRUNED too: it is shown the worst known values, still with the violated
+        constraint. Records and fronts follow the outcome, never these values.
+        """
+        for name, violation in violations(outcome, self._settings.budget).items():
+            trial.set_constraint(name, violation)
+        if duplicate_of is not None:
+            trial.set_user_attr("duplicate_of", duplicate_of)
+        # From here on a killed run can be put right without evaluating again.
+        trial.set_user_attr("outcome", to_dict(outcome))
+        frozen = self._raw.tell(trial, **self._verdict(outcome))
+        self._records[trial.number] = record = _read(frozen)
+        self._fruitless = 0 if record.is_fruit else self._fruitless + 1
+        return record
+
+    def _verdict(self, outcome: Outcome) -> dict[str, Any]:
+        if isinstance(outcome, Trained):
+            return {"values": [outcome.gain_db, math.log(outcome.runtime.ms)]}
+        if self._settings.sampler != "gp":
+            return {"state": TrialState.PRUNED}
+        trained = [r.outcome for r in self.records if isinstance(r.outcome, Trained)]
+        worst_gain = min([0.0, *(o.gain_db for o in trained)])
+        limit = self._settings.budget.runtime_ms or 100.0
+        runtime = outcome.runtime.ms if outcome.runtime else limit * math.e
+        return {"values": [worst_gain, math.log(runtime)]}
+
+    # -- opening ---------------------------------------------------------------------------
+
+    def _identify(self) -> None:
+        """Write down what the study is for, or refuse to continue it for something else."""
+        settings, wanted = self._settings, self._settings.fixed
+        recorded = self._raw.user_attrs.get("identity")
+        if recorded is None:
+            if self._raw.get_trials(deepcopy=False):
+                raise InputError(
+                    f"The study {settings.name!r} was not made by this tool: "
+                    "give another --study or --storage."
+                )
+            self._raw.set_user_attr("identity", wanted)
+        elif recorded != wanted:
+            raise InputError(difference(settings.name, recorded, wanted))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            self._raw.set_metric_names(["gain_db", "log_runtime_ms"])
+        runs = self._raw.user_attrs.get("runs", [])
+        self._raw.set_user_attr("runs", [*runs, provenance()])
+
+    def _put_right(self) -> None:
+        """Finish or give back every trial that a killed run left running."""
+        trials = self._raw.get_trials(deepcopy=False)
+        given_back = {t.user_attrs.get("retry_of") for t in trials}
+        for trial in trials:
+            if trial.state != TrialState.RUNNING:
+                continue
+            recorded = trial.user_attrs.get("outcome")
+            if recorded is not None:
+                self._raw.tell(trial.number, **self._verdict(from_dict(recorded)))
+            elif trial.number in given_back:  # killed while putting right
+                self._raw.tell(trial.number, state=TrialState.FAIL)
+            else:
+                self._give_back(trial, cut_off=1)
+
+    def _give_back(self, trial: FrozenTrial, cut_off: int = 0) -> None:
+        """Fail a trial and ask for its candidate again, unless it only waited for an equal one."""
+        attrs = trial.user_attrs
+        params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        if set(params) == set(self._distributions) and "duplicate_of" not in attrs:
+            retry = {
+                "origin": attrs.get("origin", "sampler"),
+                "retry_of": trial.number,
+                "cut_off": attrs.get("cut_off", 0) + cut_off,
+            }
+            # Before the failure is told: a kill between the two repeats it, never loses it.
+            self._raw.enqueue_trial(params, user_attrs=retry)
+        self._raw.tell(trial.number, state=TrialState.FAIL)
+
+    def _load(self) -> None:
+        """Read the trials, and find which known networks are still to be asked for."""
+        alive = [t for t in self._raw.get_trials(deepcopy=False) if t.state != TrialState.FAIL]
+        self._waiting = sum(t.state == TrialState.WAITING for t in alive)
+        self._asked = len(alive) - self._waiting
+        for record in _read_all(self._raw):
+            self._records[record.trial] = record
+            self._stale = self._stale + 1 if record.duplicate_of is not None else 0
+            self._fruitless = 0 if record.is_fruit else self._fruitless + 1
+            if record.duplicate_of is None:
+                self._first[record.candidate.key] = record.trial
+        asked_for = {t.user_attrs.get("origin") for t in alive}
+        inside = ((n, self._space.parameters(a)) for n, a in self._settings.known.items())
+        self._known = deque((n, p) for n, p in inside if p is not None and n not in asked_for)
+
+
+def read_study(storage: str, name: str) -> tuple[StudyInfo, tuple[Record, ...]]:
+    """Read a study without holding it; a search may be running on it.
+
+    Raises:
+        InputError: The storage cannot be used, or has no such study.
+    """
+    with explained(storage):
+        found = _names(storage)
+        if name not in found:
+            choices = ", ".join(found) or "none yet"
+            raise InputError(f"There is no study {name!r} in {masked(storage)}: it has {choices}.")
+        raw = optuna.load_study(study_name=name, storage=_storage(storage))
+        info = StudyInfo(name, raw.user_attrs["identity"], tuple(raw.user_attrs["runs"]))
+        return info, _read_all(raw)
+
+
+def list_studies(storage: str) -> tuple[tuple[StudyInfo, tuple[Record, ...]], ...]:
+    """Read all studies of a storage that this tool made.
+
+    Raises:
+        InputError: The storage cannot be used or does not exist.
+    """
+    with explained(storage):
+        return tuple(read_study(storage, name) for name in _names(storage))
+
+
+def _names(storage: str) -> list[str]:
+    file = sqlite_file(check_url(storage))
+    if file is not None and not file.exists():
+        raise InputError(f"There is no study database {file}: run nas search first, or name it.")
+    summaries = optuna.get_all_study_summaries(_storage(storage), include_best_trial=False)
+    return [s.study_name for s in summaries if "identity" in s.user_attrs]
+
+
+def _storage(url: str) -> optuna.storages.RDBStorage:
+    if sqlite_file(url) is None:
+        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    # Readers such as `nas front` hold the file for milliseconds: 15 s is a program that hangs.
+    storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 15}})
+    set_pragmas(storage.engine)
+    return storage
+
+
+def _read_all(raw: optuna.Study) -> tuple[Record, ...]:
+    return tuple(
+        _read(trial)
+        for trial in raw.get_trials(deepcopy=False)
+        if "candidate" in trial.user_attrs and trial.state != TrialState.FAIL
+    )
+
+
+def _read(trial: FrozenTrial) -> Record:
+    attrs = trial.user_attrs
+    started, finished = trial.datetime_start, trial.datetime_complete
+    return Record(
+        candidate=Candidate.from_dict(attrs["candidate"]),
+        outcome=from_dict(attrs["outcome"]) if "outcome" in attrs else None,
+        duplicate_of=attrs.get("duplicate_of"),
+        retry_of=attrs.get("retry_of"),
+        started=started.timestamp() if started else None,
+        finished=finished.timestamp() if finished else None,
+    )
