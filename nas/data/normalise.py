@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from nas.data.baseline import SCALE
 from nas.data.degrade import ffmpeg_binary, run_ffmpeg
@@ -69,10 +69,8 @@ def read_picture(path: Path) -> Normalised:
     import pillow_avif  # noqa: F401  # makes Pillow read AVIF with the decoder of the LR files
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # bombs are refused below; EXIF trifles are not news
-            with Image.open(path, formats=_FORMATS) as picture:
-                pixels, notes = _to_rgb(picture, path)
+        with Image.open(path, formats=_FORMATS) as picture:
+            pixels, notes = _to_rgb(picture, path)
     except UnusablePicture:
         raise
     except Image.DecompressionBombError as fault:
@@ -103,18 +101,18 @@ def _to_rgb(picture: Image.Image, path: Path) -> tuple[np.ndarray, list[str]]:
         notes.append("grey")
     if picture.mode == "CMYK":
         notes.append("CMYK converted without a profile")
+    stored = _orientation(picture) if isinstance(picture, TiffImageFile) else None
+    picture.load()  # turns some TIFFs, and finds EXIF data that a PNG holds behind its pixels
     orientation = _orientation(picture)
-    if orientation in _UPRIGHT:
+    if (stored or orientation) in _UPRIGHT:
         notes.append("turned upright")
     if _is_16_bit(picture, path):
-        picture = _reduce_16_bit(picture, path, orientation)
+        picture, orientation = _reduce_16_bit(picture, path), stored or orientation
         notes.append("16 bits rounded to 8")
     elif picture.mode in ("I", "F"):
         raise UnusablePicture("32-bit samples have no agreed range; save it with 8 or 16 bits")
-    else:
-        picture.load()
-    if orientation in _UPRIGHT and not isinstance(picture, TiffImagePlugin.TiffImageFile):
-        picture = picture.transpose(_UPRIGHT[orientation])  # Pillow turns TIFF as it loads it
+    if orientation in _UPRIGHT:
+        picture = picture.transpose(_UPRIGHT[orientation])
     if picture.has_transparency_data:
         layered = picture.convert("RGBA")
         if layered.getchannel("A").getextrema() != (255, 255):
@@ -139,19 +137,23 @@ def _is_16_bit(picture: Image.Image, path: Path) -> bool:
     if picture.format == "PNG":
         with path.open("rb") as file:
             return file.read(25)[24] == 16  # bit depth, in the IHDR chunk that comes first
-    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+    if isinstance(picture, TiffImageFile):
         return 16 in picture.tag_v2.get(ExifTags.Base.BitsPerSample, ())
     return False
 
 
-def _reduce_16_bit(picture: Image.Image, path: Path, orientation: int) -> Image.Image:
-    """Round 16-bit samples to 8 bits: Pillow cuts colour off and clips grey, ffmpeg keeps them."""
+def _reduce_16_bit(picture: Image.Image, path: Path) -> Image.Image:
+    """Round 16-bit samples to 8 bits, in the orientation in which the file stores them.
+
+    Pillow cuts colour off and clips grey; ffmpeg hands over the samples as they are.
+    """
+    width, height = picture.size
+    if isinstance(picture, TiffImageFile):  # its size may be that of the turned picture
+        tags = ExifTags.Base
+        width, height = (picture.tag_v2[tag] for tag in (tags.ImageWidth, tags.ImageLength))
     command = [ffmpeg_binary(), "-hide_banner", "-loglevel", "error", "-noautorotate"]
     command += ["-i", f"file:{path}", "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgba64le"]
     samples = np.frombuffer(run_ffmpeg([*command, "pipe:1"]), np.dtype("<u2"))
-    width, height = picture.size
-    if orientation >= 5 and isinstance(picture, TiffImagePlugin.TiffImageFile):
-        width, height = height, width  # Pillow tells the size of a TIFF as it will be turned
     samples = samples.reshape(height, width, 4)
     reduced = np.empty(samples.shape, np.uint8)
     for row in range(0, height, 64):  # in bands, for the sake of memory

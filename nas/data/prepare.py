@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -136,7 +137,9 @@ def prepare_sources(
         shutil.rmtree(out / WORK, ignore_errors=True)  # what a killed run left
         wanted = tuple(sorted({*qps, *_earlier_qps(out)}))
         run = _Run(out, wanted, workers or len(os.sched_getaffinity(0)), progress)
-        records = run.make(sources)
+        with warnings.catch_warnings():  # here, as it is not for threads
+            warnings.simplefilter("ignore")  # Pillow warns of what is refused or noted anyway
+            records = run.make(sources)
         _refuse_if_useless(records, run.skipped, len(sources), strict)
         chosen = choose(records)
         entries = tuple(
