@@ -1,0 +1,31 @@
+"""Exponential moving average of weights: the network that is measured, not the one that moves."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+
+class Ema:
+    """A running average of a network's parameters.
+
+    Attributes:
+        network: a copy of the network in eval mode that holds the averages.
+        decay: how much of the average stays at each update, once warm.
+    """
+
+    def __init__(self, network: nn.Module, decay: float = 0.99) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.decay = decay
+        self._average = list(self.network.parameters())
+        self._live = list(network.parameters())
+        self._updates = 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the averages towards the live weights; the first updates move them further."""
+        self._updates += 1
+        decay = min(self.decay, self._updates / (self._updates + 9))
+        torch._foreach_lerp_(self._average, self._live, 1 - decay)

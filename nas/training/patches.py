@@ -1,0 +1,192 @@
+"""Training patches: cut once from a set, shared by every process, drawn by index on the device."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.data.cache import cache_root
+from nas.data.store import Picture
+from search_spaces.architecture import SCALE
+from search_spaces.files import atomic_path
+
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class PatchBank:
+    """Patches of P places in the pictures, all uint8 and on one device.
+
+    Attributes:
+        lr: (P, Q, 3, side, side), each place at Q compression levels.
+        hr: (P, 3, 4 side, 4 side).
+        teacher: what the teacher makes of the same places, as ``hr``; None without a teacher.
+    """
+
+    lr: Tensor
+    hr: Tensor
+    teacher: Tensor | None = None
+
+    def to(self, device: str | torch.device) -> PatchBank:
+        """The same patches on another device."""
+        teacher = None if self.teacher is None else self.teacher.to(device)
+        return PatchBank(self.lr.to(device), self.hr.to(device), teacher)
+
+    @property
+    def side(self) -> int:
+        """LR side of a patch."""
+        return self.lr.shape[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one step trains on, uint8.
+
+    Attributes:
+        lr: (N, 3, patch, patch).
+        hr: (N, 3, 4 patch, 4 patch).
+        teacher: as ``hr``, or None.
+    """
+
+    lr: Tensor
+    hr: Tensor
+    teacher: Tensor | None
+
+
+def draw(bank: PatchBank, size: int, patch: int, generator: torch.Generator) -> Batch:
+    """Draw ``size`` random places at random QPs, cropped to ``patch`` LR pixels and turned.
+
+    The crop and the turn (one of the eight of the square) are those of the whole batch: that
+    costs one slice and one view, and steps are many. ``generator`` lives on the CPU.
+    """
+    places, levels = bank.lr.shape[:2]
+    where = torch.randint(places, (size,), generator=generator).to(bank.lr.device)
+    level = torch.randint(levels, (size,), generator=generator).to(bank.lr.device)
+    spare = bank.side - patch + 1
+    top, left, turn = (int(torch.randint(n, (), generator=generator)) for n in (spare, spare, 8))
+    lr = bank.lr[where, level, :, top : top + patch, left : left + patch]
+    rows = slice(SCALE * top, SCALE * (top + patch))
+    columns = slice(SCALE * left, SCALE * (left + patch))
+    hr = bank.hr[where, :, rows, columns]
+    teacher = None if bank.teacher is None else bank.teacher[where, :, rows, columns]
+    return Batch(
+        _turned(lr, turn), _turned(hr, turn), None if teacher is None else _turned(teacher, turn)
+    )
+
+
+def _turned(pixels: Tensor, turn: int) -> Tensor:
+    if turn & 4:
+        pixels = pixels.transpose(-1, -2)
+    flips = [axis for axis, bit in ((-1, 1), (-2, 2)) if turn & bit]
+    return pixels.flip(flips) if flips else pixels
+
+
+def cut_patches(
+    pictures: Sequence[Picture],
+    qps: Sequence[int | None],
+    *,
+    side: int = 56,
+    limit: int = 768,
+    teacher_outputs: Sequence[np.ndarray] | None = None,
+    key: str = "",
+) -> PatchBank:
+    """Cut the detailed places of the pictures, on a grid of half-overlapping squares.
+
+    Flat places teach nothing and let a fraction of a grey level decide the mean, so that the least
+    detailed fifth is left out; of the others ``limit`` are kept, detailed ones preferred. The
+    patches are kept in the cache and memory-mapped: processes share them and open them at once.
+
+    Args:
+        pictures: where to cut.
+        qps: compression levels of the LR patches; None is the clean LR.
+        side: LR side of a patch.
+        limit: most places to keep (0.26 MB each at side 56 with five QPs).
+        teacher_outputs: uint8 (H, W, 3) for each picture, from the teacher.
+        key: what the content depends on beside these (digests of the set and of the teacher).
+
+    Returns:
+        The bank, on the CPU.
+    """
+    content = [key, [p.name for p in pictures], list(qps), side, limit, bool(teacher_outputs)]
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
+    folder = cache_root() / "patches" / digest
+    names = ("lr", "hr", "teacher") if teacher_outputs else ("lr", "hr")
+    if not all((folder / f"{name}.npy").exists() for name in names):
+        places = _choose(pictures, side, limit)
+        for name in names:
+            _write(folder / f"{name}.npy", _cut(name, pictures, places, qps, side, teacher_outputs))
+    # Copy-on-write mapping: torch wants writable memory, and pages stay shared while unwritten.
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in names}
+    return PatchBank(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    with atomic_path(path) as aside, aside.open("wb") as file:
+        np.save(file, array)
+
+
+Place = tuple[int, int, int]
+"""Index of the picture, top and left in LR pixels."""
+
+
+def _choose(pictures: Sequence[Picture], side: int, limit: int) -> list[Place]:
+    """The places to keep, in a fixed order."""
+    places: list[Place] = []
+    detail: list[float] = []
+    for index, picture in enumerate(pictures):
+        energy = _detail(picture.hr())
+        tops, lefts = (_grid(length, side) for length in energy.shape)
+        for top in tops:
+            for left in lefts:
+                places.append((index, top, left))
+                detail.append(float(energy[top : top + side, left : left + side].mean()))
+    score = np.array(detail)
+    kept = np.flatnonzero(score >= np.quantile(score, 0.2))
+    # Weighted choice without replacement (Efraimidis and Spirakis): the largest u^(1/weight).
+    luck = np.random.default_rng(0).random(len(kept))
+    order = np.argsort(np.log(luck) / (np.sqrt(score[kept]) + 1e-3))[::-1][:limit]
+    return [places[i] for i in sorted(kept[order])]
+
+
+def _detail(hr: np.ndarray) -> np.ndarray:
+    """Per LR pixel, what its 4x4 HR pixels have that one value cannot hold: variance of luma."""
+    luma = hr.astype(np.float32) @ _LUMA
+    height, width = (length // SCALE for length in luma.shape)
+    blocks = luma[: height * SCALE, : width * SCALE].reshape(height, SCALE, width, SCALE)
+    return blocks.var(axis=(1, 3))
+
+
+def _grid(length: int, side: int) -> list[int]:
+    """Starts of half-overlapping intervals that cover the length."""
+    if length < side:
+        return []
+    count = max(1, -(-(length - side) * 2 // side))
+    return sorted({round(i * (length - side) / count) for i in range(count + 1)})
+
+
+def _cut(
+    name: str,
+    pictures: Sequence[Picture],
+    places: Sequence[Place],
+    qps: Sequence[int | None],
+    side: int,
+    teacher_outputs: Sequence[np.ndarray] | None,
+) -> np.ndarray:
+    patches = []
+    for index, top, left in places:
+        picture = pictures[index]
+        if name == "lr":
+            images = [picture.lr(qp)[top : top + side, left : left + side] for qp in qps]
+            patches.append(np.stack([np.moveaxis(image, 2, 0) for image in images]))
+            continue
+        image = picture.hr() if teacher_outputs is None or name == "hr" else teacher_outputs[index]
+        rows, columns = (slice(SCALE * start, SCALE * (start + side)) for start in (top, left))
+        patches.append(np.moveaxis(image[rows, columns], 2, 0))
+    return np.stack(patches)

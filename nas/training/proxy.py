@@ -1,0 +1,271 @@
+"""The proxy run: a short distilled training that ranks one candidate."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from nas.data.store import PairSet, Picture
+from nas.measure.quality import LUMA_RGB, Quality, evaluate
+from nas.training.ema import Ema
+from nas.training.patches import Batch, PatchBank, cut_patches, draw
+from search_spaces.architecture import Architecture
+from search_spaces.network import Network, build, fuse
+from search_spaces.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from teachers.loading import Teacher
+
+
+class Diverged(ArithmeticError):
+    """The training left the rails; the message says how and at which step."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """How long and how a candidate is trained."""
+
+    steps: int = 600
+    batch: int = 8
+    patch: int = 48
+    """LR side of a training patch."""
+    lr: float = 3e-3
+    """Peak learning rate of Adam."""
+    warmup: float = 0.1
+    """Share of the steps in which the rate rises; then it falls as a cosine to zero."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip: float = 1.0
+    ema: float = 0.98
+    distil_weight: float = 0.1
+    """Share of the teacher's output in the target; 0 ignores the teacher."""
+    luma_weight: float = 0.8
+    """Share of the luma error in the loss; the rest is that of RGB. PSNR-Y is what counts."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyData:
+    """What every candidate of a study trains on and is measured by.
+
+    Attributes:
+        bank: training patches on the device.
+        validation: held-out pictures.
+        qps: QPs trained on and measured at.
+        device: where candidates are trained.
+    """
+
+    bank: PatchBank
+    validation: tuple[Picture, ...]
+    qps: tuple[int, ...]
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """An intermediate evaluation: training steps and seconds done, gain over Lanczos so far."""
+
+    step: int
+    gain_db: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyResult:
+    """The end of a proxy run.
+
+    Attributes:
+        gain_db: PSNR-Y over Lanczos on the held-out pictures, mean over QPs, in dB.
+        gain_db_per_qp: the same for each QP.
+        psnr_y_db: PSNR-Y for each QP, in dB.
+        curve: the rungs passed, the end included.
+        state: deploy weights as a safetensors file.
+        seconds: training and measuring.
+        steps: training steps done.
+    """
+
+    gain_db: float
+    gain_db_per_qp: dict[int, float]
+    psnr_y_db: dict[int, float]
+    curve: tuple[Rung, ...]
+    state: bytes
+    seconds: float
+    steps: int
+
+
+def proxy_data(
+    pair_set: PairSet,
+    teacher: Teacher | None = None,
+    device: str = "cpu",
+    *,
+    progress: Progress = silent,
+) -> ProxyData:
+    """Cut the training patches, and let the teacher upscale the training pictures once.
+
+    The teacher sees the clean LR. Everything is cached: a second call reads files.
+    """
+    outputs = None
+    if teacher is not None:
+        from teachers.cache import teacher_outputs
+
+        clean = [picture.lr(None) for picture in pair_set.train]
+        outputs = teacher_outputs(teacher, clean, pair_set.path / "teacher", progress=progress)
+    key = pair_set.digest + (teacher.digest if teacher is not None else "")
+    bank = cut_patches(pair_set.train, pair_set.qps, teacher_outputs=outputs, key=key)
+    return ProxyData(bank.to(device), pair_set.validation, pair_set.qps, device)
+
+
+def run_proxy(
+    architecture: Architecture,
+    data: ProxyData,
+    settings: ProxySettings | None = None,
+    rungs: Sequence[int] = (),
+) -> Iterator[Rung | ProxyResult]:
+    """Train one candidate; yield a `Rung` after each step count in ``rungs``, last a `ProxyResult`.
+
+    Stop early by closing the generator.
+
+    Raises:
+        Diverged: loss or weights are no numbers any more, or the loss exploded.
+    """
+    settings = settings or ProxySettings()
+    start = time.perf_counter()
+    network = build(architecture, settings.seed).to(data.device)
+    network.train()
+    ema = Ema(network, settings.ema)
+    training = _Training(network, data.bank, settings)
+    curve: list[Rung] = []
+    for step in range(1, settings.steps + 1):
+        training.step()
+        ema.update()
+        if step in rungs and step < settings.steps:
+            quality = _measure(ema.network, data)
+            curve.append(Rung(step, quality.gain_db, time.perf_counter() - start))
+            yield curve[-1]
+    training.check()
+    quality = _measure(ema.network, data)
+    seconds = time.perf_counter() - start
+    curve.append(Rung(settings.steps, quality.gain_db, seconds))
+    deploy = fuse(ema.network).cpu()
+    yield ProxyResult(
+        quality.gain_db,
+        quality.gain_db_per_qp,
+        quality.psnr_y_db,
+        tuple(curve),
+        save({name: tensor.contiguous() for name, tensor in deploy.state_dict().items()}),
+        seconds,
+        settings.steps,
+    )
+
+
+def _measure(network: Network, data: ProxyData) -> Quality:
+    quality = evaluate(fuse(network), data.validation, data.qps, device=data.device)
+    if not math.isfinite(quality.gain_db):
+        raise Diverged(f"the gain is {quality.gain_db} dB")
+    return quality
+
+
+class _Training:
+    """The moving parts of one run: optimiser, schedule, sampling, watch over the loss."""
+
+    def __init__(self, network: Network, bank: PatchBank, settings: ProxySettings) -> None:
+        self.network, self.bank, self.settings = network, bank, settings
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.Adam(
+            self.parameters, lr=settings.lr, betas=settings.betas, fused=True
+        )
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        luma = torch.tensor(LUMA_RGB, device=bank.lr.device)
+        self.luma = (luma / luma.sum())[:, None]
+        self.done = 0
+        self.losses: list[Tensor] = []
+        self.lowest = math.inf
+
+    def step(self) -> None:
+        """One step of the optimiser."""
+        settings = self.settings
+        batch = draw(self.bank, settings.batch, settings.patch, self.generator)
+        rate = settings.lr * schedule(self.done / settings.steps, settings.warmup)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        phases = self.network.phases(network_input(batch.lr))
+        loss, gradient = self.loss(phases.detach(), batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        phases.backward(gradient)
+        nn.utils.clip_grad_norm_(self.parameters, settings.clip)
+        self.optimiser.step()
+        self.losses.append(loss)
+        self.done += 1
+        if len(self.losses) == _WINDOW:
+            self.check()
+
+    def loss(self, phases: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Squared error of (N, 3 r^2, h, w) phases, and its gradient by them.
+
+        Fitting truth and teacher with weights 1 - w and w is, up to a constant, fitting their
+        weighted mean: distillation by squared error costs nothing.
+        """
+        weight = self.settings.distil_weight
+        target = target_phases(batch.hr, self.network.shuffle)
+        if batch.teacher is not None and weight:
+            target.lerp_(target_phases(batch.teacher, self.network.shuffle), weight)
+        share = self.settings.luma_weight
+        error = (phases.permute(0, 2, 3, 1) - target).unflatten(-1, (3, -1))
+        luma = (error * self.luma).sum(3, keepdim=True)
+        weighted = (share * self.luma * luma).add_(error, alpha=(1 - share) / 3)
+        pixels = error.numel() / 3
+        loss = torch.dot(weighted.flatten(), error.flatten()) / pixels
+        return loss, weighted.mul_(2 / pixels).flatten(3).permute(0, 3, 1, 2)
+
+    def check(self) -> None:
+        """Look at the losses since the last look.
+
+        Raises:
+            Diverged: they are no numbers, or far above what they were.
+        """
+        if not self.losses:
+            return
+        mean = float(torch.stack(self.losses).mean())
+        self.losses.clear()
+        if not math.isfinite(mean):
+            raise Diverged(f"the loss is {mean} before step {self.done}")
+        if mean > _EXPLODED * self.lowest:
+            raise Diverged(
+                f"the loss rose from {self.lowest:.2g} to {mean:.2g} before step {self.done}"
+            )
+        self.lowest = min(self.lowest, mean)
+
+
+def network_input(lr: Tensor) -> Tensor:
+    """Make uint8 (N, 3, H, W) a network's input: float in [0, 1], in channels_last.
+
+    That layout makes a CPU's convolutions of few channels up to twice as fast.
+    """
+    return lr.to(torch.float32, memory_format=torch.channels_last).div_(255)
+
+
+def target_phases(hr: Tensor, shuffle: int) -> Tensor:
+    """Undo a pixel-shuffle in the target: uint8 (N, 3, 4H, 4W) to (N, 4H/r, 4W/r, 3 r^2) floats.
+
+    Comparing phases with phases spares the output's shuffle, forward and backward.
+    """
+    blocks = hr.unflatten(-1, (-1, shuffle)).unflatten(-3, (-1, shuffle))
+    phases = blocks.permute(0, 2, 4, 1, 3, 5)
+    return phases.to(torch.float32, memory_format=torch.contiguous_format).flatten(3).div_(255)
+
+
+_WINDOW = 25
+_EXPLODED = 20.0
+
+
+def schedule(progress: float, warmup: float) -> float:
+    """Learning rate as a share of its peak: linear rise, then half a cosine down to zero."""
+    if progress < warmup:
+        return (progress / warmup) * 0.96 + 0.04
+    return 0.5 + 0.5 * math.cos(math.pi * (progress - warmup) / (1 - warmup))
