@@ -41,6 +41,10 @@ class Stage:
     width: int
     depth: int = 1
 
+    def __post_init__(self) -> None:
+        _between("width", self.width, 1, _MAX_WIDTH)
+        _between("depth", self.depth, 1, _MAX_DEPTH)
+
 
 @dataclass(frozen=True, slots=True)
 class Tail:
@@ -94,9 +98,6 @@ class Architecture:
         _one_of("tail.kernel", self.tail.kernel, (1, 3))
         _between("width", self.width, 1, _MAX_WIDTH)
         _between("tail.cascade", self.tail.cascade, 0, _MAX_WIDTH)
-        for stage in self.stages:
-            _between("stage width", stage.width, 1, _MAX_WIDTH)
-            _between("stage depth", stage.depth, 1, _MAX_DEPTH)
         if self.residual == "lr" and self.tail.cascade != 3:
             raise InputError(
                 "residual 'lr' adds the RGB input inside the tail: set tail.cascade to 3"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from search_spaces.architecture import Architecture, Stage, Tail
+from search_spaces.blocks import blocks, linear_sizes
 from search_spaces.errors import InputError
 
 Parameters = Mapping[str, Any]
@@ -18,7 +19,7 @@ Parameters = Mapping[str, Any]
 _TAILS = {
     "conv3": Tail(kernel=3),
     "conv1": Tail(kernel=1),
-    "cascade3": Tail(kernel=3, cascade=3),
+    "cascade3": Tail(kernel=3, cascade=3, activation=False),
     "cascade8": Tail(kernel=3, cascade=8),
     "cascade16": Tail(kernel=3, cascade=16),
 }
@@ -28,14 +29,25 @@ DEFAULTS: dict[str, Any] = {
     "width": 16,
     "depth": 2,
     "block": "ecb",
+    "depth_2": 0,
+    "width_2": None,
+    "block_2": None,
+    "inputs": "rgb",
     "ends": "plain",
     "activation": "relu",
+    "stem_activation": True,
     "bias": True,
     "skip": "none",
+    "neck": "none",
     "tail": "conv3",
     "residual": "bicubic",
 }
-"""Every dimension a space may search, with the value it has in a space that leaves it out."""
+"""Every dimension a space may search, with the value it has in a space that leaves it out.
+
+``depth_2`` blocks of ``block_2`` with ``width_2`` channels follow the first ones (where left out:
+none of them; the first stage's block and width). ``ends`` is the block of stem and 3x3 tail:
+``plain``, ``block`` (as the body) or a block's name. Every other name is one of ``Architecture``.
+"""
 
 PRESETS = ("lightweight", "balanced", "quality")
 _PRESET_FOLDER = Path(__file__).parent / "presets"
@@ -77,49 +89,70 @@ class Space:
     def architecture(self, parameters: Parameters) -> Architecture:
         """The architecture that one value for each dimension describes."""
         p = {**DEFAULTS, **parameters}
-        whole = p["ends"] == "block"
-        bodiless = p["depth"] == 0
+        stages = _stages(p)
         tail: Tail = _TAILS[p["tail"]]
-        if whole and tail.kernel == 3:
-            tail = Tail(tail.kernel, tail.cascade, block=p["block"])
+        end = {"plain": "conv", "block": p["block"]}.get(p["ends"], p["ends"])
+        sizes = linear_sizes(end)
+        if 3 in sizes and tail.kernel == 3:
+            tail = replace(tail, block=end)
+        body_width = stages[-1].width if stages else p["width"]
+        addable = bool(stages) and (p["skip"] != "long" or body_width == p["width"])
+        activated = (
+            p["stem_activation"]
+            or (tail.cascade > 0 and tail.activation)
+            or any(linear_sizes(stage.block) for stage in stages)
+        )
         return Architecture(
             stem=p["stem"],
             width=p["width"],
-            stages=() if bodiless else (Stage(p["block"], p["width"], p["depth"]),),
+            stages=stages,
             tail=tail,
-            activation=p["activation"],
+            activation=p["activation"] if activated else "none",
             bias=p["bias"],
-            skip="none" if bodiless else p["skip"],
+            skip=p["skip"] if addable else "none",
             residual=p["residual"] if p["residual"] != "lr" or tail.cascade == 3 else "none",
-            stem_block=p["block"] if whole and p["stem"] != "strided2x4" else "conv",
+            stem_block=end if (4 if p["stem"] == "strided2x4" else 3) in sizes else "conv",
+            stem_activation=p["stem_activation"],
+            neck=p["neck"],
+            inputs=p["inputs"],
         )
 
     def parameters(self, architecture: Architecture) -> dict[str, Any] | None:
         """Values for which ``self.architecture`` gives this architecture; None when outside."""
         a = architecture
-        block = a.stages[0].block if a.stages else a.stem_block
-        if block == "conv" and a.tail.block != "conv":
-            block = a.tail.block
-        whole = block != "conv" and block in (a.stem_block, a.tail.block)
-        plain = Tail(a.tail.kernel, a.tail.cascade)
-        wanted = {
+        if len(a.stages) > 2:
+            return None
+        first, second = (*a.stages, None, None)[:2]
+        plain = replace(a.tail, block="conv")
+        wanted: dict[str, Any] = {
             "stem": a.stem,
             "width": a.width,
-            "depth": a.depth,
-            "block": block,
-            "ends": "block" if whole else "plain",
+            "depth": first.depth if first else 0,
+            "depth_2": second.depth if second else 0,
+            "width_2": second.width if second else None,
+            "block_2": second.block if second else None,
+            "inputs": a.inputs,
             "activation": a.activation,
+            "stem_activation": a.stem_activation,
             "bias": a.bias,
             "skip": a.skip,
+            "neck": a.neck,
             "tail": next((name for name, tail in _TAILS.items() if tail == plain), None),
             "residual": a.residual,
         }
-        found = {}
-        for dimension in self.dimensions:
-            value = wanted[dimension.name]
-            # A dimension without effect here may take any of its values.
-            found[dimension.name] = value if value in dimension.choices else dimension.choices[0]
-        return found if self.architecture(found) == architecture else None
+        # Without a body, or with ends that cannot use it, the block shows in the ends at most.
+        named = [first.block] if first else [a.stem_block, a.tail.block]
+        for block in named:
+            for ends in ("plain", "block", a.stem_block, a.tail.block):
+                given = {**wanted, "block": block, "ends": ends}
+                # A dimension without effect here may take any of its values.
+                found = {
+                    d.name: given[d.name] if given[d.name] in d.choices else d.choices[0]
+                    for d in self.dimensions
+                }
+                if self.architecture(found) == architecture:
+                    return found
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """As in a YAML file: ``{name, dimensions: {name: [choices]}}``."""
@@ -216,17 +249,32 @@ def _choices(name: str, given: Any, source: str) -> tuple[Any, ...]:
     return tuple(choices)
 
 
+def _stages(p: Parameters) -> tuple[Stage, ...]:
+    if p["depth"] == 0:
+        return ()
+    first = Stage(p["block"], p["width"], p["depth"])
+    if p["depth_2"] == 0:
+        return (first,)
+    return (first, Stage(p["block_2"] or p["block"], p["width_2"] or p["width"], p["depth_2"]))
+
+
+_BOOLEANS = ("bias", "stem_activation")
+
+
 def _check_value(name: str, value: Any) -> None:
     """Checks that ``Architecture`` does not make, because it never sees the value."""
-    from search_spaces.blocks import blocks
-
-    if name == "block":
+    if name in ("block", "block_2"):
         blocks[value]
     elif name == "tail" and value not in _TAILS:
         raise InputError(f"there is no tail '{value}'; choose one of {', '.join(_TAILS)}")
-    elif name == "ends" and value not in ("plain", "block"):
-        raise InputError(f"ends is '{value}'; choose plain or block")
-    elif name == "bias" and not isinstance(value, bool):
-        raise InputError(f"bias is {value!r}; choose true or false")
-    elif name == "depth" and (type(value) is not int or not 0 <= value <= 64):
-        raise InputError(f"depth is {value!r}; give a whole number from 0 to 64")
+    elif (name == "ends" and value not in ("plain", "block")) or (
+        name == "neck" and value != "none"
+    ):
+        if not linear_sizes(value):
+            raise InputError(f"{name} is '{value}', which does not fold; choose a linear block")
+    elif name in _BOOLEANS and not isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}; choose true or false")
+    elif name in ("depth", "depth_2") and (type(value) is not int or not 0 <= value <= 64):
+        raise InputError(f"{name} is {value!r}; give a whole number from 0 to 64")
+    elif name == "width_2":
+        Stage("conv", value)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
+import torch
 from torch import nn
 
 from search_spaces.blocks.conv3xc import Conv3XC
@@ -54,4 +55,17 @@ blocks.add("repvit", RepViTBlock)
 blocks.add("spab", SPAB)
 blocks.add("safmnpp", SAFMNPPBlock)
 
-__all__ = ["Foldable", "LinearBlock", "blocks"]
+
+@cache
+def linear_sizes(name: str) -> tuple[int, ...]:
+    """Kernel sizes that a linear block folds to; none for one that has its own activation.
+
+    Raises:
+        InputError: there is no such block.
+    """
+    with torch.device("meta"):
+        block = blocks[name](8, 8)
+    return block.kernel_sizes if isinstance(block, LinearBlock) else ()
+
+
+__all__ = ["Foldable", "LinearBlock", "blocks", "linear_sizes"]
