@@ -13,6 +13,7 @@ import yaml
 from search_spaces.architecture import Architecture, Stage, Tail
 from search_spaces.blocks import blocks, linear_sizes
 from search_spaces.errors import InputError
+from search_spaces.registry import Registry
 
 Parameters = Mapping[str, Any]
 
@@ -201,17 +202,24 @@ class Space:
                     raise InputError(f"{source}: dimension '{dimension.name}': {error}") from error
 
 
+spaces: Registry[Space] = Registry("space")
+"""Spaces that plugins bring, by name. The presets are files and not among them."""
+
+
 def load_space(name_or_path: str) -> Space:
-    """A preset by name (``lightweight``, ``balanced``, ``quality``) or a YAML file by path.
+    """A preset or a plugin's space by name, or a YAML file by path.
 
     Raises:
         InputError: there is no such preset or file, or it describes no space.
     """
+    if name_or_path in spaces:
+        return spaces[name_or_path]
     preset = name_or_path in PRESETS
     path = _PRESET_FOLDER / f"{name_or_path}.yaml" if preset else Path(name_or_path)
     if not path.is_file():
         raise InputError(
-            f"there is no space '{name_or_path}'; choose {', '.join(PRESETS)} or a YAML file"
+            f"there is no space '{name_or_path}'; choose "
+            f"{', '.join((*PRESETS, *spaces))} or a YAML file"
         )
     try:
         description = yaml.safe_load(path.read_text(encoding="utf-8"))
