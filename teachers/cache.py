@@ -1,0 +1,148 @@
+"""Teacher outputs, computed once and kept by content.
+
+An entry's name is the hash of everything that it depends on: the teacher's weights, the tiling and
+the pixels of the LR picture. So any set, study or process that asks for the same thing shares it,
+and nothing can be stale. An entry ends with a hash of itself: one that a crash or a disk has
+damaged is seen and computed again.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from search_spaces.errors import InputError
+from search_spaces.files import write_atomic
+from search_spaces.progress import Progress, silent
+from teachers.loading import Teacher
+from teachers.tiling import GRID, OVERLAP, SCALE, TILE, upscale
+
+LAYOUT = 1  # raise it when the same inputs would give other outputs
+DIGEST_BYTES = 32
+
+
+def teacher_outputs(
+    teacher: Teacher,
+    images: Sequence[np.ndarray],
+    folder: Path,
+    progress: Progress = silent,
+    *,
+    device: str | torch.device = "cpu",
+    tile: int = TILE,
+    overlap: int = OVERLAP,
+) -> list[np.ndarray]:
+    """Return the teacher's 8-bit upscaling of every picture, from the cache where it is there.
+
+    The network uses as many cores as ``torch.get_num_threads()`` says. Several processes may ask
+    at once: each output is computed by one of them, and the others wait for it.
+
+    Args:
+        teacher: Who upscales.
+        images: LR pictures, uint8 ``(H, W, 3)`` RGB.
+        folder: Where the outputs are kept, 48 bytes an LR pixel.
+        progress: Called after every picture.
+        device: Where the network runs; it is left there.
+        tile: Largest side of a tile in LR pixels.
+        overlap: Overlap of tiles in LR pixels.
+
+    Returns:
+        uint8 ``(4H, 4W, 3)`` arrays, memory-mapped and read-only.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    outputs = []
+    for done, image in enumerate(images, start=1):
+        image = np.ascontiguousarray(image)
+        key = _key(teacher, image, tile, overlap)
+        path = folder / f"{key}.npy"
+        output = _stored(path, image)
+        if output is None:
+            try:
+                with _claimed(folder, key):
+                    output = _stored(path, image)  # another process may have made it meanwhile
+                    if output is None:
+                        _store(
+                            path,
+                            upscale_pixels(
+                                teacher, image, device=device, tile=tile, overlap=overlap
+                            ),
+                        )
+                        output = _stored(path, image)
+            except OSError as fault:
+                why = "no space is left" if fault.errno == errno.ENOSPC else fault.strerror
+                raise InputError(
+                    f"The teacher's outputs cannot be kept in {folder} ({why}): "
+                    "make room, or allow writing there."
+                ) from fault
+        if output is None:
+            raise InputError(f"{path} does not read back as it was written: check that disk.")
+        outputs.append(output)
+        progress(done, len(images), teacher.name)
+    return outputs
+
+
+def upscale_pixels(
+    teacher: Teacher,
+    image: np.ndarray,
+    *,
+    device: str | torch.device = "cpu",
+    tile: int = TILE,
+    overlap: int = OVERLAP,
+) -> np.ndarray:
+    """Upscale one uint8 ``(H, W, 3)`` picture to uint8 ``(4H, 4W, 3)``, clamped and rounded."""
+    network = teacher.network.to(device)
+    pixels = torch.from_numpy(np.array(image)).to(device)  # a copy: maps may be read-only
+    lr = pixels.permute(2, 0, 1)[None].float() / 255
+    sr = upscale(network, lr, tile=tile, overlap=overlap)[0]
+    return sr.mul(255).round_().clamp_(0, 255).byte().permute(1, 2, 0).contiguous().cpu().numpy()
+
+
+def _key(teacher: Teacher, image: np.ndarray, tile: int, overlap: int) -> str:
+    if max(image.shape[:2]) <= tile:
+        tile = overlap = 0  # in one piece: how it would have been cut does not matter
+    told = f"{LAYOUT} {teacher.digest} {tile} {overlap} {GRID} {image.shape}"
+    return hashlib.sha256(told.encode() + image.tobytes()).hexdigest()
+
+
+def _store(path: Path, output: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, output)
+    content = buffer.getvalue()
+    # The hash follows the array in the same file, so that both arrive in one move; readers of
+    # .npy files stop where the array ends.
+    write_atomic(path, content + hashlib.sha256(content).digest())
+
+
+def _stored(path: Path, image: np.ndarray) -> np.ndarray | None:
+    """Map an entry, or None where there is none or it is damaged."""
+    try:
+        whole = np.memmap(path, np.uint8, "r")
+        sound = (
+            hashlib.sha256(whole[:-DIGEST_BYTES].data).digest() == whole[-DIGEST_BYTES:].tobytes()
+        )
+        output = np.load(path, mmap_mode="r", allow_pickle=False) if sound else None
+    except (OSError, ValueError, EOFError):
+        return None
+    shape = (SCALE * image.shape[0], SCALE * image.shape[1], 3)
+    return output if output is not None and output.shape == shape else None
+
+
+@contextmanager
+def _claimed(folder: Path, key: str) -> Iterator[None]:
+    """Hold an entry against other processes: one byte of one lock file for each.
+
+    The system lets go of it when the process ends, however it ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("ab") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX, 1, int(key[:7], 16))
+        yield

@@ -1,0 +1,168 @@
+"""Teachers from files: the shipped one, ours, and the official HAT checkpoints.
+
+The settings of a network are read off the shapes of its tensors, so a bare checkpoint is enough.
+Nothing in a file is ever executed: safetensors hold only numbers, and ``.pth`` files are opened
+with ``weights_only``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor, nn
+
+from search_spaces.errors import InputError
+from search_spaces.files import write_atomic
+from teachers.hat import HAT, OFFICIAL_CONV_SCALE, SCALE, HATSettings
+
+WEIGHTS = Path(__file__).parent / "weights"
+SHIPPED = ("hat-tiny",)
+CONTAINERS = ("params_ema", "params")  # BasicSR's names, the average first
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Teacher:
+    """A network whose outputs students are fitted to.
+
+    Attributes:
+        name: The shipped name, or the file's stem.
+        network: In eval mode, without gradients; ``(N, 3, H, W)`` in [0, 1] to 4 times the sides.
+        digest: SHA-256 of the file, 64 hex digits: outputs are cached under it.
+        scale: Always 4.
+    """
+
+    name: str
+    network: nn.Module
+    digest: str
+    scale: int = SCALE
+
+
+def load_teacher(source: str | Path) -> Teacher:
+    """Load a teacher by its shipped name or from a ``.safetensors`` or ``.pth`` file.
+
+    Raises:
+        InputError: There is no such file, or it holds no 4x HAT; says what is missing.
+    """
+    shipped = str(source) in SHIPPED
+    path = WEIGHTS / f"{source}.safetensors" if shipped else Path(source)
+    if not path.is_file():
+        raise InputError(
+            f"There is no teacher {str(source)!r}: "
+            f"give {' or '.join(SHIPPED)}, or a .safetensors or .pth file."
+        )
+    try:
+        content = path.read_bytes()
+    except OSError as fault:
+        raise InputError(f"{path} cannot be read: {fault.strerror}.") from fault
+    network = _assemble(path, _tensors(path, content))
+    return Teacher(path.stem, network, hashlib.sha256(content).hexdigest())
+
+
+def save_teacher(network: HAT, path: Path, *, half: bool = True) -> None:
+    """Write a network as safetensors, in half precision unless told otherwise.
+
+    Half precision halves the file and moves the output by less than its 8-bit rounding does.
+    """
+    content = {
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor).cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    write_atomic(path, save_safetensors(content, {"format": "pt"}))
+
+
+def settings_of(tensors: Mapping[str, Tensor]) -> HATSettings:
+    """Read the settings of a HAT off the names and shapes of its tensors.
+
+    Raises:
+        InputError: A tensor that every 4x HAT has is missing; names it.
+    """
+    embed, features = (
+        _shape(tensors, "conv_first.weight")[0],
+        _shape(tensors, "conv_last.weight")[1],
+    )
+    if (
+        _shape(tensors, "upsample.0.weight")[0] != 4 * features
+        or "upsample.2.weight" not in tensors
+    ):
+        raise InputError("it does not upscale by 4 (no upsample.2.weight, or of another shape)")
+    block = "layers.0.residual_group.blocks.0"
+    overlap_table = "layers.{}.residual_group.overlap_attn.relative_position_bias_table"
+    window = (math.isqrt(_shape(tensors, f"{block}.attn.relative_position_bias_table")[0]) + 1) // 2
+    extent = math.isqrt(_shape(tensors, overlap_table.format(0))[0]) + 1 - window
+    depths = _count(tensors, r"layers\.(\d+)\.residual_group\.blocks\.(\d+)\.")
+    conv_scale = tensors.get("conv_scale")
+    return HATSettings(
+        embed_dim=embed,
+        depths=depths,
+        heads=tuple(_shape(tensors, overlap_table.format(i))[1] for i in range(len(depths))),
+        window=window,
+        compress=embed // _shape(tensors, f"{block}.conv_block.cab.0.weight")[0],
+        squeeze=embed // _shape(tensors, f"{block}.conv_block.cab.3.attention.1.weight")[0],
+        mlp_ratio=_shape(tensors, f"{block}.mlp.fc1.weight")[0] / embed,
+        overlap=(extent - window) / window,
+        conv_scale=OFFICIAL_CONV_SCALE if conv_scale is None else float(conv_scale),
+        features=features,
+        image_skip="image_skip.weight" in tensors,
+    )
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str) -> torch.Size:
+    tensor = tensors.get(name)
+    if tensor is None or (tensor.ndim != 4 and name.split(".")[-2].startswith("conv")):
+        raise InputError(f"it has no usable tensor {name}")
+    return tensor.shape
+
+
+def _count(tensors: Mapping[str, Tensor], pattern: str) -> tuple[int, ...]:
+    """How many blocks each group has."""
+    found = {tuple(map(int, hit.groups())) for name in tensors if (hit := re.match(pattern, name))}
+    groups = 1 + max(group for group, _ in found)
+    return tuple(sum(group == wanted for group, _ in found) for wanted in range(groups))
+
+
+def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
+    """Read a file's tensors as float32 (indices as they are)."""
+    try:
+        if path.suffix == ".safetensors":
+            loaded: object = load_safetensors(content)
+        else:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as fault:
+        raise InputError(
+            f"{path} cannot be read as weights: it must be a .safetensors file, "
+            "or a .pth file that holds tensors and nothing else."
+        ) from fault
+    for container in CONTAINERS:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(container), Mapping):
+            loaded = loaded[container]
+            break
+    if not isinstance(loaded, Mapping):
+        raise InputError(f"{path} is no teacher: it holds no named tensors.")
+    return {
+        str(name).removeprefix("module."): t.float() if t.is_floating_point() else t
+        for name, t in loaded.items()
+        if isinstance(t, Tensor)
+    }
+
+
+def _assemble(path: Path, tensors: Mapping[str, Tensor]) -> HAT:
+    try:
+        with torch.device("meta"):  # shapes only: no time for, and no luck from, random weights
+            network = HAT(settings_of(tensors))
+        network.load_state_dict(tensors, strict=True, assign=True)
+    except InputError as fault:
+        raise InputError(f"{path} is no teacher: {fault}; a 4x HAT is needed.") from fault
+    except (RuntimeError, ValueError, IndexError, ZeroDivisionError) as fault:
+        detail = " ".join(str(fault).split())[:300]
+        raise InputError(f"{path} is no teacher that fits together: {detail}") from fault
+    return network.eval().requires_grad_(False)
