@@ -1,12 +1,49 @@
-"""A runtime and where it came from: measured here, or predicted by a model. Never confused."""
+"""Measuring runtimes, on CUDA as the challenge did and better, and on CPUs.
+
+A runtime says where it came from: measured here, or predicted by a model (`latency_model`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean, quantiles
 from typing import Any, Literal
 
+import torch
+from torch import nn
+
+from nas.measure.blocks import ANCHOR, Block, Sampler, interleave
+from nas.measure.exclusive import exclusive
+from nas.measure.layers import as_module
+from nas.measure.runs import (
+    Forward,
+    event_sampler,
+    forward_of,
+    graph_sampler,
+    pinned,
+    wall_sampler,
+)
+from search_spaces.architecture import Architecture, Stage
+
 Kind = Literal["measured", "predicted"]
+Mode = Literal["device", "challenge"]
+
+BACKENDS = ("eager", "channels_last", "compiled")
+"""Ways to run a network; `measure_cuda` and `measure_cpu` report the fastest of those asked for."""
+
+QUICK = ("eager", "channels_last")
+"""Those that need no compilation: under a second a network on a GPU."""
+
+ANCHOR_NETWORK = Architecture(
+    stem="unshuffle2", width=16, stages=(Stage("conv", 16, 1),), activation="relu", bias=False
+)
+"""The fixed network that takes its turn in every block. Never change it: stores compare by it."""
+
+_WARM_UPS, _REPEATS = 50, 100  # the challenge's, survey section 2.5 and the organisers' script
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +53,9 @@ class Latency:
     ms: float
     kind: Kind
     target: str
-    """The device, as `nas.measure.targets` names it."""
+    """The device: ``cuda``, ``cpu`` or the profile of a model."""
     backend: str
-    """How the network was run: ``eager``, ``channels_last`` or ``compiled``."""
+    """How the network was run: one of `BACKENDS`."""
     mode: str
     """How it was timed: ``device``, ``challenge`` or ``wall`` (CPU)."""
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -32,3 +69,198 @@ class Latency:
     def from_dict(cls, values: Mapping[str, Any]) -> Latency:
         """The inverse of `to_dict`."""
         return cls(**values)
+
+
+def measure_cuda(
+    network: nn.Module | Architecture,
+    *,
+    mode: Mode = "device",
+    height: int = 540,
+    width: int = 960,
+    backends: Sequence[str] | None = None,
+    device: str | torch.device = "cuda",
+) -> Latency:
+    """Measure a deploy form on CUDA in FP16, on one picture of random numbers.
+
+    ``device`` mode ranks: each forward is captured in a CUDA graph, samples of at least 20 ms of
+    replays take turns with an anchor, and the median counts; default backends `QUICK`.
+    ``challenge`` mode compares with the survey: 50 warm-ups, then the mean of 100 forwards between
+    events, each synchronised, launch gaps included; default backend ``eager`` alone, as there.
+    The GPU is held alone meanwhile. A backend that cannot run is named in the details.
+
+    Raises:
+        RuntimeError: there is no CUDA, or no backend can run.
+        torch.OutOfMemoryError: the network does not fit.
+    """
+    device = torch.device(device)
+    asked = backends or (QUICK if mode == "device" else ("eager",))
+    with exclusive(device), torch.cuda.device(device), torch.no_grad(), _autotuned():
+        size = (height, width)
+        forwards, missing = _forwards(network, asked, torch.float16, device, size)
+        if mode == "challenge":
+            samples = {name: _challenge(forward) for name, forward in forwards.items()}
+            means = {name: fmean(values) for name, values in samples.items()}
+            steadiness: dict[str, Any] = {}
+        else:
+            anchor = forward_of(as_module(ANCHOR_NETWORK), "eager", torch.float16, device, size)
+            block = interleave(
+                {ANCHOR: graph_sampler(anchor)}
+                | {name: graph_sampler(forward) for name, forward in forwards.items()},
+                rounds=10,
+                seconds=5,
+            )
+            samples = {name: block.samples[name] for name in forwards}
+            means = {name: block.ms(name) for name in forwards}
+            steadiness = _steadiness(block)
+        state = _gpu_state(device)
+    details = {"precision": "float16", **steadiness, "gpu": state, "versions": versions(device)}
+    return _fastest(means, samples, "cuda", mode, size, missing, details)
+
+
+def measure_cpu(
+    network: nn.Module | Architecture,
+    *,
+    height: int = 540,
+    width: int = 960,
+    backends: Sequence[str] | None = None,
+    threads: int | None = None,
+    rounds: int = 7,
+    seconds: float = 20.0,
+) -> Latency:
+    """Measure a deploy form on the CPU in FP32: medians of turns taken with an anchor.
+
+    Threads are pinned to as many cores (default: all that the process may use), other
+    measurements on this machine wait. After ``seconds`` at least four turns have been taken and
+    no other is begun, so that a heavy network on a slow machine ends too.
+    """
+    size, cpu = (height, width), torch.device("cpu")
+    with exclusive(cpu), pinned(threads) as cores, torch.no_grad():
+        forwards, missing = _forwards(network, backends or QUICK, torch.float32, cpu, size)
+        anchor = forward_of(as_module(ANCHOR_NETWORK), "eager", torch.float32, cpu, size)
+        samplers: dict[str, Sampler] = {ANCHOR: wall_sampler(anchor)}
+        samplers |= {name: wall_sampler(forward) for name, forward in forwards.items()}
+        block = interleave(samplers, rounds=rounds, seconds=seconds)
+    medians = {name: block.ms(name) for name in forwards}
+    samples = {name: block.samples[name] for name in forwards}
+    details = {"precision": "float32", "threads": cores, **_steadiness(block)}
+    details["versions"] = versions(cpu)
+    return _fastest(medians, samples, "cpu", "wall", size, missing, details)
+
+
+def versions(device: str | torch.device) -> dict[str, Any]:
+    """Return what a runtime on a device depends on: its name and the software's versions."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return {
+            "device": torch.cuda.get_device_name(device),
+            "torch": torch.__version__,
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+        }
+    return {"device": _processor(), "torch": torch.__version__}
+
+
+def _forwards(
+    network: nn.Module | Architecture,
+    backends: Sequence[str],
+    dtype: torch.dtype,
+    device: torch.device,
+    size: tuple[int, int],
+) -> tuple[dict[str, Forward], dict[str, str]]:
+    """The runnable backends, run once, and the reasons why others are not."""
+    module = as_module(network)
+    forwards: dict[str, Forward] = {}
+    missing: dict[str, str] = {}
+    for backend in backends:
+        forward = forward_of(module, backend, dtype, device, size)
+        try:
+            forward()
+        except Exception as error:
+            # A compiler that is not there is no fault of the network; anything else is.
+            if backend != "compiled":
+                raise
+            missing[backend] = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        else:
+            forwards[backend] = forward
+    if not forwards:
+        raise RuntimeError(f"no backend can run this network: {missing}")
+    return forwards, missing
+
+
+def _challenge(forward: Forward) -> tuple[float, ...]:
+    sample = event_sampler(forward, warm_ups=_WARM_UPS)
+    return tuple(sample() for _ in range(_REPEATS))
+
+
+def _fastest(
+    means: Mapping[str, float],
+    samples: Mapping[str, Sequence[float]],
+    target: str,
+    mode: str,
+    size: tuple[int, int],
+    missing: Mapping[str, str],
+    details: Mapping[str, Any],
+) -> Latency:
+    backend = min(means, key=lambda name: means[name])
+    values = sorted(samples[backend])
+    twentieths = quantiles(values, n=20, method="inclusive") if len(values) > 1 else values * 19
+    return Latency(
+        ms=means[backend],
+        kind="measured",
+        target=target,
+        backend=backend,
+        mode=mode,
+        details={
+            "height": size[0],
+            "width": size[1],
+            "backends_ms": dict(means),
+            "unavailable": dict(missing),
+            "samples": len(values),
+            "p5_ms": twentieths[0],
+            "median_ms": twentieths[9],
+            "p95_ms": twentieths[18],
+            **details,
+        },
+    )
+
+
+def _steadiness(block: Block) -> dict[str, Any]:
+    return {
+        "anchor_ms": block.ms(ANCHOR),
+        "anchor_drift": block.drift,
+        "steady": block.steady,
+        "blocks": block.blocks,
+    }
+
+
+@contextmanager
+def _autotuned() -> Iterator[None]:
+    """Let cuDNN choose its kernels by trying, as the organisers do; restored afterwards."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+def _gpu_state(device: torch.device) -> dict[str, Any]:
+    """Clock, power and temperature right after measuring, as far as the driver tells."""
+    readers: dict[str, Callable[[torch.device], int]] = {
+        "clock_mhz": torch.cuda.clock_rate,
+        "power_mw": torch.cuda.power_draw,
+        "temperature_c": torch.cuda.temperature,
+    }
+    state: dict[str, Any] = {}
+    for name, read in readers.items():
+        with suppress(Exception):  # needs NVIDIA's management library, which is optional
+            state[name] = read(device)
+    return state
+
+
+def _processor() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,85 @@
+"""Timing several things fairly: turn by turn, with an anchor that shows whether to believe it.
+
+Clocks, temperature and neighbours drift. So candidates take turns, a fixed anchor takes its turn
+with them, and where the anchor drifted by more than 2 % in a block the block is repeated.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+Sampler = Callable[[], float]
+"""Runs something once and returns its milliseconds."""
+
+ANCHOR = "anchor"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block of interleaved samples."""
+
+    samples: Mapping[str, tuple[float, ...]]
+    """Name -> milliseconds, in order of time; ``anchor`` is among them."""
+    drift: float
+    """How far the anchor's median moved between the halves of the block, as a fraction."""
+    blocks: int
+    """How many blocks were run to get this one."""
+
+    @property
+    def steady(self) -> bool:
+        """Whether the anchor stood still enough."""
+        return self.drift <= TOLERANCE
+
+    def ms(self, name: str) -> float:
+        """Return the median of a candidate."""
+        return median(self.samples[name])
+
+
+TOLERANCE = 0.02
+"""Drift of the anchor beyond which a block is repeated."""
+
+
+def interleave(
+    samplers: Mapping[str, Sampler],
+    *,
+    rounds: int,
+    blocks: int = 3,
+    seconds: float = float("inf"),
+    clock: Callable[[], float] = time.monotonic,
+) -> Block:
+    """Sample in turns and return the first steady block, or the steadiest.
+
+    Args:
+        samplers: what to time; one is named ``anchor``.
+        rounds: turns of each in a block.
+        blocks: how many blocks to try at most.
+        seconds: time after which no other block, and beyond four turns no other turn, is begun.
+        clock: where the time comes from.
+    """
+    began = clock()
+    best: Block | None = None
+    for number in range(1, blocks + 1):
+        samples: dict[str, list[float]] = {name: [] for name in samplers}
+        for turn in range(rounds):
+            if turn >= 4 and clock() - began > seconds:
+                break
+            for name, sample in samplers.items():
+                samples[name].append(sample())
+        kept = {name: tuple(values) for name, values in samples.items()}
+        block = Block(kept, _drift(kept[ANCHOR]), number)
+        if best is None or block.drift < best.drift:
+            best = block
+        if best.steady or clock() - began > seconds:
+            break
+    assert best is not None
+    return Block(best.samples, best.drift, number)
+
+
+def _drift(values: tuple[float, ...]) -> float:
+    half = len(values) // 2
+    if not half:
+        return 0.0
+    return abs(median(values[:half]) - median(values[-half:])) / median(values)

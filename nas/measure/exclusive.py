@@ -1,0 +1,75 @@
+"""Who may use a device when: many who train, or one who measures.
+
+Training takes a device shared, a chunk of steps at a time; measuring takes it alone. Locks on files
+in the machine's temporary folder hold across processes and vanish with them, also when they are
+killed. A turnstile in front makes newcomers wait behind a measurement that waits, so that trials
+that hand the device to each other cannot starve it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+try:
+    import fcntl
+except ImportError:  # no such locks on Windows: measuring there is not protected
+    fcntl = None  # type: ignore[assignment]
+
+
+def device_name(device: str | torch.device) -> str:
+    """Return a name for the physical device, equal in all processes that see it."""
+    device = torch.device(device)
+    if device.type != "cuda":
+        return device.type
+    properties = torch.cuda.get_device_properties(device)
+    return f"cuda-{getattr(properties, 'uuid', device.index or 0)}"
+
+
+@contextmanager
+def exclusive(device: str | torch.device) -> Iterator[None]:
+    """Hold a device alone; waits until everyone who has it lets go."""
+    name = device_name(device)
+    with _locked(f"{name}-turnstile", alone=True), _locked(name, alone=True):
+        yield
+
+
+@contextmanager
+def shared(device: str | torch.device) -> Iterator[None]:
+    """Hold a device together with others; waits while someone measures or waits to measure.
+
+    Hold it for a second or so at a time: whoever measures waits for the longest holder.
+    """
+    name = device_name(device)
+    with ExitStack() as stack:
+        with _locked(f"{name}-turnstile", alone=True):
+            stack.enter_context(_locked(name, alone=False))
+        yield
+
+
+@contextmanager
+def _locked(name: str, *, alone: bool) -> Iterator[None]:
+    if fcntl is None:
+        yield
+        return
+    handle = _open(Path(tempfile.gettempdir()) / f"nas-workbench-{name}.lock")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)  # and with it the lock
+
+
+def _open(path: Path) -> int:
+    """Open a lock file that another user may have made (Linux forbids O_CREAT on it then)."""
+    with suppress(FileNotFoundError):
+        return os.open(path, os.O_RDWR)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    with suppress(OSError):
+        os.fchmod(handle, 0o666)  # whatever the umask says
+    return handle

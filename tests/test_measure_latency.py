@@ -1,0 +1,361 @@
+"""Measured runtimes: on this CPU, on CUDA where there is one, and CUDA's protocol on a fake."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+import types
+
+import pytest
+import torch
+
+from nas.measure.blocks import ANCHOR, interleave
+from nas.measure.exclusive import exclusive, shared
+from nas.measure.latency import ANCHOR_NETWORK, Latency, measure_cpu, measure_cuda
+from nas.measure.layers import trace
+from nas.measure.runs import pinned
+from nas.measure.targets import resolve_target, structure_of
+from search_spaces import Architecture, InputError, Stage, build, fuse
+
+SMALL = Architecture(width=8, stages=(Stage("conv", 8),))
+LARGE = Architecture(width=32, stages=(Stage("conv", 32, 3),))
+NO_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+
+
+# Taking turns
+
+
+def sampler_of(values):
+    return iter(values).__next__
+
+
+def test_candidates_take_turns_with_the_anchor():
+    order = []
+    samplers = {name: (lambda name=name: order.append(name) or 1.0) for name in (ANCHOR, "a", "b")}
+    block = interleave(samplers, rounds=3)
+    assert order == [ANCHOR, "a", "b"] * 3
+    assert (block.steady, block.blocks, block.ms("b")) == (True, 1, 1.0)
+
+
+def test_a_block_is_repeated_while_the_anchor_moves():
+    anchor = [1, 1, 1.1, 1.1, 1, 1, 1.01, 1.01]
+    candidate = [5, 5, 5, 5, 4, 4, 4.2, 4.2]
+    samplers = {ANCHOR: sampler_of(anchor), "a": sampler_of(candidate)}
+    block = interleave(samplers, rounds=4)
+    assert (block.blocks, block.steady) == (2, True)
+    assert block.ms("a") == pytest.approx(4.1)
+
+
+def test_a_restless_machine_gives_its_steadiest_block_and_says_so():
+    anchor = [1, 1, 2, 2, 1, 1, 1.1, 1.1, 1, 1, 3, 3]
+    samplers = {ANCHOR: sampler_of(anchor), "a": sampler_of(range(12))}
+    block = interleave(samplers, rounds=4)
+    assert (block.blocks, block.steady) == (3, False)
+    assert block.samples["a"] == (4, 5, 6, 7)
+
+
+def test_time_bounds_the_turns_but_four_are_taken():
+    now = [0.0]
+
+    def slow():
+        now[0] += 10
+        return 1e4 + now[0] % 7  # never steady enough to matter: one block has to do
+
+    block = interleave({ANCHOR: slow, "a": slow}, rounds=9, seconds=1, clock=lambda: now[0])
+    assert len(block.samples["a"]) == 4
+    assert block.blocks == 1
+
+
+# On this CPU
+
+
+def test_cpu_runtimes_are_measured_and_described():
+    latency = measure_cpu(SMALL, height=48, width=64, threads=1, rounds=4)
+    assert (latency.kind, latency.target, latency.mode) == ("measured", "cpu", "wall")
+    assert latency.ms > 0
+    details = latency.details
+    assert details["threads"] == 1
+    assert details["samples"] == 4
+    assert details["p5_ms"] <= details["median_ms"] == latency.ms <= details["p95_ms"]
+    assert details["backends_ms"].keys() == {"eager", "channels_last"}
+    assert Latency.from_dict(latency.to_dict()) == latency
+
+
+def test_a_network_with_forty_times_the_work_is_slower():
+    small, large = (
+        measure_cpu(a, height=96, width=96, threads=1, rounds=4, backends=("eager",)).ms
+        for a in (SMALL, LARGE)
+    )
+    assert large > 2 * small
+
+
+def test_threads_and_cores_are_as_before_afterwards():
+    threads, cores = torch.get_num_threads(), os.sched_getaffinity(0)
+    with pinned(1) as count:
+        assert (count, torch.get_num_threads()) == (1, 1)
+        assert len(os.sched_getaffinity(0)) == 1
+    assert (torch.get_num_threads(), os.sched_getaffinity(0)) == (threads, cores)
+
+
+def test_a_compiler_that_cannot_run_is_named_and_the_others_still_measure(monkeypatch):
+    def broken(*args, **kwargs):
+        def forward(picture):
+            raise RuntimeError("no C++ compiler\nlong story")
+
+        return forward
+
+    monkeypatch.setattr(torch, "compile", broken)
+    backends = ("compiled", "eager")
+    latency = measure_cpu(SMALL, height=24, width=24, threads=1, rounds=4, backends=backends)
+    assert latency.backend == "eager"
+    assert latency.details["unavailable"] == {"compiled": "no C++ compiler"}
+
+
+# CUDA's protocol on a fake clock: one forward takes 0.5 ms of GPU, and 0.25 more to launch
+
+
+class FakeCuda:
+    def __init__(self):
+        self.now, self.forwards, self.replays, self.capturing = 0.0, 0, 0, False
+        self.synchronised = 0
+
+    def forward(self):
+        self.forwards += 1
+        if not self.capturing:
+            self.now += 0.75
+
+    def install(self, monkeypatch):
+        fake = self
+
+        class Event:
+            def __init__(self, enable_timing):
+                assert enable_timing
+
+            def record(self):
+                self.at = fake.now
+
+            def synchronize(self):
+                pass
+
+            def elapsed_time(self, other):
+                return other.at - self.at
+
+        class Graph:
+            def replay(self):
+                fake.replays += 1
+                fake.now += 0.5
+
+        @contextlib.contextmanager
+        def graph(captured):
+            fake.capturing = True
+            yield
+            fake.capturing = False
+
+        def synchronize():
+            fake.synchronised += 1
+
+        stream = types.SimpleNamespace(wait_stream=lambda other: None)
+        for name, value in {
+            "Event": Event,
+            "CUDAGraph": Graph,
+            "graph": graph,
+            "synchronize": synchronize,
+            "Stream": lambda: stream,
+            "current_stream": lambda: stream,
+            "stream": contextlib.nullcontext,
+            "device": contextlib.nullcontext,
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, value)
+
+
+class Counted(torch.nn.Module):
+    def __init__(self, fake):
+        super().__init__()
+        self.fake = fake
+        self.conv = torch.nn.Conv2d(3, 48, 1)
+
+    def __deepcopy__(self, memo):
+        return Counted(self.fake)
+
+    def forward(self, x):
+        self.fake.forward()
+        assert x.dtype == torch.float16
+        assert not self.training
+        return torch.nn.functional.pixel_shuffle(self.conv(x), 4)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    fake = FakeCuda()
+    fake.install(monkeypatch)
+    return fake
+
+
+def test_challenge_mode_is_the_organisers_protocol(fake):
+    latency = measure_cuda(Counted(fake), mode="challenge", height=8, width=12, device="cpu")
+    assert fake.forwards == 1 + 50 + 100  # the first shows that it runs
+    assert fake.synchronised == 1 + 100  # after warming up, and after every repeat
+    assert fake.replays == 0
+    assert latency.ms == pytest.approx(0.75)
+    assert (latency.mode, latency.backend, latency.details["samples"]) == (
+        "challenge",
+        "eager",
+        100,
+    )
+
+
+def test_device_mode_replays_graphs_for_20_ms_a_sample(fake):
+    latency = measure_cuda(Counted(fake), height=8, width=12, device="cpu", backends=("eager",))
+    assert latency.ms == pytest.approx(0.5)  # no launch gaps
+    samples, times = 10, 40  # 40 replays of 0.5 ms
+    assert fake.replays == 2 * (3 + 5 + samples * times)  # the network and the anchor
+    assert latency.details["samples"] == samples
+    assert latency.details["anchor_ms"] == pytest.approx(0.5)
+    assert latency.details["steady"]
+
+
+def test_cudnn_autotuning_is_restored(fake):
+    before = torch.backends.cudnn.benchmark
+    measure_cuda(Counted(fake), mode="challenge", height=8, width=12, device="cpu")
+    assert torch.backends.cudnn.benchmark == before
+
+
+# On a real GPU
+
+
+@pytest.mark.gpu
+@NO_CUDA
+def test_on_cuda_device_mode_is_repeatable_and_below_challenge_mode():
+    first, second = (measure_cuda(LARGE).ms for _ in range(2))
+    assert second == pytest.approx(first, rel=0.03)
+    assert first <= 1.05 * measure_cuda(LARGE, mode="challenge", backends=("eager",)).ms
+
+
+@pytest.mark.gpu
+@NO_CUDA
+def test_on_cuda_more_work_takes_longer_and_is_measured_in_a_second():
+    measure_cuda(SMALL)
+    begun = time.perf_counter()
+    small, large = measure_cuda(SMALL), measure_cuda(LARGE)
+    assert time.perf_counter() - begun < 4
+    assert small.ms < large.ms
+
+
+# Who may use the device
+
+
+def test_whoever_measures_waits_for_those_who_train_and_keeps_newcomers_out():
+    log = []
+    training, measuring = threading.Event(), threading.Event()
+
+    def train():
+        with shared("cpu"):
+            training.set()
+            measuring.wait(5)
+            time.sleep(0.2)
+            log.append("trained")
+
+    def measure():
+        training.wait(5)
+        measuring.set()
+        with exclusive("cpu"):
+            log.append("measured")
+
+    def train_later():
+        measuring.wait(5)
+        time.sleep(0.1)
+        with shared("cpu"):
+            log.append("trained later")
+
+    threads = [threading.Thread(target=f) for f in (train, measure, train_later)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert log == ["trained", "measured", "trained later"]
+
+
+def test_several_may_train_at_once():
+    with shared("cpu"), shared("cpu"):
+        pass
+
+
+def test_a_killed_process_lets_go():
+    code = (
+        "import time; from nas.measure.exclusive import exclusive\n"
+        "with exclusive('cpu'): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    holder.kill()
+    holder.wait()
+    with exclusive("cpu"):
+        pass
+
+
+# Targets and the store
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path))
+    return tmp_path / "latency"
+
+
+def test_auto_without_cuda_is_the_model_and_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    target = resolve_target("auto")
+    assert (target.name, target.kind) == ("rtx4090", "predicted")
+    assert "no CUDA device" in target.note
+    assert "leave-one-out error 1" in target.note
+    assert target.latency(SMALL).kind == "predicted"
+    with pytest.raises(InputError, match="cpu or rtx4090"):
+        resolve_target("cuda")
+    with pytest.raises(InputError, match="auto, cuda, cpu, rtx4090"):
+        resolve_target("tpu")
+
+
+def test_auto_with_cuda_is_cuda_and_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "Some GPU")
+    target = resolve_target("auto")
+    assert (target.name, target.kind) == ("cuda", "measured")
+    assert "Some GPU" in target.note
+
+
+def test_nothing_is_measured_twice(cache, monkeypatch):
+    target = resolve_target("cpu", height=24, width=24, threads=1)
+    first = target.latency(SMALL)
+    monkeypatch.setattr("nas.measure.targets.measure_cpu", None)  # not called again
+    assert target.latency(SMALL) == first
+    # Other weights and other branches in training are the same deploy form.
+    ecb = Architecture(width=8, stages=(Stage("ecb", 8),))
+    assert target.latency(ecb) == first
+    assert target.latency(fuse(build(ecb, seed=7))) == first
+    for other in (resolve_target("cpu", height=24, width=48, threads=1),):
+        with pytest.raises(TypeError):
+            other.latency(SMALL)
+    with pytest.raises(TypeError):
+        target.latency(LARGE)
+
+
+def test_a_torn_store_entry_is_measured_again(cache):
+    target = resolve_target("cpu", height=24, width=24, threads=1)
+    target.latency(SMALL)
+    next(cache.iterdir()).write_text('{"latency": ')
+    assert target.latency(SMALL).kind == "measured"
+
+
+def test_structure_is_blind_to_weights_and_names_only():
+    assert structure_of(trace(SMALL)) != structure_of(trace(LARGE))
+    assert structure_of(trace(SMALL, 24, 24)) != structure_of(trace(SMALL, 24, 48))
+    assert structure_of(trace(build(SMALL, seed=1))) == structure_of(trace(build(SMALL, seed=2)))
+
+
+def test_the_anchor_never_changes():
+    # Stores compare by it: whoever changes it makes kept runtimes meaningless.
+    assert ANCHOR_NETWORK.key == "72a9fd778247"
