@@ -171,8 +171,10 @@ class _Run:
         self.progress(0, len(sources), "reading")
         digests = self._each(sources, _digest, lambda done, source: None)
         by_file = self._first_of(sources, digests)
-        # Pictures are the better unit of parallel work; the encoder gets what cores are left.
-        threads = max(1, (os.cpu_count() or 1) // min(self.workers, len(by_file) or 1))
+        # Pictures are the better unit of parallel work; the encoder gets what cores are left. At
+        # level 1 the five encoders take turns, level 6 is the highest.
+        spare = (os.cpu_count() or 1) // min(self.workers, len(by_file) or 1)
+        threads = min(max(spare, 2), 6)
         outcomes = self._each(
             by_file,
             lambda source: make_picture(

@@ -1,0 +1,88 @@
+"""Preparing a set, against a shell loop of the survey's command over pictures and QPs.
+
+    python benchmarks/prepare.py [HR_DIR] [--workers N]
+
+The loop starts ffmpeg once per picture and QP and decodes each picture five times. Preparing
+decodes it once, and also makes what the loop does not: the HR copy, the clean LR, the hashes.
+Without a folder, 4K pictures are tiled from photographs that scikit-image carries. Wall seconds
+depend on what else runs; processor seconds hardly do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from nas.data.degrade import LR_FILTER, QPS, ffmpeg_binary
+from nas.data.prepare import prepare
+from nas.data.sources import find_sources
+
+
+def main() -> None:
+    """Time both ways and print the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("hr_dir", nargs="?", type=Path)
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        hr_dir = options.hr_dir or _tiled(work / "hr")
+        pictures = [source.path for source in find_sources(hr_dir, leave_out=work / "set")]
+        loop = _seconds(lambda: _shell_loop(pictures, work))
+        ours = _seconds(
+            lambda: prepare(hr_dir, work / "set", workers=options.workers, validation=0)
+        )
+        again = _seconds(
+            lambda: prepare(hr_dir, work / "set", workers=options.workers, validation=0)
+        )
+    print(f"{len(pictures)} pictures, QPs {QPS}, {options.workers} workers")
+    for name, (wall, processor) in {"loop": loop, "prepare": ours, "again": again}.items():
+        each = wall / len(pictures)
+        print(f"{name:8} {wall:7.2f} s wall {processor:7.2f} s processor {each:6.2f} s a picture")
+    print(f"ratio    {loop[0] / ours[0]:7.2f}   wall {loop[1] / ours[1]:7.2f}   processor")
+
+
+def _tiled(folder: Path) -> Path:
+    """Write two 3840x2160 pictures tiled from photographs."""
+    from skimage import data
+
+    folder.mkdir()
+    for photograph in (data.coffee, data.astronaut):
+        tile = photograph()
+        rows, columns = -(-2160 // tile.shape[0]), -(-3840 // tile.shape[1])
+        picture = np.tile(tile, (rows, columns, 1))[:2160, :3840]
+        Image.fromarray(picture).save(folder / f"{photograph.__name__}.png", compress_level=1)
+    return folder
+
+
+def _shell_loop(pictures: list[Path], folder: Path) -> None:
+    for picture in pictures:
+        for qp in QPS:
+            command = [ffmpeg_binary(), "-hide_banner", "-y", "-loglevel", "error", "-i", picture]
+            command += ["-vf", LR_FILTER, "-c:v", "libsvtav1", "-qp", str(qp), "-preset", "5"]
+            subprocess.run([*command, folder / "lr.avif"], check=True, capture_output=True)
+
+
+def _seconds(work: Callable[[], object]) -> tuple[float, float]:
+    """Wall seconds, and processor seconds of this process and its children."""
+    start, used = time.perf_counter(), _processor()
+    work()
+    return time.perf_counter() - start, _processor() - used
+
+
+def _processor() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+if __name__ == "__main__":
+    main()
