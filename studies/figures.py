@@ -1,0 +1,205 @@
+"""The pictures of a study: its front and its hypervolume, for paper (PNG) and for the eye (HTML)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from studies.front import REFERENCE_MS, front, hypervolume_curve, trained
+from studies.limits import Budget
+from studies.outcome import Trained
+from studies.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_FRONT, _OTHER, _SURVEY, _LIMIT = "#1f6feb", "#8fb8f5", "#8a8f98", "#d1242f"
+_TITLE = "PSNR-Y gain over Lanczos against runtime"
+
+
+def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE) -> Figure:
+    """Matplotlib figure: trained candidates, the front, those too slow, and the survey's entries.
+
+    Candidates over a limit were never trained: they stand as ticks on the runtime axis. The
+    survey's entries are its own figures (other pictures, full training): a reference of shape.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    done, members = [outcome for _, outcome in trained(records)], front(records, budget)
+    survey = _survey()
+    axes.scatter(
+        [ms for _, ms, _ in survey],
+        [gain for _, _, gain in survey],
+        marker="x",
+        s=24,
+        linewidths=1,
+        color=_SURVEY,
+        label="survey, Table 1 (other pictures, full training)",
+    )
+    axes.scatter(
+        [o.runtime.ms for o in done],
+        [o.gain_db for o in done],
+        s=22,
+        color=_OTHER,
+        label="trained",
+    )
+    xs = [o.runtime.ms for _, o in members]
+    ys = [o.gain_db for _, o in members]
+    axes.step(xs, ys, where="post", color=_FRONT, linewidth=1.2)
+    axes.scatter(xs, ys, s=40, color=_FRONT, zorder=3, label="front")
+    for record, outcome in members:
+        axes.annotate(
+            str(record.trial),
+            (outcome.runtime.ms, outcome.gain_db),
+            textcoords="offset points",
+            xytext=(4, 5),
+            fontsize=8,
+        )
+    slow = _infeasible_ms(records)
+    if slow:
+        transform = axes.get_xaxis_transform()
+        axes.plot(slow, [0.015] * len(slow), "|", color=_SURVEY, transform=transform, markersize=9)
+    if budget.runtime_ms:
+        axes.axvline(budget.runtime_ms, color=_LIMIT, linewidth=1)
+        axes.annotate(
+            f" budget {budget.runtime_ms:g} ms",
+            (budget.runtime_ms, 0.98),
+            xycoords=("data", "axes fraction"),
+            color=_LIMIT,
+            fontsize=8,
+            ha="right",
+            va="top",
+            rotation=90,
+        )
+    axes.axhline(0, color="black", linewidth=0.6)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel(_runtime_label(done))
+    axes.set_ylabel("PSNR-Y gain over Lanczos, mean over QPs [dB]")
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.grid(True, which="major", linewidth=0.3)
+    axes.legend(fontsize=8, loc="lower right")
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """A matplotlib figure as a PNG file's bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def front_html(records: Sequence[Record], budget: Budget, title: str = _TITLE) -> str:
+    """The front as one self-contained interactive page: hover names the network and its figures."""
+    import plotly.graph_objects as go
+
+    pairs = trained(records)
+    members = front(records, budget)
+    on_front = {record.trial for record, _ in members}
+    survey = _survey()
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[ms for _, ms, _ in survey],
+        y=[gain for _, _, gain in survey],
+        mode="markers",
+        marker={"symbol": "x-thin-open", "color": _SURVEY, "size": 8},
+        name="survey, Table 1",
+        hovertext=[f"{name} (survey: other pictures, full training)" for name, _, _ in survey],
+        hoverinfo="text",
+    )
+    rest = [pair for pair in pairs if pair[0].trial not in on_front]
+    for name, chosen, colour, mode in (
+        ("trained", rest, _OTHER, "markers"),
+        ("front", members, _FRONT, "lines+markers"),
+    ):
+        figure.add_scatter(
+            x=[outcome.runtime.ms for _, outcome in chosen],
+            y=[outcome.gain_db for _, outcome in chosen],
+            mode=mode,
+            line={"shape": "hv", "width": 1.5},
+            marker={"color": colour, "size": 10},
+            name=name,
+            hovertext=[_hover(record, outcome) for record, outcome in chosen],
+            hoverinfo="text",
+        )
+    slow = _infeasible_ms(records)
+    if slow:
+        figure.add_scatter(
+            x=slow,
+            y=[0.0] * len(slow),
+            mode="markers",
+            marker={"symbol": "line-ns-open", "color": _SURVEY, "size": 10},
+            name="over a limit, not trained",
+            hovertemplate="%{x:.2f} ms, not trained<extra></extra>",
+        )
+    if budget.runtime_ms:
+        figure.add_vline(
+            x=budget.runtime_ms,
+            line={"color": _LIMIT, "width": 1},
+            annotation_text=f"budget {budget.runtime_ms:g} ms",
+        )
+    figure.add_hline(y=0, line={"color": "black", "width": 0.6}, annotation_text="Lanczos")
+    figure.update_layout(
+        title=title,
+        template="plotly_white",
+        xaxis={"type": "log", "title": _runtime_label([outcome for _, outcome in pairs])},
+        yaxis={"title": "PSNR-Y gain over Lanczos [dB]"},
+        legend={"orientation": "h", "y": -0.2},
+    )
+    html: str = figure.to_html(include_plotlyjs=True, full_html=True, config={"responsive": True})
+    return html
+
+
+def hypervolume_figure(records: Sequence[Record], budget: Budget) -> Figure:
+    """Matplotlib figure: dominated hypervolume after each trained candidate."""
+    from matplotlib.figure import Figure
+
+    curve = hypervolume_curve(records, budget)
+    figure = Figure(figsize=(8, 3.2), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    axes.step(range(1, len(curve) + 1), curve, where="post", color=_FRONT)
+    axes.set_xlabel("trained candidates")
+    axes.set_ylabel("hypervolume [dB x octaves]")
+    reference = budget.runtime_ms or REFERENCE_MS
+    axes.set_title(f"reference: 0 dB at {reference:g} ms", loc="left", fontsize=9)
+    axes.grid(True, linewidth=0.3)
+    return figure
+
+
+def _survey() -> list[tuple[str, float, float]]:
+    """Name, runtime in ms and gain in dB of the survey's entries that have both."""
+    from search_spaces.published import published
+
+    rows = ((name, network.table1) for name, network in published.items())
+    return [(name, row.runtime_ms, row.gain_db) for name, row in rows if row.gain_db is not None]
+
+
+def _infeasible_ms(records: Sequence[Record]) -> list[float]:
+    return [
+        record.outcome.runtime.ms
+        for record in records
+        if record.outcome is not None
+        and not isinstance(record.outcome, Trained)
+        and record.outcome.runtime is not None
+        and record.duplicate_of is None
+    ]
+
+
+def _runtime_label(outcomes: Sequence[Trained]) -> str:
+    if not outcomes:
+        return "runtime [ms]"
+    runtime = outcomes[0].runtime
+    return f"runtime at 540x960 [ms], {runtime.kind} for {runtime.target}"
+
+
+def _hover(record: Record, outcome: Trained) -> str:
+    lines: list[Any] = [
+        f"<b>trial {record.trial}: {record.candidate.name}</b>",
+        f"{outcome.gain_db:+.3f} dB at {outcome.runtime.ms:.3f} ms {outcome.runtime.kind}",
+        f"{outcome.size.params:,} parameters, {outcome.size.macs / 1e9:.2f} G MACs",
+    ]
+    lines += [f"QP {qp}: {gain:+.3f} dB" for qp, gain in sorted(outcome.gain_db_per_qp.items())]
+    return "<br>".join(lines)
