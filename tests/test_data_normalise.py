@@ -147,6 +147,7 @@ def test_8k_is_read(tmp_path):
     assert read_picture(path).pixels.shape == (4320, 7680, 3)
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("size", [(60_000, 60_000), (16_388, 8192)])
 def test_decompression_bombs_are_refused_unopened(tmp_path, size):
     (tmp_path / "x.png").write_bytes(bomb(*size))

@@ -46,3 +46,10 @@ def test_without_the_packages_the_user_is_told_what_to_do(monkeypatch, tmp_path)
     monkeypatch.setattr(sample, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="install scikit-image and scikit-learn"):
         sample_set()
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "file"))
+    with pytest.raises(InputError, match="cannot be prepared: Not a directory"):
+        sample_set()

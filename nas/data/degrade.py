@@ -67,7 +67,9 @@ def encoder() -> Encoder:
     command = [ffmpeg_binary(), "-hide_banner", "-f", "lavfi", "-i", "color=size=64x64:rate=1"]
     command += ["-frames:v", "1", "-c:v", "libsvtav1", "-qp", "63", "-f", "null", "-"]
     loud = {key: value for key, value in os.environ.items() if key not in _QUIET}
-    told = subprocess.run(command, capture_output=True, env=loud, check=False)
+    told = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, env=loud, check=False
+    )
     version = subprocess.run([command[0], "-version"], capture_output=True, check=False)
     ffmpeg = re.search(r"ffmpeg version (\S+)", version.stdout.decode(errors="replace"))
     svt = re.search(r"SVT-AV1 Encoder Lib v?(\S+)", told.stderr.decode(errors="replace"))
@@ -117,7 +119,7 @@ def run_ffmpeg(command: list[str], pixels: np.ndarray | None = None) -> bytes:
         OSError: the disk is full.
         RuntimeError: any other failure.
     """
-    feed = None if pixels is None else pixels.data.cast("B")
+    feed = b"" if pixels is None else pixels.data.cast("B")  # never the terminal's own input
     done = subprocess.run(
         command, input=feed, capture_output=True, env={**os.environ, **_QUIET}, check=False
     )

@@ -133,10 +133,11 @@ def prepare_sources(
         raise InputError(f"QPs {list(qps)} cannot be encoded: give whole numbers from 1 to 63.")
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers cannot work: give at least 1.")
-    with _faults_of(out), _alone(out, len(sources), progress):
+    other = "set NAS_CACHE to another folder" if is_sample else "choose another folder"
+    with _faults_of(out, other), _alone(out, len(sources), progress):
         shutil.rmtree(out / WORK, ignore_errors=True)  # what a killed run left
         wanted = tuple(sorted({*qps, *_earlier_qps(out)}))
-        run = _Run(out, wanted, workers or len(os.sched_getaffinity(0)), progress)
+        run = _Run(out, wanted, workers or _cores(), progress)
         with warnings.catch_warnings():  # here, as it is not for threads
             warnings.simplefilter("ignore")  # Pillow warns of what is refused or noted anyway
             records = run.make(sources)
@@ -173,7 +174,7 @@ class _Run:
         by_file = self._first_of(sources, digests)
         # Pictures are the better unit of parallel work; the encoder gets what cores are left. At
         # level 1 the five encoders take turns, level 6 is the highest.
-        spare = (os.cpu_count() or 1) // min(self.workers, len(by_file) or 1)
+        spare = _cores() // min(self.workers, len(by_file) or 1)
         threads = min(max(spare, 2), 6)
         outcomes = self._each(
             by_file,
@@ -220,6 +221,13 @@ class _Run:
         return results
 
 
+def _cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _digest(source: Source) -> str:
     try:
         return sha256_of(source.path)
@@ -262,7 +270,7 @@ def _alone(out: Path, total: int, progress: Progress) -> Iterator[None]:
 
 
 @contextmanager
-def _faults_of(out: Path) -> Iterator[None]:
+def _faults_of(out: Path, other: str) -> Iterator[None]:
     """Turn what a disk can refuse into one sentence."""
     try:
         yield
@@ -274,7 +282,6 @@ def _faults_of(out: Path) -> Iterator[None]:
             ) from fault
         if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise InputError(
-                f"{out} cannot be written ({fault.strerror}): "
-                "choose another folder, or change its permissions."
+                f"{out} cannot be written ({fault.strerror}): {other}, or change its permissions."
             ) from fault
         raise InputError(f"{out} cannot be prepared: {fault.strerror or fault}.") from fault
