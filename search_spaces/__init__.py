@@ -17,6 +17,7 @@ _HOMES = {
     "Space": "space",
     "load_space": "space",
     "published": "survey",
+    "references": "comparators",
 }
 
 __all__ = sorted(_HOMES)

@@ -10,17 +10,19 @@ from torch import nn
 
 from search_spaces.blocks.conv3xc import Conv3XC
 from search_spaces.blocks.dconv import DConv
+from search_spaces.blocks.distillation import IMDB, RLFB, RFDNBody
 from search_spaces.blocks.ecb import ECB, ECBIdentity
 from search_spaces.blocks.etds import ClippedTail, DualStream, DualStreamStem, DualStreamTail
 from search_spaces.blocks.lanczospp import LanczosPPBlock
-from search_spaces.blocks.linear import Conv, Foldable, LinearBlock
+from search_spaces.blocks.linear import Conv, Flat, Foldable, LinearBlock
 from search_spaces.blocks.reprb import RepRB
 from search_spaces.blocks.reprfn import RepRFN
 from search_spaces.blocks.repvgg import RepVGG
 from search_spaces.blocks.rrrb import NRB, RRRB
 from search_spaces.blocks.rvsr import RepConv, RepViTBlock
+from search_spaces.blocks.safmn import SAFMNBlock
 from search_spaces.blocks.safmnpp import SAFMNPPBlock
-from search_spaces.blocks.spab import SPAB
+from search_spaces.blocks.spab import SPAB, SPANBody
 from search_spaces.blocks.wide import RepBlockV2, RepBlockV5, RESRBlock
 from search_spaces.registry import Registry
 
@@ -54,6 +56,12 @@ blocks.add("etds_ecb_clip", partial(ClippedTail, backbone=ECB))
 blocks.add("repvit", RepViTBlock)
 blocks.add("spab", SPAB)
 blocks.add("safmnpp", SAFMNPPBlock)
+blocks.add("safmn", SAFMNBlock)
+blocks.add("span_body", SPANBody)
+blocks.add("imdb", IMDB)
+blocks.add("rfdn_body", RFDNBody)
+blocks.add("rlfb", RLFB)
+blocks.add("flat", Flat)
 
 
 @cache
@@ -63,9 +71,12 @@ def linear_sizes(name: str) -> tuple[int, ...]:
     Raises:
         InputError: there is no such block.
     """
-    with torch.device("meta"):
-        block = blocks[name](8, 8)
-    return block.kernel_sizes if isinstance(block, LinearBlock) else ()
+    factory = blocks[name]
+    kind = factory.func if isinstance(factory, partial) else factory
+    if not isinstance(kind, type):  # a plain function: only its product tells
+        with torch.device("meta"):
+            kind = type(factory(8, 8))
+    return kind.kernel_sizes if issubclass(kind, LinearBlock) else ()
 
 
 __all__ = ["Foldable", "LinearBlock", "blocks", "linear_sizes"]

@@ -127,3 +127,15 @@ class Conv(LinearBlock):
     def folded(self) -> Kernel:
         """Its own kernel."""
         return self.conv.kernel
+
+
+class Flat(nn.Module):
+    """A plain 3x3 as a stage of its own that no activation follows."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.block = Conv(in_channels, out_channels, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, H, W)."""
+        return self.block(x)
