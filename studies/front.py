@@ -1,92 +1,136 @@
-"""The Pareto front of a study in (PSNR-Y gain, runtime), and how large a part it dominates."""
+"""The front of a study and how much it covers. Pure functions over records.
+
+A front is the set of trained candidates that no other one beats in both PSNR-Y gain over Lanczos
+and runtime. Every trained candidate is feasible, because the gates come before the training.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from studies.limits import Budget
 from studies.outcome import Trained
-from studies.record import Record, violations
-
-REFERENCE_MS = 33.0
-"""Reference runtime without a runtime budget: the challenge's own limit for real time."""
+from studies.record import Record
 
 
-def trained(records: Iterable[Record]) -> list[tuple[Record, Trained]]:
-    """The records whose candidate was trained to the end, with its outcome; no duplicates."""
-    return [
-        (record, record.outcome)
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One trained candidate, as tables and JSON show it.
+
+    Attributes:
+        trial: The number of its trial.
+        name: Of a published network, else the label of the architecture.
+        architecture: As JSON.
+        gain_db: PSNR-Y over Lanczos, mean over QPs, in dB.
+        runtime_ms: For one 540x960 picture.
+        runtime_kind: ``measured`` or ``predicted``.
+        macs_g: Multiply-accumulates in units of 1e9.
+        params: Parameters of the deploy form.
+    """
+
+    trial: int
+    name: str
+    architecture: dict[str, Any]
+    gain_db: float
+    runtime_ms: float
+    runtime_kind: str
+    macs_g: float
+    params: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the member as JSON."""
+        return asdict(self)
+
+
+def trained(records: Iterable[Record]) -> tuple[Member, ...]:
+    """Return everything trained to the end, duplicates left out, in the order of the trials."""
+    return tuple(
+        Member(
+            record.trial,
+            record.candidate.name,
+            record.candidate.architecture.to_dict(),
+            record.outcome.gain_db,
+            record.outcome.runtime.ms,
+            record.outcome.runtime.kind,
+            record.outcome.size.macs / 1e9,
+            record.outcome.size.params,
+        )
         for record in records
         if isinstance(record.outcome, Trained) and record.duplicate_of is None
-    ]
+    )
 
 
-def front(records: Iterable[Record], budget: Budget) -> list[tuple[Record, Trained]]:
-    """The feasible records that no other beats in gain and runtime alike, fastest first.
+def front(members: Iterable[Member]) -> tuple[Member, ...]:
+    """Return the members that no other one dominates, fastest first.
 
-    Of several with equal gain and runtime the first stays.
+    Of members equal in gain and runtime the earliest stays.
     """
-    feasible = [
-        (record, outcome)
-        for record, outcome in trained(records)
-        if all(over <= 0 for over in violations(outcome, budget).values())
-    ]
-    feasible.sort(key=lambda pair: (pair[1].runtime.ms, -pair[1].gain_db, pair[0].trial))
-    kept: list[tuple[Record, Trained]] = []
-    for record, outcome in feasible:
-        if not kept or outcome.gain_db > kept[-1][1].gain_db:
-            kept.append((record, outcome))
-    return kept
+    best = -math.inf
+    kept = []
+    for member in sorted(members, key=lambda m: (m.runtime_ms, -m.gain_db, m.trial)):
+        if member.gain_db > best:
+            kept.append(member)
+            best = member.gain_db
+    return tuple(kept)
 
 
-def hypervolume(points: Iterable[tuple[float, float]], reference_ms: float) -> float:
-    """Area dominated by (gain in dB, runtime in ms) points, in dB times octaves of runtime.
+def hypervolume(members: Iterable[Member], reference_ms: float) -> float:
+    """Return the area that the members cover above Lanczos and below a runtime.
 
-    The reference point is a gain of 0 dB (Lanczos) at ``reference_ms``: a network of g dB that
-    is k times faster than the reference alone dominates g * log2(k). Points below Lanczos or
-    slower than the reference add nothing. Runtime counts by its logarithm because halving it is
-    worth the same anywhere.
+    The reference point is a gain of 0 dB at ``reference_ms``; runtime counts by its binary
+    logarithm. So the unit is one decibel for one halving of the runtime, and twice as fast is
+    worth the same everywhere. What is below Lanczos or slower than the reference covers nothing.
     """
-    inside = sorted((ms, gain) for gain, ms in points if gain > 0 and ms < reference_ms)
-    area = best = 0.0
-    for ms, gain in inside:
-        if gain > best:
-            area += (gain - best) * math.log2(reference_ms / ms)
-            best = gain
+    area, floor = 0.0, 0.0
+    for member in front(members):
+        width = math.log2(reference_ms / member.runtime_ms)
+        if width > 0.0 and member.gain_db > floor:
+            area += width * (member.gain_db - floor)
+            floor = member.gain_db
     return area
 
 
-def hypervolume_curve(records: Iterable[Record], budget: Budget) -> list[float]:
-    """The hypervolume after the first, second, ... trained candidate, in order of finishing."""
-    reference = budget.runtime_ms or REFERENCE_MS
-    done = sorted(trained(records), key=lambda pair: (pair[0].finished or 0.0, pair[0].trial))
-    points: list[tuple[float, float]] = []
-    curve = []
-    for _, outcome in done:
-        if all(over <= 0 for over in violations(outcome, budget).values()):
-            points.append((outcome.gain_db, outcome.runtime.ms))
-        curve.append(hypervolume(points, reference))
-    return curve
+def hypervolume_history(records: Iterable[Record], reference_ms: float) -> list[float]:
+    """Return the hypervolume after each trained candidate, in the order of their ends."""
+    ended = sorted(records, key=lambda r: (r.finished or math.inf, r.trial))
+    so_far: tuple[Member, ...] = ()
+    history = []
+    for member in trained(ended):
+        so_far = front([*so_far, member])
+        history.append(hypervolume(so_far, reference_ms))
+    return history
 
 
-def knee(members: Sequence[tuple[Record, Trained]]) -> tuple[Record, Trained] | None:
-    """The front's best compromise: farthest above the line between its two ends.
+def best_within(members: Iterable[Member], runtime_ms: float) -> Member | None:
+    """Return the member with the highest gain that is not slower, None when all are."""
+    fast_enough = [member for member in members if member.runtime_ms <= runtime_ms]
+    return max(fast_enough, key=lambda m: (m.gain_db, -m.runtime_ms), default=None)
 
-    Measured in gain against the logarithm of the runtime, both scaled to the front's extent; the
-    ends themselves when there is nothing between; None for an empty front.
+
+def knee(members: Sequence[Member]) -> Member | None:
+    """Return the front's best compromise: farthest above the line between its two ends.
+
+    Runtime counts by its logarithm, and both axes from end to end. A front of two or fewer has no
+    compromise; its member with the highest gain is returned, None when it is empty.
     """
-    if not members:
-        return None
-    fast, good = members[0][1], members[-1][1]
-    height = good.gain_db - fast.gain_db
-    length = math.log(good.runtime.ms / fast.runtime.ms)
-    if height <= 0 or length <= 0:
-        return members[-1]
+    line = front(members)
+    if len(line) < 3:
+        return line[-1] if line else None
+    first, last = line[0], line[-1]
+    span_ms = math.log(last.runtime_ms / first.runtime_ms)
+    span_db = last.gain_db - first.gain_db
 
-    def above(pair: tuple[Record, Trained]) -> float:
-        outcome = pair[1]
-        rise = (outcome.gain_db - fast.gain_db) / height
-        return rise - math.log(outcome.runtime.ms / fast.runtime.ms) / length
+    def height(member: Member) -> float:
+        along = math.log(member.runtime_ms / first.runtime_ms) / span_ms
+        return (member.gain_db - first.gain_db) / span_db - along
 
-    return max(members, key=above)
+    return max(line, key=height)
+
+
+def reference_of(members: Iterable[Member], budget_ms: float | None) -> float:
+    """Return the runtime that hypervolumes refer to: the budget, else the slowest member."""
+    if budget_ms is not None:
+        return budget_ms
+    return max((member.runtime_ms for member in members), default=1.0)

@@ -1,0 +1,300 @@
+"""The runner on Ray Tune: candidates in worker processes, here or on a cluster.
+
+Tune only executes. What to evaluate and what became of it passes through `_Ask`, a Searcher of
+our own that keeps nothing: the study is the single truth, resuming is running again, and Tune's
+own snapshots are never read. No other module imports Ray.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+_SILENCE = {
+    # Set before Ray is imported: no telemetry, no tables, no CSV files, no change of folder.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    # Ctrl+C is ours: Tune's handler would wait for every running step.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+}
+for _name, _value in _SILENCE.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402
+from ray import tune  # noqa: E402
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
+from ray.tune.search import Searcher  # noqa: E402
+
+from search_spaces.errors import InputError  # noqa: E402
+from studies.candidate import Candidate, Evaluate, Evaluation  # noqa: E402
+from studies.outcome import Broken, Outcome  # noqa: E402
+from studies.runners.interface import Desk  # noqa: E402
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RayRunner:
+    """Evaluates candidates in Ray workers that are kept from one candidate to the next.
+
+    Attributes:
+        concurrency: How many candidates at once.
+        gpus_each: Share of a GPU for each; 0 leaves Ray's workers without one.
+        cpus_each: CPU cores for each, and so its number of threads.
+        address: Of a running Ray cluster; None starts Ray on this machine and ends it afterwards.
+        hard_limit_s: A worker that gives no sign for so long is ended; None waits for ever.
+    """
+
+    concurrency: int = 1
+    gpus_each: float = 0.0
+    cpus_each: int = 1
+    address: str | None = None
+    hard_limit_s: float | None = None
+
+    def run(self, evaluate: Evaluate, desk: Desk) -> None:
+        """Evaluate candidates until the desk has no more; see `Runner.run`.
+
+        A worker that dies takes its candidate along once: it is tried again in a new worker, and
+        broken when that one dies too.
+        """
+        with _ray(self), tempfile.TemporaryDirectory(prefix="nas-tune-") as folder:
+            guard = _Guard(desk, self.hard_limit_s)
+            worker = tune.with_resources(
+                _worker(evaluate, self.cpus_each, self.hard_limit_s),
+                {"cpu": self.cpus_each, "gpu": self.gpus_each},
+            )
+            tuner = tune.Tuner(
+                worker,
+                tune_config=tune.TuneConfig(
+                    search_alg=_Ask(guard),
+                    scheduler=_Rungs(guard),
+                    num_samples=-1,
+                    max_concurrent_trials=self.concurrency,
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=tune.RunConfig(
+                    storage_path=folder,
+                    verbose=0,
+                    failure_config=tune.FailureConfig(max_failures=1),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                ),
+            )
+            tuner.fit()
+            if guard.fault is not None:
+                raise guard.fault
+
+
+class _Guard:
+    """The desk as Tune's callbacks need it: an exception there would end in a stack trace.
+
+    The first fault is kept for the runner to raise, and from then on there is no more work.
+    """
+
+    def __init__(self, desk: Desk, hard_limit_s: float | None) -> None:
+        self.desk = desk
+        self.hard_limit_s = hard_limit_s
+        self.live: dict[str, Candidate] = {}
+        self.started: dict[str, float] = {}
+        self.stopping: dict[str, Outcome] = {}
+        self.fault: BaseException | None = None
+
+    def total(self, call: Callable[[], T]) -> T | None:
+        """Return what ``call`` returns, None when it or anything before it failed."""
+        if self.fault is not None:
+            return None
+        try:
+            return call()
+        except Exception as fault:
+            self.fault = fault
+            return None
+
+    def ask(self, trial_id: str) -> Candidate | None:
+        candidate = self.total(self.desk.ask)
+        if candidate is not None:
+            self.live[trial_id] = candidate
+            self.started[trial_id] = time.monotonic()
+        return candidate
+
+    def at_rung(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Say whether to stop."""
+        candidate, rung = self.live[trial_id], result["rung"]
+        outcome = self.total(lambda: self.desk.at_rung(candidate, rung))
+        if outcome is not None:
+            self.stopping[trial_id] = outcome
+        return outcome is not None or self.fault is not None
+
+    def finish(self, trial_id: str, result: dict[str, Any] | None) -> None:
+        candidate = self.live.pop(trial_id)
+        seconds = time.monotonic() - self.started.pop(trial_id)
+        result = result or {}
+        if result.get("fault") is not None:
+            self.fault = self.fault or result["fault"]
+        elif trial_id in self.stopping:
+            outcome = self.stopping.pop(trial_id)
+            self.total(lambda: self.desk.tell(candidate, outcome))
+        elif result.get("outcome") is not None:
+            self.total(lambda: self.desk.tell(candidate, result["outcome"]))
+        elif self.fault is None:
+            self.total(lambda: self.desk.tell(candidate, _dead(seconds, self.hard_limit_s)))
+
+
+class _Ask(Searcher):
+    """Asks and tells the desk on Tune's behalf."""
+
+    def __init__(self, guard: _Guard) -> None:
+        super().__init__()
+        self._guard = guard
+
+    def suggest(self, trial_id: str) -> Any:
+        candidate = self._guard.ask(trial_id)
+        if candidate is not None:
+            return {"candidate": candidate}
+        return None if self._guard.live else Searcher.FINISHED
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        self._guard.finish(trial_id, None if error else result)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave everything out of Tune's snapshots, secrets in URLs above all."""
+        return {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        raise NotImplementedError("Start the search again instead: the study knows where it was.")
+
+    def save(self, checkpoint_path: str) -> None:
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("Start the search again instead: the study knows where it was.")
+
+
+class _Rungs(FIFOScheduler):
+    """Stops a candidate at a rung when the desk says so."""
+
+    def __init__(self, guard: _Guard) -> None:
+        super().__init__()
+        self._guard = guard
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        stop = "rung" in result and self._guard.at_rung(trial.trial_id, result)
+        return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def _worker(evaluate: Evaluate, threads: int, hard_limit_s: float | None) -> type[tune.Trainable]:
+    """Make the class whose instances live in the workers."""
+
+    class Worker(tune.Trainable):
+        """Steps the evaluation of one candidate from rung to rung, then of the next."""
+
+        def setup(self, config: dict[str, Any]) -> None:
+            import torch
+
+            torch.set_num_threads(threads)
+            self._start(config)
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self._evaluation.close()
+            self._start(new_config)
+            return True
+
+        def cleanup(self) -> None:
+            self._evaluation.close()
+
+        def _start(self, config: dict[str, Any]) -> None:
+            self._evaluation: Evaluation = evaluate(config["candidate"])
+
+        def step(self) -> dict[str, Any]:
+            with _ended_after(hard_limit_s):
+                try:
+                    return {"rung": next(self._evaluation)}
+                except StopIteration as end:
+                    return {"outcome": end.value, "done": True}
+                except Exception as fault:  # not the candidate's: the search must stop
+                    known = isinstance(fault, InputError)
+                    return {"fault": fault if known else RuntimeError(repr(fault)), "done": True}
+
+    return Worker
+
+
+@contextmanager
+def _ended_after(seconds: float | None) -> Iterator[None]:
+    """End this process when the block takes longer: nothing less stops a hung kernel."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _dead(seconds: float, hard_limit_s: float | None) -> Broken:
+    if hard_limit_s is not None and seconds >= hard_limit_s:
+        return Broken("time_limit", f"gave no sign for {hard_limit_s:.0f} s", seconds=seconds)
+    reason = "its worker process died twice, perhaps for want of memory"
+    return Broken("error", reason, seconds=seconds)
+
+
+@contextmanager
+def _ray(runner: RayRunner) -> Iterator[None]:
+    """Have Ray running: the caller's if there is one, else a cluster's, else our own."""
+    if ray.is_initialized():
+        yield
+        return
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "" and runner.gpus_each:
+        raise InputError("CUDA_VISIBLE_DEVICES is empty, so no GPU can be used: unset it.")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if runner.address is not None:
+        try:
+            ray.init(address=runner.address, **common)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"--ray-address {runner.address}: no Ray cluster answers there; start one with "
+                "'ray start --head' or leave the option out."
+            ) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    # Sockets within allow a path of about 100 characters: not in the cache folder.
+    folder = tempfile.mkdtemp(prefix="nas-ray-", dir="/tmp" if sys.platform != "win32" else None)
+    try:
+        ray.init(
+            address="local",
+            num_cpus=max(runner.concurrency * runner.cpus_each, 1),
+            include_dashboard=False,
+            object_store_memory=128 * 2**20,
+            _temp_dir=folder,
+            **common,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
