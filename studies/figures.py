@@ -1,14 +1,14 @@
-"""The pictures of a study: its front and its hypervolume, for paper (PNG) and for the eye (HTML)."""
+"""The pictures of a study, front and hypervolume: PNG for paper, HTML for the eye."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from studies.front import REFERENCE_MS, front, hypervolume_curve, trained
+from studies.front import Member, front, hypervolume_history, reference_of, trained
 from studies.limits import Budget
-from studies.outcome import Trained
+from studies.outcome import Outcome, Trained
 from studies.record import Record
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
 
     figure = Figure(figsize=(8, 5), dpi=130, layout="constrained")
     axes = figure.add_subplot()
-    done, members = [outcome for _, outcome in trained(records)], front(records, budget)
+    done = trained(records)
+    members = front(done)
     survey = _survey()
     axes.scatter(
         [ms for _, ms, _ in survey],
@@ -40,20 +41,20 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
         label="survey, Table 1 (other pictures, full training)",
     )
     axes.scatter(
-        [o.runtime.ms for o in done],
-        [o.gain_db for o in done],
+        [member.runtime_ms for member in done],
+        [member.gain_db for member in done],
         s=22,
         color=_OTHER,
         label="trained",
     )
-    xs = [o.runtime.ms for _, o in members]
-    ys = [o.gain_db for _, o in members]
+    xs = [member.runtime_ms for member in members]
+    ys = [member.gain_db for member in members]
     axes.step(xs, ys, where="post", color=_FRONT, linewidth=1.2)
     axes.scatter(xs, ys, s=40, color=_FRONT, zorder=3, label="front")
-    for record, outcome in members:
+    for member in members:
         axes.annotate(
-            str(record.trial),
-            (outcome.runtime.ms, outcome.gain_db),
+            str(member.trial),
+            (member.runtime_ms, member.gain_db),
             textcoords="offset points",
             xytext=(4, 5),
             fontsize=8,
@@ -77,7 +78,7 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
     axes.axhline(0, color="black", linewidth=0.6)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xlabel(_runtime_label(done))
+    axes.set_xlabel(_runtime_label(records))
     axes.set_ylabel("PSNR-Y gain over Lanczos, mean over QPs [dB]")
     axes.set_title(title, loc="left", fontsize=11)
     axes.grid(True, which="major", linewidth=0.3)
@@ -96,9 +97,9 @@ def front_html(records: Sequence[Record], budget: Budget, title: str = _TITLE) -
     """The front as one self-contained interactive page: hover names the network and its figures."""
     import plotly.graph_objects as go
 
-    pairs = trained(records)
-    members = front(records, budget)
-    on_front = {record.trial for record, _ in members}
+    done = trained(records)
+    members = front(done)
+    outcomes = {record.trial: record.outcome for record in records}
     survey = _survey()
     figure = go.Figure()
     figure.add_scatter(
@@ -110,19 +111,19 @@ def front_html(records: Sequence[Record], budget: Budget, title: str = _TITLE) -
         hovertext=[f"{name} (survey: other pictures, full training)" for name, _, _ in survey],
         hoverinfo="text",
     )
-    rest = [pair for pair in pairs if pair[0].trial not in on_front]
+    rest = tuple(member for member in done if member not in members)
     for name, chosen, colour, mode in (
         ("trained", rest, _OTHER, "markers"),
         ("front", members, _FRONT, "lines+markers"),
     ):
         figure.add_scatter(
-            x=[outcome.runtime.ms for _, outcome in chosen],
-            y=[outcome.gain_db for _, outcome in chosen],
+            x=[member.runtime_ms for member in chosen],
+            y=[member.gain_db for member in chosen],
             mode=mode,
             line={"shape": "hv", "width": 1.5},
             marker={"color": colour, "size": 10},
             name=name,
-            hovertext=[_hover(record, outcome) for record, outcome in chosen],
+            hovertext=[_hover(member, outcomes[member.trial]) for member in chosen],
             hoverinfo="text",
         )
     slow = _infeasible_ms(records)
@@ -145,7 +146,7 @@ def front_html(records: Sequence[Record], budget: Budget, title: str = _TITLE) -
     figure.update_layout(
         title=title,
         template="plotly_white",
-        xaxis={"type": "log", "title": _runtime_label([outcome for _, outcome in pairs])},
+        xaxis={"type": "log", "title": _runtime_label(records)},
         yaxis={"title": "PSNR-Y gain over Lanczos [dB]"},
         legend={"orientation": "h", "y": -0.2},
     )
@@ -157,13 +158,13 @@ def hypervolume_figure(records: Sequence[Record], budget: Budget) -> Figure:
     """Matplotlib figure: dominated hypervolume after each trained candidate."""
     from matplotlib.figure import Figure
 
-    curve = hypervolume_curve(records, budget)
+    reference = reference_of(trained(records), budget.runtime_ms)
+    curve = hypervolume_history(records, reference)
     figure = Figure(figsize=(8, 3.2), dpi=130, layout="constrained")
     axes = figure.add_subplot()
     axes.step(range(1, len(curve) + 1), curve, where="post", color=_FRONT)
     axes.set_xlabel("trained candidates")
     axes.set_ylabel("hypervolume [dB x octaves]")
-    reference = budget.runtime_ms or REFERENCE_MS
     axes.set_title(f"reference: 0 dB at {reference:g} ms", loc="left", fontsize=9)
     axes.grid(True, linewidth=0.3)
     return figure
@@ -171,7 +172,7 @@ def hypervolume_figure(records: Sequence[Record], budget: Budget) -> Figure:
 
 def _survey() -> list[tuple[str, float, float]]:
     """Name, runtime in ms and gain in dB of the survey's entries that have both."""
-    from search_spaces.published import published
+    from search_spaces.survey import published
 
     rows = ((name, network.table1) for name, network in published.items())
     return [(name, row.runtime_ms, row.gain_db) for name, row in rows if row.gain_db is not None]
@@ -188,18 +189,21 @@ def _infeasible_ms(records: Sequence[Record]) -> list[float]:
     ]
 
 
-def _runtime_label(outcomes: Sequence[Trained]) -> str:
-    if not outcomes:
-        return "runtime [ms]"
-    runtime = outcomes[0].runtime
-    return f"runtime at 540x960 [ms], {runtime.kind} for {runtime.target}"
+def _runtime_label(records: Sequence[Record]) -> str:
+    for record in records:
+        if record.outcome is not None and record.outcome.runtime is not None:
+            runtime = record.outcome.runtime
+            return f"runtime at 540x960 [ms], {runtime.kind} for {runtime.target}"
+    return "runtime [ms]"
 
 
-def _hover(record: Record, outcome: Trained) -> str:
-    lines: list[Any] = [
-        f"<b>trial {record.trial}: {record.candidate.name}</b>",
-        f"{outcome.gain_db:+.3f} dB at {outcome.runtime.ms:.3f} ms {outcome.runtime.kind}",
-        f"{outcome.size.params:,} parameters, {outcome.size.macs / 1e9:.2f} G MACs",
+def _hover(member: Member, outcome: Outcome | None) -> str:
+    lines = [
+        f"<b>trial {member.trial}: {member.name}</b>",
+        f"{member.gain_db:+.3f} dB at {member.runtime_ms:.3f} ms {member.runtime_kind}",
+        f"{member.params:,} parameters, {member.macs_g:.2f} G MACs",
     ]
-    lines += [f"QP {qp}: {gain:+.3f} dB" for qp, gain in sorted(outcome.gain_db_per_qp.items())]
+    if isinstance(outcome, Trained):
+        per_qp = sorted(outcome.gain_db_per_qp.items())
+        lines += [f"QP {qp}: {gain:+.3f} dB" for qp, gain in per_qp]
     return "<br>".join(lines)

@@ -65,8 +65,21 @@ def info(
     if as_json:
         print_json(facts)
     else:
-        rows = [[key, str(value)] for key, value in facts.items()]
-        show(table(["", ""], rows, title=str(pair_set.path)))
+        if pair_set.is_sample:
+            say("The sample set: a few small photographs to try the tool with, no training set.")
+        rows = [
+            [
+                level if level == "clean" else f"QP {level}",
+                f"{found['bits_per_lr_pixel']:.2f}",
+                f"{found['lanczos_psnr_y_db']:.2f}",
+            ]
+            for level, found in facts["per_qp"].items()
+        ]
+        title = f"{pair_set.path}  ({', '.join(facts['encoders'])})"
+        show(table(["LR", "bits a pixel", "Lanczos PSNR-Y dB"], rows, title))
+        for split in ("train", "validation"):
+            part = facts[split]
+            print(f"{split}: {part['pictures']} pictures, {part['megapixels']:.1f} megapixels HR")
 
 
 def _qps(text: str) -> tuple[int, ...]:

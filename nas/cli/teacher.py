@@ -8,4 +8,81 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(no_args_is_help=True, help="Train teachers and evaluate them.")
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    data: Annotated[Path, typer.Option(help="A prepared set; its training pictures are used.")],
+    preset: Annotated[str, typer.Option(help="hat-tiny, hat-s, hat or hat-l.")] = "hat-tiny",
+    start: Annotated[str | None, typer.Option(help="A teacher to fine-tune instead.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Length of the training.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Limit by time instead of steps.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Crops a step.")] = None,
+    patch: Annotated[int | None, typer.Option(min=16, help="LR side of a crop.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights and crops.")] = None,
+    compressed: Annotated[bool, typer.Option(help="Learn from compressed LR as well.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; default cuda if any.")] = None,
+) -> None:
+    """Train a HAT on a prepared set. Can be stopped: the same command continues."""
+    import torch
+
+    from nas.cli.terminal import progress_bar
+    from nas.data.store import open_set
+    from nas.training.teacher import train_teacher
+    from nas.training.teacher_run import TeacherTraining
+
+    given = {"steps": steps, "minutes": minutes, "batch": batch, "patch": patch}
+    given |= {"lr": lr, "seed": seed, "input": "compressed" if compressed else None}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    with progress_bar("training teacher") as progress:
+        trained = train_teacher(
+            open_set(data),
+            out,
+            preset=preset,
+            start=start,
+            training=TeacherTraining(**chosen),  # type: ignore[arg-type]
+            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            progress=progress,
+        )
+    print(f"{trained.path}: {trained.steps} steps in {trained.seconds / 60:.1f} minutes")
+
+
+@app.command()
+def evaluate(
+    teacher: Annotated[str, typer.Argument(help="hat-tiny or a weights file.")] = "hat-tiny",
+    data: Annotated[
+        Path | None, typer.Option(help="A prepared set; default the sample set.")
+    ] = None,
+    compressed: Annotated[bool, typer.Option(help="Give it the compressed LR.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Measure a teacher's PSNR-Y gain over Lanczos on held-out pictures; refuse one without."""
+    from nas.cli.terminal import print_json, progress_bar, show, table
+    from nas.data.sample import sample_set
+    from nas.data.store import open_set
+    from nas.training.teacher import evaluate_teacher, require_gain
+    from teachers.loading import load_teacher
+
+    loaded = load_teacher(teacher)
+    with progress_bar("evaluating teacher") as progress:
+        pair_set = open_set(data or sample_set(progress))
+        level = "compressed" if compressed else "clean"
+        quality = evaluate_teacher(loaded, pair_set, level, progress=progress)
+    if as_json:
+        print_json(
+            {
+                "teacher": loaded.name,
+                "input": quality.input,
+                "psnr_y_db": quality.psnr_y_db,
+                "lanczos_psnr_y_db": quality.lanczos_psnr_y_db,
+                "gain_db": quality.gain_db,
+                "gain_db_by_picture": quality.gain_db_by_picture,
+            }
+        )
+    else:
+        rows = [[name, f"{gain:+.3f}"] for name, gain in quality.gain_db_by_picture.items()]
+        rows.append(["mean", f"{quality.gain_db:+.3f}"])
+        show(table([f"{loaded.name} on {quality.input} LR", "gain over Lanczos dB"], rows))
+    require_gain(loaded, quality)
