@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from nas.cli.options import AsJson
 
 app = typer.Typer(no_args_is_help=True, help="Prepare sets of pictures and look at them.")
 
@@ -16,9 +19,11 @@ def prepare(
     out: Annotated[Path, typer.Option(help="Folder of the prepared set.")],
     qps: Annotated[str, typer.Option(help="Comma-separated QPs.")] = "31,39,47,55,63",
     validation: Annotated[float, typer.Option(help="Share of pictures held out.")] = 0.2,
-    workers: Annotated[int | None, typer.Option(help="Parallel encoders; default all cores.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Parallel encoders; default all cores.")
+    ] = None,
     strict: Annotated[bool, typer.Option(help="Fail on the first unusable picture.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make the AVIF-compressed LR pictures by the survey's ffmpeg command.
 
@@ -39,23 +44,35 @@ def prepare(
         )
     for path, reason in report.skipped:
         say(f"[yellow]skipped[/] {path}: {reason}")
+    for path, same in report.duplicates:
+        say(f"[yellow]duplicate[/] {path}: the same picture as {same}")
     if as_json:
         skipped = [{"path": str(path), "reason": reason} for path, reason in report.skipped]
-        print_json({"made": report.made, "reused": report.reused, "skipped": skipped})
+        same = [{"path": str(path), "same_as": str(other)} for path, other in report.duplicates]
+        print_json(
+            {
+                "made": report.made,
+                "reused": report.reused,
+                "skipped": skipped,
+                "duplicates": same,
+            }
+        )
     else:
         print(
             f"{out}: {report.made} pictures prepared, {report.reused} already there, "
-            f"{len(report.skipped)} skipped"
+            f"{len(report.skipped)} skipped, {len(report.duplicates)} duplicates"
         )
 
 
 @app.command()
 def info(
-    path: Annotated[Path | None, typer.Argument(help="A prepared set; default the sample set.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    path: Annotated[
+        Path | None, typer.Argument(help="A prepared set; default the sample set.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Describe a prepared set: pictures, sizes, bits a pixel and Lanczos PSNR-Y for each QP."""
-    from nas.cli.terminal import print_json, progress_bar, show, table
+    from nas.cli.terminal import print_json, progress_bar, say, show, table
     from nas.data.sample import sample_set
     from nas.data.store import describe, open_set
 
@@ -71,7 +88,7 @@ def info(
             [
                 level if level == "clean" else f"QP {level}",
                 f"{found['bits_per_lr_pixel']:.2f}",
-                f"{found['lanczos_psnr_y_db']:.2f}",
+                "-" if found["lanczos_psnr_y_db"] is None else f"{found['lanczos_psnr_y_db']:.2f}",
             ]
             for level, found in facts["per_qp"].items()
         ]
@@ -80,6 +97,9 @@ def info(
         for split in ("train", "validation"):
             part = facts[split]
             print(f"{split}: {part['pictures']} pictures, {part['megapixels']:.1f} megapixels HR")
+        notes = Counter(note for picture in facts["pictures"] for note in picture["notes"])
+        for note, pictures in notes.items():
+            print(f"note: {note} in {pictures} pictures")
 
 
 def _qps(text: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""``nas networks``, ``nas cost`` and ``nas latency``: what a network is and what it takes to run."""
+"""``nas networks``, ``cost`` and ``latency``: what a network is and what it takes to run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nas.cli.options import AsJson
+
 if TYPE_CHECKING:
     from search_spaces.architecture import Architecture
 
 Named = Annotated[str, typer.Argument(help="A published network, or a file with its JSON.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Height = Annotated[int, typer.Option(min=1, help="LR height.")]
 Width = Annotated[int, typer.Option(min=1, help="LR width.")]
 
@@ -95,9 +96,7 @@ def networks(as_json: AsJson = False) -> None:
     print(f"runtime: {target.note}")
 
 
-def cost(
-    network: Named, height: Height = 540, width: Width = 960, as_json: AsJson = False
-) -> None:
+def cost(network: Named, height: Height = 540, width: Width = 960, as_json: AsJson = False) -> None:
     """Count parameters, MACs and activations of the deploy form."""
     from nas.cli.terminal import count, print_json, show, table
     from nas.measure.cost import cost as cost_of

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nas.cli.options import AsJson
+
 app = typer.Typer(no_args_is_help=True, help="Train teachers and evaluate them.")
 
 
@@ -56,7 +58,7 @@ def evaluate(
         Path | None, typer.Option(help="A prepared set; default the sample set.")
     ] = None,
     compressed: Annotated[bool, typer.Option(help="Give it the compressed LR.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure a teacher's PSNR-Y gain over Lanczos on held-out pictures; refuse one without."""
     from nas.cli.terminal import print_json, progress_bar, show, table

@@ -85,4 +85,4 @@ def count(number: float) -> str:
 
 
 def _numeric(cell: str) -> bool:
-    return not cell or cell in "-–" or cell.lstrip("+-~").replace(",", "")[:1].isdigit()
+    return not cell or cell == "-" or cell.lstrip("+-~").replace(",", "")[:1].isdigit()

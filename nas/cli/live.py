@@ -1,0 +1,132 @@
+"""The live view of a search: progress, pace, time left, and the front as it grows."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from nas.cli.review import front_table
+from nas.cli.terminal import err
+from studies.candidate import Candidate
+from studies.events import Event, Finished, Opened, Passed, Started
+from studies.front import front, knee, trained
+from studies.outcome import Broken, Rejected, Rung, Trained
+from studies.record import Record, counts, was_trained
+
+_MOST_ROWS = 12
+
+
+class Preparing:
+    """What is done before the first candidate: pictures, teacher outputs."""
+
+    def __init__(self) -> None:
+        self.line = "preparing"
+
+    def report(self, done: int, total: int, note: str) -> None:
+        """Keep the latest progress; the view draws it."""
+        self.line = f"preparing {note} {done}/{total}"
+
+
+class SearchView:
+    """Shows a search on stderr: a live table on a terminal, a line an outcome elsewhere.
+
+    ``on_event`` takes the search's events; it is a context manager around the search.
+    """
+
+    def __init__(self, preparing: Preparing) -> None:
+        self._preparing = preparing
+        self._live = Live(
+            get_renderable=self._render,
+            console=err,
+            refresh_per_second=2,
+            transient=True,
+            auto_refresh=True,
+        )
+        self._terminal = err.is_terminal
+        self._study = ""
+        self._goal = 0
+        self._records: dict[int, Record] = {}
+        self._running: dict[int, tuple[Candidate, Rung | None]] = {}
+        self._began = time.monotonic()
+        self._done_before = 0
+
+    def __enter__(self) -> SearchView:
+        if self._terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._terminal:
+            self._live.stop()
+
+    def on_event(self, event: Event) -> None:
+        """Take note of one event of the search."""
+        if isinstance(event, Opened):
+            self._study, self._goal = event.study, event.goal
+            self._records = {record.trial: record for record in event.records}
+            self._done_before = counts(event.records).done
+            self._began = time.monotonic()
+        elif isinstance(event, Started):
+            self._running[event.candidate.trial] = (event.candidate, None)
+        elif isinstance(event, Passed):
+            self._running[event.candidate.trial] = (event.candidate, event.rung)
+        elif isinstance(event, Finished):
+            self._running.pop(event.record.trial, None)
+            self._records[event.record.trial] = event.record
+            if not self._terminal and was_trained(event.record.outcome):
+                err.print(f"[{event.done}/{self._goal}] {_told(event.record)}", soft_wrap=True)
+
+    def _render(self) -> RenderableType:
+        if not self._study:
+            return Text(f"{self._preparing.line} …")
+        records = list(self._records.values())
+        members = front(trained(records))
+        shown = members if len(members) <= _MOST_ROWS else members[-_MOST_ROWS:]
+        parts: list[RenderableType] = [self._headline(records)]
+        if shown:
+            parts.append(front_table(shown, "front so far", knee(members)))
+        for candidate, rung in self._running.values():
+            parts.append(Text(f"  training {candidate.trial}: {_at(candidate, rung)}", style="dim"))
+        return Group(*parts)
+
+    def _headline(self, records: list[Record]) -> RenderableType:
+        tally = counts(records)
+        minutes = (time.monotonic() - self._began) / 60
+        fresh = tally.done - self._done_before
+        pace = fresh / minutes if fresh else 0.0
+        left = f"{(self._goal - tally.done) / pace:.0f} min left" if pace else "…"
+        line = Table.grid(padding=(0, 1))
+        line.add_row(
+            Text(self._study, style="bold"),
+            ProgressBar(total=max(self._goal, 1), completed=tally.done, width=24),
+            f"{tally.done}/{self._goal} trained",
+            f"{pace:.1f} a minute",
+            left,
+            Text(f"{tally.rejected} rejected, {tally.broken} broken", style="dim"),
+        )
+        return line
+
+
+def _at(candidate: Candidate, rung: Rung | None) -> str:
+    return candidate.name + (f"  {rung.gain_db:+.3f} dB at step {rung.step}" if rung else "")
+
+
+def _told(record: Record) -> str:
+    """One line on what became of a candidate."""
+    name, outcome = f"trial {record.trial} {record.candidate.name}", record.outcome
+    if isinstance(outcome, Trained):
+        return f"{name}: {outcome.gain_db:+.3f} dB at {outcome.runtime.ms:.3f} ms"
+    if isinstance(outcome, Rejected | Broken):
+        return f"{name}: {outcome.reason}"
+    return name

@@ -1,0 +1,130 @@
+"""``nas front``, ``nas studies`` and ``nas ui``: what searches have found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nas.cli.options import AsJson, Storage, TrackingUri
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from studies.front import Member
+
+
+def front(
+    study: Annotated[str, typer.Argument(help="Name of a study; see 'nas studies'.")],
+    storage: Storage = "sqlite:///studies.db",
+    as_json: AsJson = False,
+) -> None:
+    """Show a study's Pareto front: the networks that no other beats in gain and runtime."""
+    from nas.cli.terminal import print_json, show
+    from studies.front import front as front_of
+    from studies.front import knee, trained
+    from studies.record import counts
+    from studies.study import read_study
+
+    info, records = read_study(storage, study)
+    members = front_of(trained(records))
+    if as_json:
+        print_json([member.to_dict() for member in members])
+        return
+    tally = counts(records)
+    best = knee(members)
+    title = f"{info.name}: {info.budget}, {tally.trained} trained, {tally.rejected} rejected"
+    show(front_table(members, title, best))
+    if best is not None:
+        print(f"best compromise: trial {best.trial}, {best.name}")
+
+
+def front_table(members: tuple[Member, ...], title: str, best: Member | None = None) -> Table:
+    """A front as a table, fastest first; the best compromise is marked."""
+    from nas.cli.terminal import table
+
+    kind = members[0].runtime_kind if members else "runtime"
+    columns = ["trial", "gain dB", f"ms {kind}", "MACs G", "params", "network"]
+    rows = [
+        [
+            f"{member.trial}{'*' if member is best else ''}",
+            f"{member.gain_db:+.3f}",
+            f"{member.runtime_ms:.3f}",
+            f"{member.macs_g:.2f}",
+            f"{member.params:,}",
+            member.name,
+        ]
+        for member in members
+    ]
+    return table(columns, rows, title)
+
+
+def studies(storage: Storage = "sqlite:///studies.db", as_json: AsJson = False) -> None:
+    """List the studies of a storage with their progress."""
+    from nas.cli.terminal import print_json, show, table
+    from studies.front import front as front_of
+    from studies.front import trained
+    from studies.record import counts
+    from studies.study import list_studies
+
+    documents = []
+    for info, records in list_studies(storage):
+        tally = counts(records)
+        members = front_of(trained(records))
+        documents.append(
+            {
+                "name": info.name,
+                "space": info.identity.get("space", {}).get("name"),
+                "budget": str(info.budget),
+                "trained": tally.trained,
+                "rejected": tally.rejected,
+                "broken": tally.broken,
+                "front": len(members),
+                "best_gain_db": members[-1].gain_db if members else None,
+            }
+        )
+    if as_json:
+        print_json(documents)
+        return
+    rows = [
+        [
+            str(d["name"]),
+            str(d["space"]),
+            str(d["budget"]),
+            str(d["trained"]),
+            str(d["rejected"]),
+            str(d["broken"]),
+            str(d["front"]),
+            "-" if d["best_gain_db"] is None else f"{d['best_gain_db']:+.3f}",
+        ]
+        for d in documents
+    ]
+    columns = ["study", "space", "budget", "trained", "rejected", "broken", "front", "best dB"]
+    show(table(columns, rows))
+
+
+def ui(
+    tracking_uri: TrackingUri = "sqlite:///mlflow.db",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
+) -> None:
+    """Open the MLflow UI on the tracking store; Ctrl+C ends it."""
+    import subprocess
+
+    from nas.cli.terminal import say
+    from search_spaces.errors import InputError
+    from studies.storage import sqlite_file
+
+    file = sqlite_file(tracking_uri)
+    if file is None:
+        raise InputError(
+            f"--tracking-uri {tracking_uri.split('://')[0]}://...: that store has a server of its "
+            "own, open its address in a browser"
+        )
+    if not file.exists():
+        raise InputError(f"there is no tracking store {file}; run 'nas search' first, or name it")
+    from studies.tracking import server_command
+
+    command, environment = server_command(tracking_uri, host, port)
+    say(f"MLflow UI at http://{host}:{port} (Ctrl+C ends it)")
+    raise typer.Exit(subprocess.call(command, env=environment))

@@ -1,0 +1,163 @@
+"""``nas search``: the main job, with what a person sees while it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
+
+if TYPE_CHECKING:
+    from studies.preparation import SearchSettings
+    from studies.search import SearchSummary
+
+
+def search(
+    space: Annotated[
+        str, typer.Option(help="lightweight, balanced, quality, or a YAML file.")
+    ] = "lightweight",
+    budget: Annotated[
+        str | None, typer.Option(help="Slowest runtime allowed at 540x960, such as 8ms.")
+    ] = None,
+    max_macs: Annotated[str | None, typer.Option(help="Most MACs allowed, such as 10G.")] = None,
+    max_params: Annotated[
+        str | None, typer.Option(help="Most parameters allowed, such as 50k.")
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Candidates to train.")] = 16,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps a candidate; default fits a CPU.")
+    ] = None,
+    target: Annotated[
+        str, typer.Option(help="Where runtimes come from: auto, cuda, cpu or rtx4090 (predicted).")
+    ] = "auto",
+    data: Annotated[
+        Path | None, typer.Option(help="A set made by 'nas data prepare'; default the sample set.")
+    ] = None,
+    teacher: Annotated[str, typer.Option(help="hat-tiny, a weights file, or none.")] = "hat-tiny",
+    sampler: Annotated[str, typer.Option(help="auto, tpe, gp, nsga2, random or qmc.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of sampling and training.")] = 0,
+    study: Annotated[
+        str | None, typer.Option(help="Name of the study; default one made from the settings.")
+    ] = None,
+    storage: Storage = "sqlite:///studies.db",
+    tracking_uri: TrackingUri = "sqlite:///mlflow.db",
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Candidates at once; default one a core.")
+    ] = None,
+    early_stopping: Annotated[
+        bool, typer.Option(help="Stop candidates that fall behind in Pareto rank at rungs.")
+    ] = False,
+    time_limit: Annotated[
+        float, typer.Option(min=1, help="Seconds after which a candidate is given up.")
+    ] = 3600.0,
+    ray_address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster; default Ray on this machine.")
+    ] = None,
+    plugin: Plugins = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be searched, and train nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search a space for the Pareto front of PSNR-Y gain against runtime.
+
+    Runs until --trials candidates are trained. It can be stopped or killed at any moment: the same
+    command continues. Candidates over the budget are told apart before they cost any training.
+    """
+    from studies.limits import parse_budget
+    from studies.preparation import SearchSettings
+
+    settings = SearchSettings(
+        space=space,
+        budget=parse_budget(budget, max_macs, max_params),
+        trials=trials,
+        steps=steps,
+        seed=seed,
+        sampler=sampler,
+        data=data,
+        teacher=None if teacher == "none" else teacher,
+        target=target,
+        study=study,
+        storage=storage,
+        tracking_uri=tracking_uri,
+        concurrency=concurrency,
+        early_stopping=early_stopping,
+        time_limit_s=time_limit,
+        ray_address=ray_address,
+        plugins=tuple(plugin or ()),
+    )
+    if dry_run:
+        _plan(settings, as_json)
+    else:
+        _run(settings, as_json)
+
+
+def _run(settings: SearchSettings, as_json: bool) -> None:
+    from nas.cli.live import Preparing, SearchView
+    from nas.cli.terminal import print_json
+    from studies.search import search as run
+
+    preparing = Preparing()
+    with SearchView(preparing) as view:
+        summary = run(settings, on_event=view.on_event, progress=preparing.report)
+    if as_json:
+        print_json([member.to_dict() for member in summary.front])
+    else:
+        _show(summary)
+    if summary.interrupted:
+        raise KeyboardInterrupt
+
+
+def _show(summary: SearchSummary) -> None:
+    from nas.cli.review import front_table
+    from nas.cli.terminal import say, show
+    from studies.front import knee
+
+    tally = summary.counts
+    title = (
+        f"{summary.study}: {tally.trained} trained, {tally.rejected} rejected before training, "
+        f"{tally.broken} broken, {tally.duplicates} duplicates"
+    )
+    best = knee(summary.front)
+    if summary.front:
+        show(front_table(summary.front, title, best))
+    else:
+        print(f"{title}: no front yet")
+    if summary.ended:
+        say(summary.ended)
+    if best is not None:
+        print(f"* best compromise: trial {best.trial}, {best.name}")
+        print(f"hypervolume {summary.hypervolume:.3f} dB x octaves")
+    for path in summary.files.values():
+        print(path)
+    if summary.tracking_fault:
+        say(f"[yellow]not all of it is in MLflow: {summary.tracking_fault}; run again to deliver.")
+    elif summary.tracking_uri:
+        print(f"review: nas ui   ({summary.tracking_uri})")
+
+
+def _plan(settings: SearchSettings, as_json: bool) -> None:
+    from nas.cli.terminal import print_json, progress_bar, show, table
+    from studies.plan import plan
+
+    with progress_bar("planning") as progress:
+        found = plan(settings, progress)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    for line in found.lines():
+        print(line)
+    rows = [
+        [
+            sample.name,
+            f"{sample.runtime_ms:.3f}",
+            f"{sample.macs_g:.2f}",
+            f"{sample.params:,}",
+            sample.verdict,
+        ]
+        for sample in found.samples
+    ]
+    columns = ["candidate", f"ms {found.runtime_kind}", "MACs G", "params", ""]
+    show(table(columns, rows))
