@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from search_spaces.architecture import Architecture
-from studies.outcome import Outcome, Rung
+from studies.outcome import Outcome, Underway
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ class Candidate:
         return cls(data["trial"], Architecture.from_dict(data["architecture"]), data["origin"])
 
 
-Evaluation: TypeAlias = Generator[Rung, None, Outcome]
-"""Yields a `Rung` at every intermediate evaluation and returns the outcome."""
+Evaluation: TypeAlias = Generator[Underway, None, Outcome]
+"""Yields at every intermediate evaluation and returns the outcome."""
 
 Evaluate: TypeAlias = Callable[[Candidate], Evaluation]
 """Evaluates one candidate. It must be picklable, because runners send it to other processes."""

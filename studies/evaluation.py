@@ -44,6 +44,7 @@ from studies.outcome import (
     Runtime,
     Size,
     Trained,
+    Underway,
     Weights,
 )
 from teachers.loading import load_teacher
@@ -117,7 +118,7 @@ def evaluate(candidate: Candidate, settings: EvaluationSettings) -> Evaluation:
         begin = time.perf_counter()
         try:
             with _time_limit(settings.time_limit_s, spent):
-                rung = next(steps)
+                underway = next(steps)
         except StopIteration as end:
             return replace(end.value, seconds=spent + time.perf_counter() - begin)
         except Exception as fault:
@@ -127,7 +128,7 @@ def evaluate(candidate: Candidate, settings: EvaluationSettings) -> Evaluation:
                 kind, _sentence(kind, fault, settings), found.runtime, found.size, seconds
             )
         spent += time.perf_counter() - begin
-        yield rung
+        yield underway
 
 
 def _steps(
@@ -148,8 +149,8 @@ def _steps(
     for passed in run_proxy(architecture, data, settings.proxy, settings.rungs):
         if isinstance(passed, ProxyResult):
             return _trained(passed, found.size, found.runtime)
-        curve.append(Rung(passed.step, passed.gain_db, latency.ms, passed.seconds))
-        yield curve[-1]
+        curve.append(Rung(passed.step, passed.gain_db, passed.seconds))
+        yield Underway(found.runtime, found.size, tuple(curve))
     raise RuntimeError("training ended without a result")
 
 
@@ -174,7 +175,7 @@ def _trained(result: ProxyResult, size: Size, runtime: Runtime) -> Trained:
         psnr_y_db=dict(result.psnr_y_db),
         runtime=runtime,
         size=size,
-        curve=tuple(Rung(r.step, r.gain_db, runtime.ms, r.seconds) for r in result.curve),
+        curve=tuple(Rung(r.step, r.gain_db, r.seconds) for r in result.curve),
         steps=result.steps,
         weights=Weights(hashlib.sha256(result.state).hexdigest(), data=result.state),
     )

@@ -40,14 +40,32 @@ class Rung:
     Attributes:
         step: Steps of training done.
         gain_db: PSNR-Y over Lanczos on the validation pictures, mean over QPs, in dB.
-        runtime_ms: The candidate's runtime, known since before its training.
         seconds: Training time so far.
     """
 
     step: int
     gain_db: float
-    runtime_ms: float
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """What is known of a candidate in the middle of its training: it has passed both gates.
+
+    Attributes:
+        runtime: Measured or predicted runtime of the deploy form.
+        size: Parameters and MACs of the deploy form.
+        curve: The rungs passed, the newest last.
+    """
+
+    runtime: Runtime
+    size: Size
+    curve: tuple[Rung, ...]
+
+    @property
+    def rung(self) -> Rung:
+        """The newest."""
+        return self.curve[-1]
 
 
 @dataclass(frozen=True, slots=True)

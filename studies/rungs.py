@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from studies.outcome import Rejected, Rung, Trained
+from studies.outcome import Rejected, Trained, Underway
 from studies.record import Record
 
 Point: TypeAlias = tuple[float, float]
@@ -28,20 +28,24 @@ class ParetoRungs:
         self._keep_one_in = keep_one_in
         self._seen: dict[int, list[Point]] = {}
         for record in records:
-            if record.duplicate_of is None and isinstance(record.outcome, Trained | Rejected):
-                for rung in record.outcome.curve:
-                    self._seen.setdefault(rung.step, []).append((rung.gain_db, rung.runtime_ms))
+            outcome = record.outcome
+            if record.duplicate_of is not None or not isinstance(outcome, Trained | Rejected):
+                continue
+            for rung in outcome.curve:
+                assert outcome.runtime is not None  # the gate comes before the training
+                self._seen.setdefault(rung.step, []).append((rung.gain_db, outcome.runtime.ms))
 
-    def stops(self, rung: Rung) -> float | None:
+    def stops(self, underway: Underway) -> float | None:
         """Take note of a candidate at a rung.
 
         Returns:
             None when it goes on; otherwise the least gain in dB with which it would have.
         """
-        others = self._seen.setdefault(rung.step, [])
-        goes_on = goes_on_with(others, (rung.gain_db, rung.runtime_ms), self._keep_one_in)
-        needed = None if goes_on else self._needed(others, rung.runtime_ms)
-        others.append((rung.gain_db, rung.runtime_ms))
+        others = self._seen.setdefault(underway.rung.step, [])
+        point = (underway.rung.gain_db, underway.runtime.ms)
+        goes_on = goes_on_with(others, point, self._keep_one_in)
+        needed = None if goes_on else self._needed(others, underway.runtime.ms)
+        others.append(point)
         return needed
 
     def _needed(self, others: list[Point], runtime_ms: float) -> float:

@@ -103,6 +103,11 @@ class Study:
         """How many of them ended in which way."""
         return counts(self._records.values())
 
+    @property
+    def runs(self) -> tuple[dict[str, Any], ...]:
+        """Versions, commit and time of each run that worked on the study, this one last."""
+        return tuple(self._raw.user_attrs["runs"])
+
     # -- ask and tell ----------------------------------------------------------------------
 
     def ask(self) -> Candidate | None:

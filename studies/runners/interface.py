@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from studies.candidate import Candidate, Evaluate
-from studies.outcome import Outcome, Rung
+from studies.outcome import Outcome, Underway
 
 
 class Desk(Protocol):
@@ -22,7 +22,7 @@ class Desk(Protocol):
         """Take the outcome of a candidate that was asked for, exactly once."""
         ...
 
-    def at_rung(self, candidate: Candidate, rung: Rung) -> Outcome | None:
+    def at_rung(self, candidate: Candidate, underway: Underway) -> Outcome | None:
         """Return None to go on, or the outcome to stop with; that one is told like any other."""
         ...
 

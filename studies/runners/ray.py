@@ -134,8 +134,8 @@ class _Guard:
 
     def at_rung(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Say whether to stop."""
-        candidate, rung = self.live[trial_id], result["rung"]
-        outcome = self.total(lambda: self.desk.at_rung(candidate, rung))
+        candidate, underway = self.live[trial_id], result["underway"]
+        outcome = self.total(lambda: self.desk.at_rung(candidate, underway))
         if outcome is not None:
             self.stopping[trial_id] = outcome
         return outcome is not None or self.fault is not None
@@ -195,7 +195,7 @@ class _Rungs(FIFOScheduler):
         self._guard = guard
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        stop = "rung" in result and self._guard.at_rung(trial.trial_id, result)
+        stop = "underway" in result and self._guard.at_rung(trial.trial_id, result)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
 
     def __getstate__(self) -> dict[str, Any]:
@@ -228,7 +228,7 @@ def _worker(evaluate: Evaluate, threads: int, hard_limit_s: float | None) -> typ
         def step(self) -> dict[str, Any]:
             with _ended_after(hard_limit_s):
                 try:
-                    return {"rung": next(self._evaluation)}
+                    return {"underway": next(self._evaluation)}
                 except StopIteration as end:
                     return {"outcome": end.value, "done": True}
                 except Exception as fault:  # not the candidate's: the search must stop

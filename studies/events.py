@@ -1,0 +1,53 @@
+"""What a search tells whoever watches it, one event at a time and in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from studies.candidate import Candidate
+from studies.limits import Budget
+from studies.outcome import Rung
+from studies.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The study is open, with all that earlier runs found."""
+
+    study: str
+    goal: int
+    budget: Budget
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A candidate is being evaluated."""
+
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A candidate is at a rung of its training."""
+
+    candidate: Candidate
+    rung: Rung
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A trial ended; ``done`` trainings of the goal are behind us."""
+
+    record: Record
+    done: int
+
+
+Event: TypeAlias = Opened | Started | Passed | Finished
+OnEvent: TypeAlias = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Watch nothing."""

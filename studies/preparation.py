@@ -1,0 +1,212 @@
+"""From what the user asked for to what a study and its workers need, all checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas.data.sample import sample_set
+from nas.data.store import PairSet, open_set
+from nas.measure.targets import Target, resolve_target
+from nas.training.proxy import ProxySettings
+from nas.training.teacher import evaluate_teacher, require_gain
+from search_spaces.errors import InputError
+from search_spaces.plugins import load_all, loaded_files
+from search_spaces.progress import Progress, silent
+from search_spaces.space import Space, load_space
+from search_spaces.survey import published
+from studies.evaluation import EvaluationSettings, load_data
+from studies.limits import Budget
+from studies.settings import StudySettings
+from studies.storage import DEFAULT_STORAGE
+from teachers.loading import Teacher, load_teacher
+
+_MAX_WORKERS = 8  # more in parallel, and the sampler proposes most candidates without their results
+_TEACHER_PICTURES = 4  # held-out pictures that a teacher proves its gain on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """What a user asks for: the options of ``nas search``.
+
+    Attributes:
+        space: Name of a preset or path of a YAML file.
+        budget: Limits, of which each candidate over one is rejected without training.
+        trials: How many candidates to train; see `studies.record.Counts.done` for what counts.
+        steps: Training steps of a proxy run; None for the default.
+        seed: Of the sampler and of every proxy run.
+        sampler: One of `studies.samplers.SAMPLERS`.
+        data: A prepared set; None for the sample set.
+        teacher: ``hat-tiny``, a file, or None to train without.
+        target: ``auto``, ``cuda``, ``cpu`` or a latency profile.
+        study: A name; None makes one that is the same for the same settings.
+        storage: Database URL.
+        tracking_uri: MLflow's; None leaves MLflow out.
+        concurrency: Candidates at once; None for one a core, or one on a GPU.
+        early_stopping: Stop candidates whose rungs too many others dominate.
+        time_limit_s: A candidate that takes longer is broken; None for no limit.
+        ray_address: Of a running Ray cluster; None starts Ray on this machine.
+        plugins: Python files that bring blocks or spaces.
+    """
+
+    space: str = "lightweight"
+    budget: Budget = field(default_factory=Budget)
+    trials: int = 24
+    steps: int | None = None
+    seed: int = 0
+    sampler: str = "auto"
+    data: Path | None = None
+    teacher: str | None = "hat-tiny"
+    target: str = "auto"
+    study: str | None = None
+    storage: str = DEFAULT_STORAGE
+    tracking_uri: str | None = "sqlite:///mlflow.db"
+    concurrency: int | None = None
+    early_stopping: bool = False
+    time_limit_s: float | None = 3600.0
+    ray_address: str | None = None
+    plugins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything a search needs, and what to say about it.
+
+    Attributes:
+        study: How to open the study.
+        evaluation: What workers evaluate candidates by.
+        concurrency: Candidates at once.
+        notes: Sentences the user should read first: the target's trust, the sample set's limits.
+    """
+
+    study: StudySettings
+    evaluation: EvaluationSettings
+    concurrency: int
+    notes: tuple[str, ...]
+
+
+def prepare(
+    settings: SearchSettings, progress: Progress = silent, *, teach: bool = True
+) -> Prepared:
+    """Check and load everything once, teacher outputs included.
+
+    Args:
+        settings: What the user asked for.
+        progress: Called while pictures and teacher outputs are made, if they are not cached.
+        teach: Whether to compute teacher outputs; without, the first worker does.
+
+    Raises:
+        InputError: Something asked for does not exist, is malformed, or cannot work.
+    """
+    load_all(settings.plugins)
+    _check_counts(settings)
+    space = load_space(settings.space)
+    target = resolve_target(settings.target)
+    pair_set = open_set(settings.data or sample_set(progress))
+    if not pair_set.train or not pair_set.validation:
+        raise InputError(
+            f"{pair_set.path} needs pictures to train on and held-out ones, and has "
+            f"{len(pair_set.train)} and {len(pair_set.validation)}: prepare a larger set."
+        )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    teacher = None if settings.teacher is None else load_teacher(settings.teacher)
+    if teacher is not None and teach:
+        _prove(teacher, pair_set, device, progress)
+    proxy = replace(ProxySettings(), seed=settings.seed)
+    if settings.steps is not None:
+        proxy = replace(proxy, steps=settings.steps)
+    evaluation = EvaluationSettings(
+        target=target,
+        data=pair_set.path.absolute(),
+        teacher=_absolute(settings.teacher),
+        device=device,
+        proxy=proxy,
+        rungs=(proxy.steps // 3, 2 * proxy.steps // 3) if proxy.steps >= 3 else (),
+        budget=settings.budget,
+        time_limit_s=settings.time_limit_s,
+        plugins=loaded_files(),
+    )
+    if teach:
+        load_data(evaluation.data, evaluation.teacher, device)
+    identity = {
+        "target": {"name": target.name, "note": target.note},
+        "data": {
+            "name": "sample" if pair_set.is_sample else pair_set.path.name,
+            "digest": pair_set.digest,
+        },
+        "teacher": None if teacher is None else {"name": teacher.name, "digest": teacher.digest},
+        "proxy": asdict(proxy),
+    }
+    study = StudySettings(
+        name="",
+        storage=settings.storage,
+        space=space,
+        budget=settings.budget,
+        identity=identity,
+        trials=settings.trials,
+        known={name: network.architecture for name, network in published.items()},
+        sampler=settings.sampler,
+        seed=settings.seed,
+    )
+    named = replace(study, name=settings.study or default_name(space, settings.budget, study.fixed))
+    return Prepared(named, evaluation, workers(settings, device), _notes(target, pair_set))
+
+
+def default_name(space: Space, budget: Budget, identity: Mapping[str, Any]) -> str:
+    """Return a name that is the same for the same settings: the same command continues its study.
+
+    For instance ``lightweight-8ms-3fa2c1``; the last part is a hash of all that results depend on.
+    """
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:6]
+    limit = "" if budget.runtime_ms is None else f"{budget.runtime_ms:g}ms-"
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", space.name).strip("-.") or "space"
+    return f"{stem[:60]}-{limit}{digest}"
+
+
+def workers(settings: SearchSettings, device: str) -> int:
+    """Return how many candidates to evaluate at once: as asked, else one a core or one on a GPU."""
+    if settings.concurrency is not None:
+        return settings.concurrency
+    if device == "cuda":
+        return 1
+    return max(1, min(len(os.sched_getaffinity(0)), _MAX_WORKERS, settings.trials))
+
+
+def _check_counts(settings: SearchSettings) -> None:
+    for option, value in (
+        ("--trials", settings.trials),
+        ("--steps", settings.steps),
+        ("--concurrency", settings.concurrency),
+    ):
+        if value is not None and value < 1:
+            raise InputError(f"{option} {value} must be a whole number above zero.")
+
+
+def _prove(teacher: Teacher, pair_set: PairSet, device: str, progress: Progress) -> None:
+    """Refuse a teacher that does not beat Lanczos on held-out pictures."""
+    few = replace(pair_set, pictures=pair_set.validation[:_TEACHER_PICTURES])
+    require_gain(teacher, evaluate_teacher(teacher, few, device=device, progress=progress))
+
+
+def _absolute(teacher: str | None) -> str | None:
+    """Workers run elsewhere: a file needs its whole path, a shipped name stays."""
+    path = Path(teacher) if teacher else None
+    return str(path.absolute()) if path is not None and path.is_file() else teacher
+
+
+def _notes(target: Target, pair_set: PairSet) -> tuple[str, ...]:
+    notes = [f"Runtimes are {target.note}."]
+    if pair_set.is_sample:
+        notes.append(
+            "Training on the built-in sample set: good for a first look. "
+            "Prepare your own pictures with 'nas data prepare' and give --data."
+        )
+    return tuple(notes)

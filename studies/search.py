@@ -1,0 +1,221 @@
+"""The coordinator: asks one study, lets a runner evaluate, tells the study and MLflow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from search_spaces.files import write_atomic
+from search_spaces.progress import Progress, silent
+from studies.candidate import Candidate, Evaluate
+from studies.courier import Courier
+from studies.events import Finished, OnEvent, Opened, Passed, Started, ignore
+from studies.front import Member, front, hypervolume, reference_of, trained
+from studies.outcome import Outcome, Rejected, Underway
+from studies.preparation import SearchSettings, prepare
+from studies.record import Counts, Record
+from studies.rungs import ParetoRungs
+from studies.runners.inline import InlineRunner
+from studies.runners.interface import Runner
+from studies.settings import StudyInfo, StudySettings
+from studies.storage import masked, study_folder
+from studies.study import Study, open_study
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSummary:
+    """What a search found.
+
+    Attributes:
+        study: Its name, with which `nas front` shows it again.
+        storage: Its database, without secrets.
+        budget_ms: The runtime limit, None without.
+        counts: How many trials ended in which way, over all runs of the study.
+        records: All of them.
+        seconds: How long this run took.
+        ended: Why it ended before its goal, None when it reached it.
+        interrupted: Whether the user stopped it; the same command continues it.
+        files: Figures by name: ``front.png``, ``front.html``, ``hypervolume.png``.
+        tracking_uri: Where MLflow's view is, without secrets; None when it was left out.
+        tracking_fault: Why that view is not complete, None when it is.
+    """
+
+    study: str
+    storage: str
+    budget_ms: float | None
+    counts: Counts
+    records: tuple[Record, ...]
+    seconds: float
+    ended: str | None = None
+    interrupted: bool = False
+    files: dict[str, Path] = field(default_factory=dict)
+    tracking_uri: str | None = None
+    tracking_fault: str | None = None
+
+    @property
+    def front(self) -> tuple[Member, ...]:
+        """The trained candidates that no other one dominates, fastest first."""
+        return front(trained(self.records))
+
+    @property
+    def hypervolume(self) -> float:
+        """The area that the front covers; see `studies.front.hypervolume`."""
+        members = self.front
+        return hypervolume(members, reference_of(members, self.budget_ms))
+
+
+def search(
+    settings: SearchSettings, on_event: OnEvent = ignore, progress: Progress = silent
+) -> SearchSummary:
+    """Search until the goal is reached, on Ray.
+
+    Args:
+        settings: What the user asked for.
+        on_event: Told of every step of the search, from the calling thread.
+        progress: Called while data and teacher outputs are prepared.
+
+    Raises:
+        InputError: Something asked for cannot work, or stopped working. Nothing found is lost.
+    """
+    from studies.evaluation import evaluate
+
+    prepared = prepare(settings, progress)
+    return conduct(
+        prepared.study,
+        partial(evaluate, settings=prepared.evaluation),
+        ray_runner(settings, prepared.concurrency, prepared.evaluation.device),
+        tracking_uri=settings.tracking_uri,
+        early_stopping=settings.early_stopping,
+        on_event=on_event,
+    )
+
+
+def ray_runner(settings: SearchSettings, concurrency: int, device: str) -> Runner:
+    """Return the runner for this machine or cluster; imports Ray."""
+    from studies.runners.ray import RayRunner
+
+    limit = settings.time_limit_s
+    return RayRunner(
+        concurrency=concurrency,
+        gpus_each=1.0 / concurrency if device == "cuda" else 0.0,
+        address=settings.ray_address,
+        # Beyond the limit that a candidate ends at by itself: only a hung one gets here.
+        hard_limit_s=None if limit is None else 1.5 * limit + 60.0,
+    )
+
+
+def conduct(
+    settings: StudySettings,
+    evaluate: Evaluate,
+    runner: Runner | None = None,
+    *,
+    tracking_uri: str | None = None,
+    early_stopping: bool = False,
+    on_event: OnEvent = ignore,
+) -> SearchSummary:
+    """Run one study to its goal with any way of evaluating candidates.
+
+    Args:
+        settings: The study.
+        evaluate: What evaluates a candidate; picklable where the runner uses other processes.
+        runner: Where candidates are evaluated; in this process when left out.
+        tracking_uri: MLflow's; None leaves it out.
+        early_stopping: Stop candidates at rungs by Pareto rank.
+        on_event: Told of every step, from the calling thread.
+
+    Raises:
+        InputError: See `search`.
+    """
+    begin = time.monotonic()
+    interrupted = False
+    folder = study_folder(settings.storage, settings.name)
+    with open_study(settings) as study:
+        info = StudyInfo(settings.name, settings.fixed, study.runs)
+        courier = None if tracking_uri is None else Courier(tracking_uri, info, folder)
+        on_event(Opened(settings.name, settings.trials, settings.budget, study.records))
+        desk = _Desk(study, courier, early_stopping, on_event)
+        try:
+            (runner or InlineRunner()).run(evaluate, desk)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            study.release()
+            # In a thread already, and waited for: also when the search itself has failed.
+            records = study.records
+            fault = None if courier is None else courier.close(records)
+        return SearchSummary(
+            study=settings.name,
+            storage=masked(settings.storage),
+            budget_ms=settings.budget.runtime_ms,
+            counts=study.counts,
+            records=records,
+            seconds=time.monotonic() - begin,
+            ended=study.ended,
+            interrupted=interrupted,
+            files=draw(info, records, folder),
+            tracking_uri=None if tracking_uri is None else masked(tracking_uri),
+            tracking_fault=fault,
+        )
+
+
+class _Desk:
+    """Where the runner asks and tells: the study, with everyone who wants to know behind it."""
+
+    def __init__(
+        self, study: Study, courier: Courier | None, early_stopping: bool, on_event: OnEvent
+    ) -> None:
+        self._study, self._courier, self._on_event = study, courier, on_event
+        self._rungs = ParetoRungs(records=study.records) if early_stopping else None
+
+    def ask(self) -> Candidate | None:
+        candidate = self._study.ask()
+        if candidate is not None:
+            self._on_event(Started(candidate))
+        return candidate
+
+    def tell(self, candidate: Candidate, outcome: Outcome) -> None:
+        for record in self._study.tell(candidate, outcome):
+            self._on_event(Finished(record, self._study.counts.done))
+        if self._courier is not None:
+            self._courier.bring(self._study.records)
+
+    def at_rung(self, candidate: Candidate, underway: Underway) -> Outcome | None:
+        rung = underway.rung
+        self._on_event(Passed(candidate, rung))
+        needed_db = None if self._rungs is None else self._rungs.stops(underway)
+        if needed_db is None:
+            return None
+        return Rejected(
+            limit="rung",
+            value=rung.gain_db,
+            allowed=needed_db,
+            runtime=underway.runtime,
+            size=underway.size,
+            curve=underway.curve,
+            seconds=rung.seconds,
+        )
+
+
+def draw(info: StudyInfo, records: Sequence[Record], folder: Path) -> dict[str, Path]:
+    """Draw a study's figures into its folder and return their paths by name.
+
+    A figure that cannot be drawn or written is left out: it is made again from the study.
+    """
+    from studies import figures
+
+    title = f"{info.name}: PSNR-Y gain over Lanczos against runtime"
+    drawings = {
+        "front.png": lambda: figures.png(figures.front_figure(records, info.budget, title)),
+        "front.html": lambda: figures.front_html(records, info.budget, title).encode(),
+        "hypervolume.png": lambda: figures.png(figures.hypervolume_figure(records, info.budget)),
+    }
+    files = {}
+    for name, drawing in drawings.items():
+        with suppress(Exception):
+            write_atomic(folder / name, drawing())
+            files[name] = folder / name
+    return files
