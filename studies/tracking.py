@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -46,6 +47,9 @@ from studies.record import Record, counts  # noqa: E402
 from studies.settings import StudyInfo  # noqa: E402
 from studies.storage import masked, sqlite_file  # noqa: E402
 from studies.weights import weights_folder  # noqa: E402
+
+for _noisy in ("mlflow", "alembic"):  # they log the making of a fresh database step by step
+    logging.getLogger(_noisy).setLevel(logging.WARNING)
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 EXPERIMENT = "nas-workbench"

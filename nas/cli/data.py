@@ -48,13 +48,13 @@ def prepare(
         say(f"[yellow]duplicate[/] {path}: the same picture as {same}")
     if as_json:
         skipped = [{"path": str(path), "reason": reason} for path, reason in report.skipped]
-        same = [{"path": str(path), "same_as": str(other)} for path, other in report.duplicates]
+        copies = [{"path": str(path), "same_as": str(other)} for path, other in report.duplicates]
         print_json(
             {
                 "made": report.made,
                 "reused": report.reused,
                 "skipped": skipped,
-                "duplicates": same,
+                "duplicates": copies,
             }
         )
     else:

@@ -17,7 +17,7 @@ from studies.candidate import Candidate
 from studies.events import Event, Finished, Opened, Passed, Started
 from studies.front import front, knee, trained
 from studies.outcome import Broken, Rejected, Rung, Trained
-from studies.record import Record, counts, was_trained
+from studies.record import Record, counts
 
 _MOST_ROWS = 12
 
@@ -41,13 +41,6 @@ class SearchView:
 
     def __init__(self, preparing: Preparing) -> None:
         self._preparing = preparing
-        self._live = Live(
-            get_renderable=self._render,
-            console=err,
-            refresh_per_second=2,
-            transient=True,
-            auto_refresh=True,
-        )
         self._terminal = err.is_terminal
         self._study = ""
         self._goal = 0
@@ -55,6 +48,13 @@ class SearchView:
         self._running: dict[int, tuple[Candidate, Rung | None]] = {}
         self._began = time.monotonic()
         self._done_before = 0
+        self._live = Live(
+            get_renderable=self._render,
+            console=err,
+            refresh_per_second=2,
+            transient=True,
+            auto_refresh=True,
+        )
 
     def __enter__(self) -> SearchView:
         if self._terminal:
@@ -84,7 +84,7 @@ class SearchView:
         elif isinstance(event, Finished):
             self._running.pop(event.record.trial, None)
             self._records[event.record.trial] = event.record
-            if not self._terminal and was_trained(event.record.outcome):
+            if not self._terminal:
                 err.print(f"[{event.done}/{self._goal}] {_told(event.record)}", soft_wrap=True)
 
     def _render(self) -> RenderableType:

@@ -9,7 +9,7 @@ import typer
 from nas.cli.options import AsJson, Storage, TrackingUri
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from studies.front import Member
 
@@ -39,7 +39,9 @@ def front(
         print(f"best compromise: trial {best.trial}, {best.name}")
 
 
-def front_table(members: tuple[Member, ...], title: str, best: Member | None = None) -> Table:
+def front_table(
+    members: tuple[Member, ...], title: str, best: Member | None = None
+) -> RenderableType:
     """A front as a table, fastest first; the best compromise is marked."""
     from nas.cli.terminal import table
 

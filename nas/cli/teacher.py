@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,7 +35,7 @@ def train(
     from nas.training.teacher import train_teacher
     from nas.training.teacher_run import TeacherTraining
 
-    given = {"steps": steps, "minutes": minutes, "batch": batch, "patch": patch}
+    given: dict[str, Any] = {"steps": steps, "minutes": minutes, "batch": batch, "patch": patch}
     given |= {"lr": lr, "seed": seed, "input": "compressed" if compressed else None}
     chosen = {name: value for name, value in given.items() if value is not None}
     with progress_bar("training teacher") as progress:
@@ -44,7 +44,7 @@ def train(
             out,
             preset=preset,
             start=start,
-            training=TeacherTraining(**chosen),  # type: ignore[arg-type]
+            training=TeacherTraining(**chosen),
             device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
             progress=progress,
         )
@@ -70,8 +70,9 @@ def evaluate(
     loaded = load_teacher(teacher)
     with progress_bar("evaluating teacher") as progress:
         pair_set = open_set(data or sample_set(progress))
-        level = "compressed" if compressed else "clean"
-        quality = evaluate_teacher(loaded, pair_set, level, progress=progress)
+        quality = evaluate_teacher(
+            loaded, pair_set, "compressed" if compressed else "clean", progress=progress
+        )
     if as_json:
         print_json(
             {

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from search_spaces.progress import Progress as Report
 
@@ -57,18 +58,20 @@ def say(text: str) -> None:
     err.print(text, soft_wrap=True)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
-    """A compact table; columns after the first are right-aligned when they hold numbers."""
-    drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None
+) -> RenderableType:
+    """A compact table below its title; columns of numbers are right-aligned."""
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         numeric = all(_numeric(row[index]) for row in rows) if rows else False
         drawn.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
     for row in rows:
         drawn.add_row(*row)
-    return drawn
+    return drawn if title is None else Group(Text(title, style="italic"), drawn)
 
 
-def show(drawn: Any) -> None:
+def show(drawn: RenderableType) -> None:
     """A table or text on stdout. Piped output is not cut to a terminal's width."""
     if out.is_terminal:
         out.print(drawn)
