@@ -12,8 +12,10 @@ from studies.outcome import Outcome, Trained
 from studies.record import Record
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_LOWEST_DB = -0.5
 _FRONT, _OTHER, _SURVEY, _LIMIT = "#1f6feb", "#8fb8f5", "#8a8f98", "#d1242f"
 _TITLE = "PSNR-Y gain over Lanczos against runtime"
 
@@ -25,6 +27,7 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
     survey's entries are its own figures (other pictures, full training): a reference of shape.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(8, 5), dpi=130, layout="constrained")
     axes = figure.add_subplot()
@@ -77,7 +80,10 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
         )
     axes.axhline(0, color="black", linewidth=0.6)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    _keep_in_sight(axes, [member.gain_db for member in done])
     axes.set_xlabel(_runtime_label(records))
     axes.set_ylabel("PSNR-Y gain over Lanczos, mean over QPs [dB]")
     axes.set_title(title, loc="left", fontsize=11)
@@ -168,6 +174,15 @@ def hypervolume_figure(records: Sequence[Record], budget: Budget) -> Figure:
     axes.set_title(f"reference: 0 dB at {reference:g} ms", loc="left", fontsize=9)
     axes.grid(True, linewidth=0.3)
     return figure
+
+
+def _keep_in_sight(axes: Axes, gains: Sequence[float]) -> None:
+    """Cut off what is far below Lanczos, and say how much: it would flatten the rest."""
+    hidden = sum(gain < _LOWEST_DB for gain in gains)
+    if hidden:
+        axes.set_ylim(bottom=_LOWEST_DB)
+        told = f"{hidden} trained below {_LOWEST_DB:g} dB are not shown"
+        axes.annotate(told, (0.01, 0.02), xycoords="axes fraction", fontsize=8, color=_SURVEY)
 
 
 def _survey() -> list[tuple[str, float, float]]:
