@@ -110,7 +110,9 @@ class WindowAttention(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         bias = self.relative_position_bias_table[index].permute(2, 0, 1)[None]
         if mask is not None:
-            bias = (bias + mask).repeat(count // mask.shape[0], 1, 1, 1)
+            bias = bias + mask
+            if count > len(mask):
+                bias = bias.repeat(count // len(mask), 1, 1, 1)
         mixed = attend(q, k, v, bias)
         return self.proj(mixed.transpose(1, 2).reshape(count, area, dim))
 
