@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,55 +25,11 @@ from search_spaces.space import Space, load_space
 from search_spaces.survey import published
 from studies.evaluation import EvaluationSettings, load_data
 from studies.limits import Budget
-from studies.settings import StudySettings
-from studies.storage import DEFAULT_STORAGE
+from studies.settings import SearchSettings, StudySettings
 from teachers.loading import Teacher, load_teacher
 
 _MAX_WORKERS = 8  # more in parallel, and the sampler proposes most candidates without their results
 _TEACHER_PICTURES = 4  # held-out pictures that a teacher proves its gain on
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchSettings:
-    """What a user asks for: the options of ``nas search``.
-
-    Attributes:
-        space: Name of a preset or path of a YAML file.
-        budget: Limits, of which each candidate over one is rejected without training.
-        trials: How many candidates to train; see `studies.record.Counts.done` for what counts.
-        steps: Training steps of a proxy run; None for the default.
-        seed: Of the sampler and of every proxy run.
-        sampler: One of `studies.samplers.SAMPLERS`.
-        data: A prepared set; None for the sample set.
-        teacher: ``hat-tiny``, a file, or None to train without.
-        target: ``auto``, ``cuda``, ``cpu`` or a latency profile.
-        study: A name; None makes one that is the same for the same settings.
-        storage: Database URL.
-        tracking_uri: MLflow's; None leaves MLflow out.
-        concurrency: Candidates at once; None for one a core, or one on a GPU.
-        early_stopping: Stop candidates whose rungs too many others dominate.
-        time_limit_s: A candidate that takes longer is broken; None for no limit.
-        ray_address: Of a running Ray cluster; None starts Ray on this machine.
-        plugins: Python files that bring blocks or spaces.
-    """
-
-    space: str = "lightweight"
-    budget: Budget = field(default_factory=Budget)
-    trials: int = 24
-    steps: int | None = None
-    seed: int = 0
-    sampler: str = "auto"
-    data: Path | None = None
-    teacher: str | None = "hat-tiny"
-    target: str = "auto"
-    study: str | None = None
-    storage: str = DEFAULT_STORAGE
-    tracking_uri: str | None = "sqlite:///mlflow.db"
-    concurrency: int | None = None
-    early_stopping: bool = False
-    time_limit_s: float | None = 3600.0
-    ray_address: str | None = None
-    plugins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

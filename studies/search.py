@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,13 +14,13 @@ from studies.candidate import Candidate, Evaluate
 from studies.courier import Courier
 from studies.events import Finished, OnEvent, Opened, Passed, Started, ignore
 from studies.front import Member, front, hypervolume, reference_of, trained
+from studies.limits import Budget
 from studies.outcome import Outcome, Rejected, Underway
-from studies.preparation import SearchSettings, prepare
 from studies.record import Counts, Record
 from studies.rungs import ParetoRungs
 from studies.runners.inline import InlineRunner
 from studies.runners.interface import Runner
-from studies.settings import StudyInfo, StudySettings
+from studies.settings import SearchSettings, StudyInfo, StudySettings
 from studies.storage import masked, study_folder
 from studies.study import Study, open_study
 
@@ -33,7 +32,7 @@ class SearchSummary:
     Attributes:
         study: Its name, with which `nas front` shows it again.
         storage: Its database, without secrets.
-        budget_ms: The runtime limit, None without.
+        budget: The limits.
         counts: How many trials ended in which way, over all runs of the study.
         records: All of them.
         seconds: How long this run took.
@@ -46,7 +45,7 @@ class SearchSummary:
 
     study: str
     storage: str
-    budget_ms: float | None
+    budget: Budget
     counts: Counts
     records: tuple[Record, ...]
     seconds: float
@@ -65,7 +64,7 @@ class SearchSummary:
     def hypervolume(self) -> float:
         """The area that the front covers; see `studies.front.hypervolume`."""
         members = self.front
-        return hypervolume(members, reference_of(members, self.budget_ms))
+        return hypervolume(members, reference_of(members, self.budget.runtime_ms))
 
 
 def search(
@@ -81,10 +80,11 @@ def search(
     Raises:
         InputError: Something asked for cannot work, or stopped working. Nothing found is lost.
     """
-    from studies.evaluation import evaluate
+    from studies.evaluation import evaluate  # here, because it imports torch
+    from studies.preparation import prepare
 
     prepared = prepare(settings, progress)
-    return conduct(
+    summary = conduct(
         prepared.study,
         partial(evaluate, settings=prepared.evaluation),
         ray_runner(settings, prepared.concurrency, prepared.evaluation.device),
@@ -92,6 +92,8 @@ def search(
         early_stopping=settings.early_stopping,
         on_event=on_event,
     )
+    folder = study_folder(settings.storage, summary.study)
+    return replace(summary, files=draw(summary, folder))
 
 
 def ray_runner(settings: SearchSettings, concurrency: int, device: str) -> Runner:
@@ -150,13 +152,12 @@ def conduct(
         return SearchSummary(
             study=settings.name,
             storage=masked(settings.storage),
-            budget_ms=settings.budget.runtime_ms,
+            budget=settings.budget,
             counts=study.counts,
             records=records,
             seconds=time.monotonic() - begin,
             ended=study.ended,
             interrupted=interrupted,
-            files=draw(info, records, folder),
             tracking_uri=None if tracking_uri is None else masked(tracking_uri),
             tracking_fault=fault,
         )
@@ -200,18 +201,19 @@ class _Desk:
         )
 
 
-def draw(info: StudyInfo, records: Sequence[Record], folder: Path) -> dict[str, Path]:
+def draw(summary: SearchSummary, folder: Path) -> dict[str, Path]:
     """Draw a study's figures into its folder and return their paths by name.
 
     A figure that cannot be drawn or written is left out: it is made again from the study.
     """
     from studies import figures
 
-    title = f"{info.name}: PSNR-Y gain over Lanczos against runtime"
+    records, budget = summary.records, summary.budget
+    title = f"{summary.study}: PSNR-Y gain over Lanczos against runtime"
     drawings = {
-        "front.png": lambda: figures.png(figures.front_figure(records, info.budget, title)),
-        "front.html": lambda: figures.front_html(records, info.budget, title).encode(),
-        "hypervolume.png": lambda: figures.png(figures.hypervolume_figure(records, info.budget)),
+        "front.png": lambda: figures.png(figures.front_figure(records, budget, title)),
+        "front.html": lambda: figures.front_html(records, budget, title).encode(),
+        "hypervolume.png": lambda: figures.png(figures.hypervolume_figure(records, budget)),
     }
     files = {}
     for name, drawing in drawings.items():

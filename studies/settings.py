@@ -1,15 +1,60 @@
-"""What a study is for: the settings it is opened with, and what its storage says of it."""
+"""Settings: what a user asks for, what a study is opened with, and what its storage says of it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from search_spaces.architecture import Architecture
 from search_spaces.space import Space
 from studies.limits import Budget
+from studies.storage import DEFAULT_STORAGE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """What a user asks for: the options of ``nas search``.
+
+    Attributes:
+        space: Name of a preset or path of a YAML file.
+        budget: Limits, of which each candidate over one is rejected without training.
+        trials: How many candidates to train; see `studies.record.Counts.done` for what counts.
+        steps: Training steps of a proxy run; None for the default.
+        seed: Of the sampler and of every proxy run.
+        sampler: One of `studies.samplers.SAMPLERS`.
+        data: A prepared set; None for the sample set.
+        teacher: ``hat-tiny``, a file, or None to train without.
+        target: ``auto``, ``cuda``, ``cpu`` or a latency profile.
+        study: A name; None makes one that is the same for the same settings.
+        storage: Database URL.
+        tracking_uri: MLflow's; None leaves MLflow out.
+        concurrency: Candidates at once; None for one a core, or one on a GPU.
+        early_stopping: Stop candidates whose rungs too many others dominate.
+        time_limit_s: A candidate that takes longer is broken; None for no limit.
+        ray_address: Of a running Ray cluster; None starts Ray on this machine.
+        plugins: Python files that bring blocks or spaces.
+    """
+
+    space: str = "lightweight"
+    budget: Budget = field(default_factory=Budget)
+    trials: int = 24
+    steps: int | None = None
+    seed: int = 0
+    sampler: str = "auto"
+    data: Path | None = None
+    teacher: str | None = "hat-tiny"
+    target: str = "auto"
+    study: str | None = None
+    storage: str = DEFAULT_STORAGE
+    tracking_uri: str | None = "sqlite:///mlflow.db"
+    concurrency: int | None = None
+    early_stopping: bool = False
+    time_limit_s: float | None = 3600.0
+    ray_address: str | None = None
+    plugins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

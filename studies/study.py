@@ -36,6 +36,7 @@ from studies.weights import keepable
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 _STALE = 5  # duplicates in a row after which an unseen candidate is drawn at random
+_PATIENCE_S = 15.0  # readers hold an SQLite file for milliseconds: longer is one that hangs
 _MAX_CUT_OFF = 5  # a candidate cut off this often takes the machine down: it is given up
 
 
@@ -369,8 +370,8 @@ def _names(storage: str) -> list[str]:
 def _storage(url: str) -> optuna.storages.RDBStorage:
     if sqlite_file(url) is None:
         return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
-    # Readers such as `nas front` hold the file for milliseconds: 15 s is a program that hangs.
-    storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 15}})
+    patient = {"connect_args": {"timeout": _PATIENCE_S}}
+    storage = optuna.storages.RDBStorage(url, engine_kwargs=patient)
     set_pragmas(storage.engine)
     return storage
 

@@ -1,0 +1,113 @@
+"""A search whose candidates are evaluated by arithmetic, with all else real; also a program.
+
+Tests run it in this process, or start it in another one to kill it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from search_spaces.space import Space, load_space
+from studies.candidate import Candidate, Evaluation
+from studies.limits import parse_budget
+from studies.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Underway, Weights
+from studies.settings import StudySettings
+
+BUDGET = parse_budget("2ms")
+TRIALS = 8
+
+
+@dataclass(frozen=True)
+class Quick:
+    """Evaluates in no time: wide and deep gains, and costs; PReLU breaks.
+
+    Attributes:
+        log: Where each training leaves a line, so that tests can count them.
+        seconds: What a rung takes.
+    """
+
+    log: Path | None = None
+    seconds: float = 0.0
+
+    def __call__(self, candidate: Candidate) -> Evaluation:
+        network = candidate.architecture
+        params = network.width**2 * 9 * (network.depth + 1)
+        size, runtime = (
+            Size(params, 500_000 * params),
+            Runtime(figure(network), "predicted", "quick"),
+        )
+        if runtime.ms > BUDGET.runtime_ms:
+            return Rejected("runtime_ms", runtime.ms, BUDGET.runtime_ms, runtime, size)
+        if network.activation == "prelu":
+            return Broken("out_of_memory", "it asked for too much", runtime, size)
+        if self.log is not None:
+            with self.log.open("a") as lines:
+                lines.write(f"{candidate.key}\n")
+        gain = params**0.5 / 200 + (network.residual != "none") / 10
+        curve: tuple[Rung, ...] = ()
+        for step in (1, 2, 3):
+            time.sleep(self.seconds)
+            curve += (Rung(step, gain * step / 3, self.seconds * step),)
+            if step < 3:
+                yield Underway(runtime, size, curve)
+        return Trained(
+            gain_db=gain,
+            gain_db_per_qp={31: gain + 0.1, 63: gain - 0.1},
+            psnr_y_db={31: 34 + gain, 63: 29 + gain},
+            runtime=runtime,
+            size=size,
+            curve=curve,
+            steps=3,
+            seconds=3 * self.seconds,
+            weights=Weights("0" * 64, data=b"weights of " + candidate.key.encode()),
+        )
+
+
+def figure(network) -> float:
+    """Runtime in ms."""
+    return network.width**2 * 9 * (network.depth + 1) / 3000 / network.factor + 0.1
+
+
+def settings(folder: Path, **changes) -> StudySettings:
+    """A study of the lightweight space in ``folder/studies.db``."""
+    defaults = {
+        "name": "quick",
+        "storage": f"sqlite:///{folder}/studies.db",
+        "space": load_space("lightweight"),
+        "budget": BUDGET,
+        "identity": {"target": {"name": "quick"}, "data": {"name": "none", "digest": "0"}},
+        "trials": TRIALS,
+    }
+    return StudySettings(**{**defaults, **changes})
+
+
+def small_space(**dimensions) -> Space:
+    """A space of few candidates."""
+    return Space.from_dict({"name": "small", "dimensions": dimensions}, "small")
+
+
+if __name__ == "__main__":
+    from studies.runners.inline import InlineRunner
+    from studies.search import conduct
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--concurrency", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=0.05)
+    parser.add_argument("--ray", action="store_true")
+    options = parser.parse_args()
+    if options.ray:
+        from studies.runners.ray import RayRunner as Runner
+    else:
+        Runner = InlineRunner
+    summary = conduct(
+        settings(options.folder, trials=options.trials),
+        Quick(options.folder / "log", options.seconds),
+        Runner(options.concurrency),
+        on_event=lambda event: print(type(event).__name__, flush=True),
+    )
+    print("interrupted" if summary.interrupted else "done")

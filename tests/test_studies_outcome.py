@@ -1,0 +1,104 @@
+"""What becomes of a candidate, and the budget that it is held to."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from search_spaces.errors import InputError
+from studies.limits import Budget, parse_budget
+from studies.outcome import (
+    Broken,
+    Rejected,
+    Rung,
+    Runtime,
+    Size,
+    Trained,
+    Weights,
+    from_dict,
+    to_dict,
+)
+
+RUNTIME, SIZE = Runtime(1.25, "predicted", "rtx4090"), Size(9_000, 4_100_000_000)
+CURVE = (Rung(100, 0.05, 1.5), Rung(200, 0.11, 3.0))
+OUTCOMES = [
+    Trained(
+        gain_db=0.2,
+        gain_db_per_qp={31: 0.3, 63: 0.1},
+        psnr_y_db={31: 34.0, 63: 29.0},
+        runtime=RUNTIME,
+        size=SIZE,
+        curve=CURVE,
+        steps=200,
+        seconds=3.5,
+        weights=Weights("ab" * 32, file="00001.safetensors"),
+    ),
+    Rejected("macs", 2e10, 1e10, size=Size(70_000, 20_000_000_000)),
+    Rejected("rung", 0.05, 0.07, RUNTIME, SIZE, CURVE[:1], 1.5),
+    Broken("diverged", "the loss is nan before step 25", RUNTIME, SIZE, 2.0),
+]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda o: type(o).__name__)
+def test_an_outcome_survives_json(outcome):
+    assert from_dict(json.loads(json.dumps(to_dict(outcome)))) == outcome
+
+
+def test_weights_never_enter_the_database_themselves():
+    trained = Trained(0.1, {}, {}, RUNTIME, SIZE, weights=Weights("ab", data=b"\x00" * 100))
+    assert json.loads(json.dumps(to_dict(trained)))["weights"] == {
+        "sha256": "ab",
+        "data": None,
+        "file": None,
+    }
+
+
+def test_a_rejection_says_which_limit_and_by_how_much():
+    assert Rejected("runtime_ms", 9.3, 8.0).reason == "9.30 ms over the limit of 8.00 ms (1.16x)"
+    assert "20.00 G MACs over the limit of 10.00 G MACs" in OUTCOMES[1].reason
+    assert "step 100" in OUTCOMES[2].reason
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [("8ms", 8.0), ("0.5 ms", 0.5), (" 2000us", 2.0), ("0.01s", 10.0), ("8MS", 8.0), (".5ms", 0.5)],
+)
+def test_a_runtime_budget_has_a_unit(text, ms):
+    assert parse_budget(text).runtime_ms == pytest.approx(ms)
+
+
+@pytest.mark.parametrize(
+    "text", ["8", "8 sec", "-1ms", "nan", "nanms", "0ms", "", "ms", "8ms!", "1e999ms", "8 m s"]
+)
+def test_a_malformed_budget_is_refused_with_an_example(text):
+    with pytest.raises(InputError, match=r"--budget .* write for instance 8ms or 0\.5ms"):
+        parse_budget(text)
+
+
+def test_counts_take_suffixes():
+    budget = parse_budget(None, "10G", "50k")
+    assert budget == Budget(None, 10e9, 50e3)
+    assert parse_budget("8ms", "2.5e9", "50000") == Budget(8.0, 2.5e9, 50e3)
+
+
+@pytest.mark.parametrize("text", ["ten", "-5G", "0", "10GB", "nan", "10 Gs"])
+def test_a_malformed_count_is_refused_with_an_example(text):
+    with pytest.raises(InputError, match=r"--max-macs .* write for instance 10G"):
+        parse_budget(None, text)
+    with pytest.raises(InputError, match=r"--max-params .* write for instance 50k"):
+        parse_budget(None, None, text)
+
+
+def test_violations_are_logarithms_of_what_is_known():
+    budget = Budget(runtime_ms=8.0, macs=10e9)
+    assert budget.violations(macs=10e9) == {"macs": 0.0}
+    over = budget.violations(runtime_ms=16.0, macs=5e9, params=1e6)
+    assert over == pytest.approx({"runtime_ms": math.log(2), "macs": -math.log(2)})
+
+
+def test_a_budget_is_named_for_people():
+    assert str(Budget(8.0, 10e9, 50e3)) == "8 ms, 10 G MACs, 50 k parameters"
+    assert str(Budget()) == "no limit"
+    assert Budget.from_dict(Budget(8.0).to_dict()) == Budget(8.0)
