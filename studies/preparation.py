@@ -159,7 +159,7 @@ def _absolute(teacher: str | None) -> str | None:
 
 
 def _notes(target: Target, pair_set: PairSet) -> tuple[str, ...]:
-    notes = [f"Runtimes are {target.note}."]
+    notes = [f"Runtimes: {target.note}."]
     if pair_set.is_sample:
         notes.append(
             "Training on the built-in sample set: good for a first look. "

@@ -54,6 +54,8 @@ for _noisy in ("mlflow", "alembic"):  # they log the making of a fresh database 
 DEFAULT_URI = "sqlite:///mlflow.db"
 EXPERIMENT = "nas-workbench"
 
+# The UI opens on runs and metrics instead of on its view for language models.
+_VIEW = {"mlflow.experimentKind": "custom_model_development"}
 _PARENT = "mlflow.parentRunId"
 _NOTE = "mlflow.note.content"
 _STUDY = "study"
@@ -121,7 +123,7 @@ class Tracking:
         self._experiment = (
             found.experiment_id
             if found is not None
-            else client.create_experiment(EXPERIMENT, artifact_location=_artifacts(self._uri))
+            else client.create_experiment(EXPERIMENT, _artifacts(self._uri), tags=_VIEW)
         )
         parents = self._search(client, f"tags.{_STUDY} = '{self._study_id}'")
         self._parent = (
