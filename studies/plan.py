@@ -1,46 +1,47 @@
-"""What a search would do, without doing it: ``nas search --dry-run``."""
+"""What a search would do, found out without doing it: ``nas search --dry-run``."""
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from nas.measure.cost import cost
+from nas.measure.targets import Target
+from nas.training.proxy import ProxySettings, run_proxy
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
-from search_spaces.network import build
 from search_spaces.progress import Progress, silent
 from search_spaces.space import Space
-from search_spaces.survey import published
-from studies.preparation import Prepared, SearchSettings, prepare
+from studies.evaluation import EvaluationSettings, load_data
+from studies.limits import Budget
+from studies.preparation import Prepared, prepare
+from studies.settings import SearchSettings
 
-_SAMPLES = 8
-_TIMED = 3
+_DRAWN = 24  # enough for a first idea of how much of the space the budget leaves
+_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One candidate that the search might ask for.
+    """A candidate drawn at random from the space.
 
     Attributes:
-        name: A published network's name, or the architecture's label.
-        runtime_ms: Of the deploy form at 540x960.
+        name: The label of its architecture.
+        runtime_ms: For one 540x960 picture.
         macs_g: Multiply-accumulates in units of 1e9.
         params: Parameters of the deploy form.
-        within: Whether it would be trained.
-        verdict: ``within the budget``, or which limit it is over.
+        verdict: ``within`` or by how much it is over a limit.
     """
 
     name: str
     runtime_ms: float
     macs_g: float
     params: int
-    within: bool
     verdict: str
 
 
@@ -49,26 +50,34 @@ class Plan:
     """What a search would do.
 
     Attributes:
-        study: Name of the study.
-        space: Name of the space.
-        size: Parameter sets in it, an upper bound of its architectures.
-        known: Published networks that are tried first.
+        study: Name of its study.
+        space: Name of its space.
+        size: Number of parameter sets in the space.
+        known: Published networks inside the space, which are tried first.
+        budget: The limits, for people.
         trials: Candidates to train.
-        concurrency: Of them at once.
+        concurrency: Candidates at once.
+        steps: Training steps of each.
+        share_within: Share of the drawn candidates that are within the budget.
+        seconds_each: Estimated seconds to train and measure one.
+        seconds: Estimated seconds for all, without what was trained before.
         runtime_kind: ``measured`` or ``predicted``.
-        estimated_minutes: Of training, from a few timed steps; approximate.
-        notes: What to know of target and data.
-        samples: Some of the candidates.
+        notes: What to read first.
+        samples: Some of the drawn candidates.
     """
 
     study: str
     space: str
     size: int
     known: tuple[str, ...]
+    budget: str
     trials: int
     concurrency: int
+    steps: int
+    share_within: float
+    seconds_each: float
+    seconds: float
     runtime_kind: str
-    estimated_minutes: float
     notes: tuple[str, ...]
     samples: tuple[Sample, ...]
 
@@ -77,96 +86,105 @@ class Plan:
         return asdict(self)
 
     def lines(self) -> tuple[str, ...]:
-        """The plan in sentences, the samples left out."""
-        known = f"; first {', '.join(self.known)}" if self.known else ""
+        """Return the plan for people, without its samples."""
+        first = ", ".join(self.known) or "none"
         return (
-            f"study {self.study}: space {self.space}, {self.size:,} parameter sets{known}",
-            f"{self.trials} candidates to train, {self.concurrency} at a time, "
-            f"in about {max(self.estimated_minutes, 1):.0f} minutes (approximate)",
+            f"study {self.study}: {self.trials} candidates of {self.steps} steps, "
+            f"{self.concurrency} at once",
+            f"space {self.space}: {self.size:,} parameter sets, "
+            f"{self.share_within:.0%} of {_DRAWN} drawn are within {self.budget}",
+            f"known networks first: {first}",
             *self.notes,
+            f"estimated {self.seconds_each:.0f} s a candidate, {_duration(self.seconds)} in all",
         )
 
 
 def plan(settings: SearchSettings, progress: Progress = silent) -> Plan:
-    """Say what ``search`` would do with the same settings; nothing is trained or stored.
+    """Find out what a search would do; nothing is written but what the cache keeps.
 
     Raises:
-        InputError: As ``search`` would.
+        InputError: As the search itself would.
     """
     prepared = prepare(settings, progress, teach=False)
-    space = prepared.study.space
-    inside = {
-        name: network.architecture
-        for name, network in published.items()
-        if space.parameters(network.architecture) is not None
-    }
-    drawn = [(a.label, a) for a in _draw(space, _SAMPLES, settings.seed)]
-    candidates = [*list(inside.items())[: _SAMPLES // 2], *drawn][:_SAMPLES]
+    study, evaluation = prepared.study, prepared.evaluation
+    drawn = list(_draw(study.space, study.seed))
     samples = []
-    for done, (name, architecture) in enumerate(candidates):
-        progress(done, len(candidates), name)
-        samples.append(_sample(name, architecture, prepared))
-    to_train = [a for (_, a), s in zip(candidates, samples, strict=True) if s.within]
-    seconds = _seconds(to_train or [a for _, a in candidates], prepared)
+    for done, architecture in enumerate(drawn, start=1):
+        samples.append(_sample(architecture, evaluation.target, study.budget))
+        progress(done, _DRAWN, "costs and runtimes")
+    within = [a for a, s in zip(drawn, samples, strict=True) if s.verdict == "within"]
+    each = _seconds_each(_middle(within or drawn), prepared)
+    known = tuple(n for n, a in study.known.items() if study.space.parameters(a) is not None)
     return Plan(
-        study=prepared.study.name,
-        space=space.name,
-        size=space.size,
-        known=tuple(inside),
-        trials=settings.trials,
+        study=study.name,
+        space=study.space.name,
+        size=study.space.size,
+        known=known,
+        budget=str(study.budget),
+        trials=study.trials,
         concurrency=prepared.concurrency,
-        runtime_kind=prepared.evaluation.target.kind,
-        estimated_minutes=seconds * settings.trials / prepared.concurrency / 60,
+        steps=evaluation.proxy.steps,
+        share_within=len(within) / len(drawn),
+        seconds_each=each,
+        seconds=each * -(-study.trials // prepared.concurrency),
+        runtime_kind=evaluation.target.kind,
         notes=prepared.notes,
-        samples=tuple(samples),
+        samples=tuple(samples[:_SHOWN]),
     )
 
 
-def _draw(space: Space, number: int, seed: int) -> list[Architecture]:
-    chance = random.Random(seed)
-    found: dict[str, Architecture] = {}
-    for _ in range(50 * number):  # a space's corners may contradict, and small ones run out
-        chosen = {d.name: chance.choice(d.choices) for d in space.dimensions}
+def _draw(space: Space, seed: int) -> Iterable[Architecture]:
+    random = np.random.default_rng(seed)
+    found = 0
+    while found < _DRAWN:
+        params = {d.name: d.choices[random.integers(len(d.choices))] for d in space.dimensions}
         try:
-            architecture = space.architecture(chosen)
-        except InputError:
+            yield space.architecture(params)
+        except InputError:  # the space is a product: some of its corners contradict
             continue
-        found.setdefault(architecture.key, architecture)
-        if len(found) == number:
-            break
-    return list(found.values())
+        found += 1
 
 
-def _sample(name: str, architecture: Architecture, prepared: Prepared) -> Sample:
-    evaluation = prepared.evaluation
-    counted = cost(architecture)
-    latency = evaluation.target.latency(architecture)
-    figures = {"runtime_ms": latency.ms, "macs": counted.macs, "params": counted.params}
-    over = [n for n, by in evaluation.budget.violations(**figures).items() if by > 0]
-    verdict = f"over {', '.join(over)}" if over else "within the budget"
-    macs_g = counted.macs / 1e9
-    return Sample(name, latency.ms, macs_g, counted.params, not over, verdict)
+def _sample(architecture: Architecture, target: Target, budget: Budget) -> Sample:
+    counted, latency = cost(architecture), target.latency(architecture)
+    over = budget.violations(runtime_ms=latency.ms, macs=counted.macs, params=counted.params)
+    worst = max(over, key=lambda name: over[name], default="")
+    fits = not worst or over[worst] <= 0
+    verdict = "within" if fits else f"{np.exp(over[worst]):.2f}x the limit of {worst}"
+    return Sample(architecture.label, latency.ms, counted.macs / 1e9, counted.params, verdict)
 
 
-def _seconds(architectures: Sequence[Architecture], prepared: Prepared) -> float:
-    """Mean training time of a few candidates, from a step of each on random pixels."""
-    proxy = prepared.evaluation.proxy
-    device = prepared.evaluation.device
+def _middle(architectures: list[Architecture]) -> Architecture:
+    """Return the one of median MACs, for it is what training time follows most."""
+    return sorted(architectures, key=lambda a: cost(a).macs)[len(architectures) // 2]
+
+
+def _seconds_each(architecture: Architecture, prepared: Prepared) -> float:
+    """Time a few steps of training and an evaluation, and scale them up."""
+    evaluation = replace(prepared.evaluation, teacher=None)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the workers do
+    torch.set_num_threads(1)  # as in a worker
     try:
-        times = []
-        for architecture in architectures[:: max(1, len(architectures) // _TIMED)]:
-            network = build(architecture, 0).to(device)
-            pixels = torch.rand(proxy.batch, 3, proxy.patch, proxy.patch, device=device)
-            spent = []
-            for _ in range(3):
-                begin = time.perf_counter()
-                network(pixels).square().mean().backward()
-                if device == "cuda":
-                    torch.cuda.synchronize()
-                spent.append(time.perf_counter() - begin)
-            times.append(min(spent) * proxy.steps)
+        few, more = (_timed(architecture, evaluation, steps) for steps in (3, 13))
     finally:
         torch.set_num_threads(threads)
-    return sum(times) / len(times)
+    step = max(more - few, 0.0) / 10
+    evaluating = max(few - 3 * step, 0.0) * (len(evaluation.rungs) + 1)
+    return step * evaluation.proxy.steps + evaluating
+
+
+def _timed(architecture: Architecture, evaluation: EvaluationSettings, steps: int) -> float:
+    data = load_data(evaluation.data, evaluation.teacher, evaluation.device)
+    proxy: ProxySettings = replace(evaluation.proxy, steps=steps)
+    begin = time.perf_counter()
+    for _ in run_proxy(architecture, data, proxy):
+        pass
+    return time.perf_counter() - begin
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

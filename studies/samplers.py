@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 from optuna import samplers
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from search_spaces.space import Dimension
+if TYPE_CHECKING:  # it imports torch, which `nas front` can do without
+    from search_spaces.space import Dimension
 
 SAMPLERS = ("auto", "tpe", "gp", "nsga2", "random", "qmc")
 

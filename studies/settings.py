@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Architecture
-from search_spaces.space import Space
 from studies.limits import Budget
 from studies.storage import DEFAULT_STORAGE
+
+if TYPE_CHECKING:  # it imports torch, which `nas front` can do without
+    from search_spaces.space import Space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
