@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from PIL import Image
 
+from nas.data.baseline import lanczos
+from nas.data.degrade import CLEAN, degrade
 from nas.data.prepare import prepare
 from nas.data.store import PairSet, open_set
+from nas.measure.quality import psnr_y
 from nas.training.crops import Crops
 from nas.training.teacher import evaluate_teacher, require_gain, train_teacher
 from nas.training.teacher_run import TeacherTraining
 from search_spaces.errors import InputError
 from teachers import hat
+from teachers.cache import upscale_pixels
 from teachers.hat import HATSettings
 from teachers.loading import load_teacher, save_teacher
 
@@ -161,6 +166,14 @@ def test_an_upscaler_like_lanczos_gains_nothing(pair_set, tmp_path, given):
     quality = evaluate_teacher(teacher, pair_set, given, folder=tmp_path / "outputs")
     assert quality.gain_db == pytest.approx(0, abs=0.15)  # its borders differ from Pillow's
     assert set(quality.gain_db_by_picture) == {p.name for p in pair_set.validation}
+
+
+def test_the_shipped_teacher_beats_lanczos_on_a_photograph_it_never_saw(tmp_path):
+    hr = skimage.data.coffee()
+    degrade(hr, {CLEAN: tmp_path / "lr.png"})
+    lr = np.asarray(Image.open(tmp_path / "lr.png"))
+    sr = upscale_pixels(load_teacher("hat-tiny"), lr)
+    assert psnr_y(sr, hr) - psnr_y(lanczos(lr), hr) > 0.9
 
 
 def test_a_teacher_below_lanczos_is_refused_with_the_number(pair_set, tmp_path):

@@ -241,10 +241,11 @@ def _network(preset: str, start: str | Path | None, seed: int) -> HAT:
         network = load_teacher(start).network
         assert isinstance(network, HAT)
         return network
-    if preset not in PRESETS:
+    by_name = {name.lower(): settings for name, settings in PRESETS.items()}
+    if preset.lower() not in by_name:
         raise InputError(
             f"There is no teacher preset {preset!r}: choose from {', '.join(PRESETS)}."
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return HAT(PRESETS[preset])
+        return HAT(by_name[preset.lower()])
