@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from search_spaces.architecture import SCALE, Architecture
 from search_spaces.blocks import Foldable, LinearBlock, blocks
+from search_spaces.initialisation import initialise
 from search_spaces.residual import Residual
 
 _ACTIVATIONS = {
@@ -96,16 +97,18 @@ class Network(nn.Module):
 
 
 def build(architecture: Architecture, seed: int | None = None) -> Network:
-    """The training form, freshly initialised; with ``seed`` always to the same weights.
+    """The training form, at the interpolation baseline; with ``seed`` always the same weights.
 
     Raises:
         InputError: a block is unknown or cannot take the place it is given.
     """
     if seed is None:
-        return Network(architecture)
+        network = Network(architecture)
+        initialise(network)
+        return network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Network(architecture)
+        return build(architecture)
 
 
 def fuse(network: Network) -> Network:

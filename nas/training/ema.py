@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
-class Ema:
+N = TypeVar("N", bound=nn.Module)
+
+
+class Ema(Generic[N]):
     """A running average of a network's parameters.
 
     Attributes:
@@ -16,11 +20,11 @@ class Ema:
         decay: how much of the average stays at each update, once warm.
     """
 
-    def __init__(self, network: nn.Module, decay: float = 0.99) -> None:
+    def __init__(self, network: N, decay: float = 0.99) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.decay = decay
-        self._average = list(self.network.parameters())
-        self._live = list(network.parameters())
+        self._average: list[Tensor] = list(self.network.parameters())
+        self._live: list[Tensor] = list(network.parameters())
         self._updates = 0
 
     @torch.no_grad()

@@ -14,9 +14,12 @@ from torch import Tensor, nn
 
 from nas.data.store import PairSet, Picture
 from nas.measure.quality import LUMA_RGB, Quality, evaluate
+from nas.training.calibration import calibrate
 from nas.training.ema import Ema
+from nas.training.muon import Muon
 from nas.training.patches import Batch, PatchBank, cut_patches, draw
 from search_spaces.architecture import Architecture
+from search_spaces.initialisation import initialise
 from search_spaces.network import Network, build, fuse
 from search_spaces.progress import Progress, silent
 
@@ -30,17 +33,23 @@ class Diverged(ArithmeticError):
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
-    """How long and how a candidate is trained."""
+    """How long and how a candidate is trained; ``docs/proxy.md`` says what each choice was worth.
+
+    The budget is a number of steps, hence of LR pixels: every candidate sees the same patches in
+    the same order, whatever its working resolution. Started and optimised as they are here,
+    unshuffled networks learn as much from a patch as others do, and take about as long.
+    """
 
     steps: int = 600
     batch: int = 8
     patch: int = 48
-    """LR side of a training patch."""
-    lr: float = 3e-3
-    """Peak learning rate of Adam."""
+    """LR side of a training patch: a multiple of 12, so that every working factor divides it."""
+    lr: float = 0.04
+    """Peak step of the kernels (Muon)."""
+    adam_lr: float = 1e-3
+    """Peak step of biases and of depthwise kernels."""
     warmup: float = 0.1
     """Share of the steps in which the rate rises; then it falls as a cosine to zero."""
-    betas: tuple[float, float] = (0.9, 0.99)
     clip: float = 1.0
     ema: float = 0.98
     distil_weight: float = 0.1
@@ -136,8 +145,7 @@ def run_proxy(
     """
     settings = settings or ProxySettings()
     start = time.perf_counter()
-    network = build(architecture, settings.seed).to(data.device)
-    network.train()
+    network = starting_network(architecture, data.bank, settings)
     ema = Ema(network, settings.ema)
     training = _Training(network, data.bank, settings)
     curve: list[Rung] = []
@@ -155,13 +163,33 @@ def run_proxy(
     deploy = fuse(ema.network).cpu()
     yield ProxyResult(
         quality.gain_db,
-        quality.gain_db_per_qp,
-        quality.psnr_y_db,
+        {qp: quality.gain_db_per_qp[qp] for qp in data.qps},
+        {qp: quality.psnr_y_db[qp] for qp in data.qps},
         tuple(curve),
         save({name: tensor.contiguous() for name, tensor in deploy.state_dict().items()}),
         seconds,
         settings.steps,
     )
+
+
+def starting_network(
+    architecture: Architecture, bank: PatchBank, settings: ProxySettings
+) -> Network:
+    """The network that the run trains, in deploy form, on the bank's device.
+
+    Which branches a block has in training is a matter of the full training: they cost time and
+    moved the ranking by less than the seed did. So equal deploy forms get equal results.
+    """
+    network = fuse(build(architecture, settings.seed))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        initialise(network)
+    network.to(bank.lr.device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    generator = torch.Generator().manual_seed(settings.seed)
+    batch = draw(bank, _CALIBRATION_PATCHES, settings.patch, generator)
+    calibrate(network, network_input(batch.lr), batch.hr.float().div_(255))
+    return network.requires_grad_(True).train()
 
 
 def _measure(network: Network, data: ProxyData) -> Quality:
@@ -176,10 +204,11 @@ class _Training:
 
     def __init__(self, network: Network, bank: PatchBank, settings: ProxySettings) -> None:
         self.network, self.bank, self.settings = network, bank, settings
-        self.parameters = [p for p in network.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(
-            self.parameters, lr=settings.lr, betas=settings.betas, fused=True
-        )
+        self.parameters = list(network.parameters())
+        kernels = [p for p in self.parameters if p.dim() == 4 and p.shape[1] > 1]
+        others = [p for p in self.parameters if not (p.dim() == 4 and p.shape[1] > 1)]
+        self.muon = Muon(kernels)
+        self.adam = torch.optim.Adam(others, betas=(0.9, 0.99), fused=True) if others else None
         self.generator = torch.Generator().manual_seed(settings.seed)
         luma = torch.tensor(LUMA_RGB, device=bank.lr.device)
         self.luma = (luma / luma.sum())[:, None]
@@ -191,15 +220,17 @@ class _Training:
         """One step of the optimiser."""
         settings = self.settings
         batch = draw(self.bank, settings.batch, settings.patch, self.generator)
-        rate = settings.lr * schedule(self.done / settings.steps, settings.warmup)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
         phases = self.network.phases(network_input(batch.lr))
         loss, gradient = self.loss(phases.detach(), batch)
-        self.optimiser.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         phases.backward(gradient)
         nn.utils.clip_grad_norm_(self.parameters, settings.clip)
-        self.optimiser.step()
+        rate = schedule(self.done / settings.steps, settings.warmup)
+        self.muon.step(settings.lr * rate)
+        if self.adam is not None:
+            self.adam.param_groups[0]["lr"] = settings.adam_lr * rate
+            self.adam.step()
         self.losses.append(loss)
         self.done += 1
         if len(self.losses) == _WINDOW:
@@ -262,6 +293,7 @@ def target_phases(hr: Tensor, shuffle: int) -> Tensor:
 
 _WINDOW = 25
 _EXPLODED = 20.0
+_CALIBRATION_PATCHES = 24
 
 
 def schedule(progress: float, warmup: float) -> float:
