@@ -117,9 +117,9 @@ def _stem_rows(rows: Tensor, a: Architecture, code: Tensor) -> None:
         rows[:, : 3 * f * f, 1, 1] = code.flatten(1)
 
 
-def _passing(conv: Layer, carried: _Carried, gain: float, start: int) -> Tensor:
+def _passing(layer: Layer, carried: _Carried, gain: float, start: int) -> Tensor:
     """A kernel that passes what is carried, read from channel ``start`` on and divided by gain."""
-    kernel = _random(conv)
+    kernel = _random(layer)
     centre = kernel.shape[-1] // 2
     n = len(carried.code)
     eye = torch.eye(n) / gain
@@ -156,9 +156,9 @@ def _end(ends: list[Layer], a: Architecture, carried: _Carried, gain: float) -> 
     _assign(ends[1], last)
 
 
-def _reading(conv: nn.Module, taps: Tensor, carried: _Carried, gain: float) -> Tensor:
+def _reading(layer: Layer, taps: Tensor, carried: _Carried, gain: float) -> Tensor:
     """Taps (out, 3, f, f, k, k) on the block's pixels as a kernel on what is carried of them."""
-    kernel = torch.zeros(_shape(conv))
+    kernel = torch.zeros(_shape(layer))
     n = len(carried.code)
     if n:
         read = torch.einsum("opyx,pn->onyx", taps.flatten(1, 3).double(), _decoder(carried.code))
