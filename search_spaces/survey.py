@@ -8,6 +8,7 @@ counts cannot tell.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -53,6 +54,36 @@ class PublishedNetwork:
     fidelity: Fidelity
     note: str
     table1: Table1
+
+    def agrees_params(self, params: int) -> bool:
+        """Whether a count of parameters prints as Table 1 does, in M with three decimals."""
+        return prints_as(params / 1e6, self.table1.params_m, 0.001, may_be_cut=self._may_be_cut)
+
+    def agrees_macs(self, *macs: int) -> bool:
+        """Whether one of several counts of MACs prints as Table 1 does, in G with three digits.
+
+        Give the convolutions' and the challenge's count: its hooks add one for each output of a
+        ReLU-type module and see none that a team calls as a function, so a row holds either.
+        """
+        printed = self.table1.macs_g
+        unit = 10.0 ** (math.floor(math.log10(printed)) - 2)
+        return any(
+            prints_as(count / 1e9, printed, unit, may_be_cut=self._may_be_cut) for count in macs
+        )
+
+    @property
+    def _may_be_cut(self) -> bool:
+        """An approximate layout was chosen for its counts: cutting is no evidence for it."""
+        return self.fidelity != "approximate"
+
+
+def prints_as(value: float, printed: float, unit: float, *, may_be_cut: bool = True) -> bool:
+    """Whether ``value`` rounds to ``printed`` in units of its last digit, or is cut to it.
+
+    The survey rounds, but cuts figures of ANUNet, URPNet, IVP, IMDN and RLFN.
+    """
+    cut = may_be_cut and 0 <= value - printed < unit
+    return cut or abs(value - printed) <= unit / 2
 
 
 def _entries() -> Iterator[PublishedNetwork]:

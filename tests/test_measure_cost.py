@@ -83,6 +83,18 @@ def test_known_differences_between_counters_are_named_and_agree():
     assert len(result.notes) == 3
 
 
+def test_a_fixed_residual_is_an_interpolation_and_a_learned_one_a_convolution():
+    body = {"width": 16, "stages": (Stage("conv", 16),), "bias": False}
+    plain, bicubic, learned = (
+        cost(Architecture(**body, residual=kind)) for kind in ("none", "bicubic", "learned")
+    )
+    taps = 48 * 5 * 5 * PIXELS
+    assert bicubic.macs == plain.macs == learned.macs - taps
+    assert bicubic.macs_fvcore == bicubic.macs + taps
+    assert any("interpolation by convolution" in note for note in bicubic.notes)
+    assert bicubic.agree and learned.agree
+
+
 class Functional(nn.Module):
     def __init__(self) -> None:
         super().__init__()

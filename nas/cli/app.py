@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nas.cli import data, measure, review, search, teacher
+from nas.cli import data, measure, networks, review, search, teacher
 
 app = typer.Typer(
     name="nas",
@@ -31,8 +31,8 @@ app.command()(search.search)
 app.command()(review.front)
 app.command()(review.studies)
 app.command()(review.ui)
-app.command()(measure.networks)
 app.command()(measure.cost)
 app.command()(measure.latency)
+app.add_typer(networks.app, name="networks")
 app.add_typer(data.app, name="data")
 app.add_typer(teacher.app, name="teacher")

@@ -93,6 +93,14 @@ class LatencyModel:
         """Kendall's tau-b of the left-out predictions with the measured runtimes."""
         return kendall(*self._left_out())
 
+    @property
+    def note(self) -> str:
+        """One line that says what predictions are made from and how far to trust them."""
+        return (
+            f"predicted for {self.device} from {self.source}, "
+            f"leave-one-out error {self.leave_one_out_mape:.0%}"
+        )
+
     def predict_ms(self, layers: Iterable[LayerCost]) -> float:
         """Return the predicted milliseconds of traced layers."""
         return float(features(layers) @ np.array([self.prices[name] for name in FEATURES]))

@@ -115,11 +115,7 @@ def resolve_target(
         return Target("cpu", "measured", "measured on this CPU in FP32", **settings)
     if name == "auto" or name in profile_names():
         profile = DEFAULT_PROFILE if name == "auto" else name
-        model = LatencyModel.load(profile)
-        note = (
-            f"predicted for {profile} from {model.source}, "
-            f"leave-one-out error {model.leave_one_out_mape:.0%}"
-        )
+        note = LatencyModel.load(profile).note
         if name == "auto":
             note = f"no CUDA device here, so {note}"
         return Target(profile, "predicted", note, **settings)

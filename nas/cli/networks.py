@@ -1,0 +1,209 @@
+"""``nas networks``: the survey's Table 1 counted again, and where one network's time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.cli.options import AsJson, Plugins
+
+if TYPE_CHECKING:
+    from nas.measure.table1 import Row
+    from search_spaces.architecture import Architecture
+
+Named = Annotated[str, typer.Argument(help="A network of the survey, or a file with its JSON.")]
+Height = Annotated[int, typer.Option(min=1, help="LR height.")]
+Width = Annotated[int, typer.Option(min=1, help="LR width.")]
+
+app = typer.Typer(help="The survey's networks, and the layers of any network.")
+
+
+def find(name_or_file: str, plugins: Sequence[str] | None = None) -> Architecture:
+    """A known network by name (case does not matter) or an architecture from a JSON file.
+
+    Raises:
+        InputError: neither a known network nor a readable file, or a plugin fails.
+    """
+    from search_spaces import Architecture, InputError, published, references
+    from search_spaces.plugins import load_all
+
+    load_all(plugins or ())
+    for known in (published, references):
+        for name, network in known.items():
+            if name.lower() == name_or_file.lower():
+                return network.architecture
+    path = Path(name_or_file)
+    if not path.is_file():
+        names = ", ".join((*published, *references))
+        raise InputError(f"there is no network or file '{name_or_file}'; known are {names}")
+    try:
+        return Architecture.from_json(path.read_text(encoding="utf-8"))
+    except (InputError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+@app.callback(invoke_without_command=True)
+def networks(
+    context: typer.Context,
+    references: Annotated[
+        bool, typer.Option("--references", help="Add the networks that the survey compares with.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the survey's networks with their cost beside the published figures."""
+    if context.invoked_subcommand:
+        return
+    from nas.cli.terminal import print_json, progress_bar, show, table
+    from nas.measure.latency_model import LatencyModel
+    from nas.measure.table1 import count, table1
+    from search_spaces import published
+    from search_spaces import references as compared
+
+    model = LatencyModel.load()
+    rows, others = [], {}
+    total = len(published) + (len(compared) if references else 0)
+    with progress_bar("counting") as progress:
+        for row in table1(model):
+            rows.append(row)
+            progress(len(rows), total, row.network.name)
+        for name, reference in compared.items() if references else ():
+            others[name] = count(reference.architecture, model)
+            progress(len(rows) + len(others), total, name)
+    if as_json:
+        documents = [_document(row) for row in rows]
+        for name, found in others.items():
+            documents.append(
+                {
+                    "name": name,
+                    "fidelity": "exact",
+                    "architecture": compared[name].architecture.to_dict(),
+                    **_counts(found),
+                    "published": {"params_m": compared[name].params / 1e6},
+                    "agrees_params": found.params == compared[name].params,
+                }
+            )
+        print_json(documents)
+        return
+    drawn = [_line(row) for row in rows]
+    for name, found in others.items():
+        params = compared[name].params
+        told = f"{params / 1e6:.3f}{_mark(found.params == params)}"
+        macs = [f"{found.macs / 1e9:.3f}", f"{found.macs_organiser / 1e9:.3f}", "-"]
+        drawn.append([name, "exact", f"{found.params:,}", told, *macs, f"{found.runtime_ms:.3f}"])
+        drawn[-1] += ["-"] * 5
+    columns = ["network", "fidelity", "params", "survey M", "MACs G", "organiser", "survey"]
+    columns += ["ms predicted", "survey", "PSNR-Y 31/63", "SSIM-Y", "gain dB", "score"]
+    show(table(columns, drawn))
+    print(
+        "= agrees with the survey by rounding or truncation; PSNR, SSIM, gain, score: the survey's"
+    )
+    for row in rows:
+        if not row.agrees_macs or not row.agrees_params:
+            print(f"{row.network.name}: MACs {row.macs_difference:+.2%}. {row.network.note}")
+    print(f"runtime: {model.note}")
+
+
+@app.command("show")
+def show_network(
+    network: Named,
+    height: Height = 540,
+    width: Width = 960,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw a network's deploy form layer by layer: where arithmetic, memory and time go."""
+    from nas.cli.terminal import count, print_json, show, table
+    from nas.measure.breakdown import breakdown
+    from nas.measure.latency_model import LatencyModel
+
+    architecture = find(network, plugin)
+    model = LatencyModel.load()
+    rows = breakdown(architecture, model.predict_ms, height, width)
+    macs = sum(row.macs for row in rows) or 1
+    moved = sum(row.bytes for row in rows)
+    runtime_ms = sum(row.runtime_ms for row in rows)
+    if as_json:
+        print_json(
+            {
+                "name": network,
+                "architecture": architecture.to_dict(),
+                "height": height,
+                "width": width,
+                "runtime_ms": runtime_ms,
+                "runtime_kind": "predicted",
+                "layers": [asdict(row) for row in rows],
+            }
+        )
+        return
+    lines = [
+        [
+            row.name + (f" x{row.repeats}" if row.repeats > 1 else ""),
+            " ".join(word for word in (row.operator, row.kernel) if word),
+            f"{row.channels_in}>{row.channels}" if row.kind == "conv" else str(row.channels),
+            f"{row.height}x{row.width}",
+            f"{row.macs / macs:.1%}" if row.macs else "-",
+            f"{row.bytes / 1e6:.1f}",
+            f"{row.bytes / moved:.1%}",
+            f"{row.runtime_ms:.3f}",
+            f"{row.runtime_ms / runtime_ms:.1%}",
+        ]
+        for row in rows
+    ]
+    lines.append(
+        ["all", "", "", "", count(macs), f"{moved / 1e6:.1f}", "", f"{runtime_ms:.3f}", ""]
+    )
+    columns = ["layer", "operator", "channels", "pixels", "MACs"]
+    columns += ["MB moved", "of bytes", "ms predicted", "of time"]
+    show(table(columns, lines, f"{architecture.label}, LR {height}x{width}, FP16"))
+    print(f"runtime: {model.note}")
+
+
+def _document(row: Row) -> dict[str, Any]:
+    network, figures = row.network, row.network.table1
+    return {
+        "name": network.name,
+        "fidelity": network.fidelity,
+        "architecture": network.architecture.to_dict(),
+        **_counts(row.count),
+        "agrees_params": row.agrees_params,
+        "agrees_macs": row.agrees_macs,
+        "macs_difference": row.macs_difference,
+        "note": network.note,
+        "published": asdict(figures),
+    }
+
+
+def _counts(found: Any) -> dict[str, Any]:
+    return {
+        "params": found.params,
+        "macs_g": found.macs / 1e9,
+        "macs_organiser_g": found.macs_organiser / 1e9,
+        "predicted_runtime_ms": found.runtime_ms,
+    }
+
+
+def _line(row: Row) -> list[str]:
+    found, figures = row.count, row.network.table1
+    return [
+        row.network.name,
+        row.network.fidelity,
+        f"{found.params:,}",
+        f"{figures.params_m:.3f}{_mark(row.agrees_params)}",
+        f"{found.macs / 1e9:.3f}",
+        f"{found.macs_organiser / 1e9:.3f}",
+        f"{figures.macs_g:#.3g}{_mark(row.agrees_macs)}",
+        f"{found.runtime_ms:.3f}",
+        f"{figures.runtime_ms:.3f}",
+        f"{figures.psnr_y_qp31:.2f}/{figures.psnr_y_qp63:.2f}",
+        f"{figures.ssim_y_qp31:.3f}/{figures.ssim_y_qp63:.3f}",
+        f"{figures.gain_db:+.3f}",
+        "-" if figures.score is None else f"{figures.score:.2f}",
+    ]
+
+
+def _mark(agrees: bool) -> str:
+    return " =" if agrees else "  "

@@ -1,0 +1,67 @@
+"""``nas networks`` and ``nas networks show``, as a person and as a script sees them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nas.cli import main
+from search_spaces import Architecture, published, references
+
+
+@pytest.fixture
+def nas(monkeypatch, capsys, tmp_path):
+    """Run ``nas`` in this process, in a folder of its own, and return what it prints."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["nas", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code in (None, 0)
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_list_for_scripts(nas):
+    documents = json.loads(nas("networks", "--json"))
+    assert [d["name"] for d in documents] == list(published)
+    for document in documents:
+        network = published[document["name"]]
+        assert Architecture.from_dict(document["architecture"]) == network.architecture
+        assert document["fidelity"] == network.fidelity
+        assert {"params", "macs_g", "macs_organiser_g", "predicted_runtime_ms"} <= set(document)
+        figures = document["published"]
+        assert {"params_m", "macs_g", "runtime_ms", "gain_db", "score"} <= set(figures)
+        assert {"psnr_y_qp31", "psnr_rgb_qp63", "ssim_y_qp63", "ssim_rgb_qp31"} <= set(figures)
+        assert document["agrees_params"]
+        assert document["agrees_macs"] == (document["name"] != "XiaomiMM")
+
+
+def test_the_list_for_people_says_what_differs_and_what_is_predicted(nas):
+    shown = nas("networks")
+    assert all(name in shown for name in published)
+    assert "XiaomiMM: MACs +0.47%" in shown
+    assert "runtime: predicted for rtx4090" in shown and "leave-one-out error" in shown
+
+
+def test_the_comparators_on_request(nas):
+    documents = json.loads(nas("networks", "--references", "--json"))
+    assert [d["name"] for d in documents] == [*published, *references]
+    assert all(d["agrees_params"] for d in documents)
+
+
+def test_the_layers_of_a_network(nas):
+    shown = nas("networks", "show", "anunet")
+    assert "body.0 x3" in shown and "28>192" in shown and "270x480" in shown
+    assert "predicted for rtx4090" in shown
+    rows = json.loads(nas("networks", "show", "RVSR", "--json"))["layers"]
+    assert sum(row["macs"] for row in rows) == 15_618_357_248
+
+
+def test_the_layers_of_a_file_and_of_a_comparator(nas, tmp_path):
+    (tmp_path / "mine.json").write_text(Architecture(width=20).to_json())
+    assert "3>20" in nas("networks", "show", "mine.json")
+    assert "36>72" in nas("networks", "show", "SAFMN", "--height", 64, "--width", 64)
