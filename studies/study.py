@@ -123,7 +123,7 @@ class Study:
                 trial = self._next_trial()
                 if trial is None:
                     if not self._live:
-                        self.ended = "Every candidate of the space has been tried."
+                        self.ended = self._exhausted()
                     return None
                 candidate = self._candidate(trial)
                 if candidate is not None:
@@ -161,6 +161,11 @@ class Study:
             self.ended = why_fruitless(recent, self._settings.budget)
             return True
         return self.counts.done + len(self._live) >= self._settings.trials
+
+    def _exhausted(self) -> str:
+        if self.counts.done or not self._records:
+            return "Every candidate of the space has been tried."
+        return why_fruitless(self.records, self._settings.budget)
 
     def _next_trial(self) -> optuna.Trial | None:
         """Start a trial: first what was cut off, then known networks, then what is sampled."""

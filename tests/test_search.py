@@ -1,0 +1,131 @@
+"""The main job from the command line, with nothing replaced: Ray, Optuna, MLflow, AVIF pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from safetensors.torch import load_file
+from skimage import data as photographs
+
+from nas.data.prepare import prepare
+from search_spaces import Architecture, build, fuse
+from studies.outcome import Trained
+from studies.record import counts
+from studies.study import read_study
+
+SPACE = """
+dimensions:
+  stem: [conv, unshuffle2]
+  width: [8, 12, 512]
+  depth: [1]
+  block: [conv, ecb]
+  residual: [bicubic]
+"""
+
+
+@pytest.fixture(scope="module")
+def picture_set(tmp_path_factory):
+    """Five crops of photographs, prepared at two QPs."""
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("pictures")
+    (root / "hr").mkdir()
+    photos = [photographs.astronaut(), photographs.coffee(), photographs.chelsea()]
+    crops = [photo[:288, :288] for photo in photos] + [photo[-288:, -288:] for photo in photos[:2]]
+    for index, crop in enumerate(crops):
+        Image.fromarray(crop).save(root / "hr" / f"{index}.png")
+    prepare(root / "hr", root / "set", qps=(31, 63))
+    return root / "set"
+
+
+@pytest.fixture
+def command(tmp_path, picture_set):
+    (tmp_path / "small.yaml").write_text(SPACE)
+    options = ["--space", "small.yaml", "--budget", "4ms", "--data", str(picture_set)]
+    options += ["--teacher", "none", "--steps", "8", "--study", "demo"]
+    return [sys.executable, "-c", "from nas.cli import main; main()", "search", *options]
+
+
+def run(command, folder, *more) -> subprocess.CompletedProcess[str]:
+    root = str(Path(__file__).parent.parent)
+    environment = {**os.environ, "PYTHONPATH": root}
+    return subprocess.run(
+        [*command, *more], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_a_search_ends_with_a_front_in_the_study_and_in_mlflow(command, tmp_path):
+    done = run(command, tmp_path, "--trials", "5", "--concurrency", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    front = json.loads(done.stdout)
+    assert front
+    keys = ["trial", "name", "architecture", "gain_db", "runtime_ms", "runtime_kind"]
+    assert list(front[0]) == [*keys, "macs_g", "params"]
+    assert [m["runtime_ms"] for m in front] == sorted(m["runtime_ms"] for m in front)
+    assert [m["gain_db"] for m in front] == sorted(m["gain_db"] for m in front)
+    assert all(member["runtime_ms"] <= 4 for member in front)
+
+    info, records = read_study(f"sqlite:///{tmp_path}/studies.db", "demo")
+    assert info.name == "demo"
+    tally = counts(records)
+    assert (tally.trained, tally.running) == (5, 0)
+    trained = [record for record in records if isinstance(record.outcome, Trained)]
+    keys = [record.candidate.key for record in trained if record.duplicate_of is None]
+    assert len(set(keys)) == len(keys), "no architecture is trained twice"
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = client.get_experiment_by_name("nas-workbench").experiment_id
+    children = client.search_runs([experiment], "tags.kind = 'trial'")
+    assert len(children) == len(records)
+    best = front[-1]
+    run_id = next(r.info.run_id for r in children if r.data.tags["trial"] == str(best["trial"]))
+    weights = client.download_artifacts(run_id, "weights.safetensors", str(tmp_path))
+    network = fuse(build(Architecture.from_dict(best["architecture"])))
+    network.load_state_dict(load_file(weights), strict=True)
+
+    other = run(command, tmp_path, "--trials", "5", "--seed", "1")
+    assert other.returncode == 2
+    assert "'demo' was made with another" in other.stderr
+
+
+def test_a_search_killed_in_the_middle_goes_on_where_it_was(command, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    goal = ["--trials", "4", "--concurrency", "1"]
+    first = subprocess.Popen(
+        [*command, *goal],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    storage = f"sqlite:///{tmp_path}/studies.db"
+    deadline = time.monotonic() + 120
+    before: set[int] = set()
+    while not before and time.monotonic() < deadline:
+        time.sleep(0.2)
+        if (tmp_path / "studies.db").exists():
+            try:
+                _, records = read_study(storage, "demo")
+            except ValueError:  # the tables are being made
+                continue
+            before = {r.trial for r in records if isinstance(r.outcome, Trained)}
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    assert before
+
+    done = run(command, tmp_path, *goal)
+    assert done.returncode == 0, done.stderr
+    _, records = read_study(storage, "demo")
+    after = {r.trial for r in records if isinstance(r.outcome, Trained)}
+    assert before <= after
+    assert counts(records).trained == 4
+    assert counts(records).running == 0
