@@ -50,6 +50,9 @@ def initialise(network: Network) -> bool:
     tail, lift = _convolutions(network.tail), _convolutions(network.lift)
     if stem is None or body is None or neck is None or tail is None or lift is None:
         return False
+    expected = (1, a.depth, 0 if network.neck is None else 1, 1, 1 if a.tail.cascade else 0)
+    if tuple(map(len, (stem, body, neck, tail, lift))) != expected:
+        return False
     carried = _carry(a)
     codes = len(carried.code)
     used = codes * (2 if carried.signed else 1)

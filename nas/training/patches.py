@@ -15,7 +15,9 @@ from torch import Tensor
 from nas.data.cache import cache_root
 from nas.data.store import Picture
 from search_spaces.architecture import SCALE
+from search_spaces.errors import InputError
 from search_spaces.files import atomic_path
+from search_spaces.progress import Progress, silent
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
@@ -96,6 +98,7 @@ def cut_patches(
     limit: int = 768,
     teacher_outputs: Sequence[np.ndarray] | None = None,
     key: str = "",
+    progress: Progress = silent,
 ) -> PatchBank:
     """Cut the detailed places of the pictures, on a grid of half-overlapping squares.
 
@@ -110,16 +113,20 @@ def cut_patches(
         limit: most places to keep (0.26 MB each at side 56 with five QPs).
         teacher_outputs: uint8 (H, W, 3) for each picture, from the teacher.
         key: what the content depends on beside these (digests of the set and of the teacher).
+        progress: called after every picture looked at.
 
     Returns:
         The bank, on the CPU.
+
+    Raises:
+        InputError: no picture is large enough, or the cache cannot be written.
     """
     content = [key, [p.name for p in pictures], list(qps), side, limit, bool(teacher_outputs)]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
     folder = cache_root() / "patches" / digest
     names = ("lr", "hr", "teacher") if teacher_outputs else ("lr", "hr")
     if not all((folder / f"{name}.npy").exists() for name in names):
-        places = _choose(pictures, side, limit)
+        places = _choose(pictures, side, limit, progress)
         for name in names:
             _write(folder / f"{name}.npy", _cut(name, pictures, places, qps, side, teacher_outputs))
     # Copy-on-write mapping: torch wants writable memory, and pages stay shared while unwritten.
@@ -128,15 +135,21 @@ def cut_patches(
 
 
 def _write(path: Path, array: np.ndarray) -> None:
-    with atomic_path(path) as aside, aside.open("wb") as file:
-        np.save(file, array)
+    try:
+        with atomic_path(path) as aside, aside.open("wb") as file:
+            np.save(file, array)
+    except OSError as fault:
+        raise InputError(
+            f"The cache {cache_root()} cannot be written ({fault.strerror}): "
+            "make room there, or set NAS_CACHE to another folder."
+        ) from fault
 
 
 Place = tuple[int, int, int]
 """Index of the picture, top and left in LR pixels."""
 
 
-def _choose(pictures: Sequence[Picture], side: int, limit: int) -> list[Place]:
+def _choose(pictures: Sequence[Picture], side: int, limit: int, progress: Progress) -> list[Place]:
     """The places to keep, in a fixed order."""
     places: list[Place] = []
     detail: list[float] = []
@@ -147,6 +160,10 @@ def _choose(pictures: Sequence[Picture], side: int, limit: int) -> list[Place]:
             for left in lefts:
                 places.append((index, top, left))
                 detail.append(float(energy[top : top + side, left : left + side].mean()))
+        progress(index + 1, len(pictures), "looking for detail")
+    if not places:
+        least = SCALE * side
+        raise InputError(f"there is no training picture of at least {least} x {least} pixels")
     score = np.array(detail)
     kept = np.flatnonzero(score >= np.quantile(score, 0.2))
     # Weighted choice without replacement (Efraimidis and Spirakis): the largest u^(1/weight).

@@ -19,6 +19,7 @@ from nas.training.ema import Ema
 from nas.training.muon import Muon
 from nas.training.patches import Batch, PatchBank, cut_patches, draw
 from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
 from search_spaces.initialisation import initialise
 from search_spaces.network import Network, build, fuse
 from search_spaces.progress import Progress, silent
@@ -40,11 +41,12 @@ class ProxySettings:
     unshuffled networks learn as much from a patch as others do, and take about as long.
     """
 
-    steps: int = 600
-    batch: int = 8
+    steps: int = 1000
+    batch: int = 4
+    """More and smaller steps learned more from the same pixels than fewer and larger ones."""
     patch: int = 48
     """LR side of a training patch: a multiple of 12, so that every working factor divides it."""
-    lr: float = 0.04
+    lr: float = 0.05
     """Peak step of the kernels (Muon)."""
     adam_lr: float = 1e-3
     """Peak step of biases and of depthwise kernels."""
@@ -118,7 +120,13 @@ def proxy_data(
     """Cut the training patches, and let the teacher upscale the training pictures once.
 
     The teacher sees the clean LR. Everything is cached: a second call reads files.
+
+    Raises:
+        InputError: the set has no training picture of sufficient size or holds out none, or the
+            cache cannot be written.
     """
+    if not pair_set.validation:
+        raise InputError(f"{pair_set.path} holds out no picture to measure candidates on.")
     outputs = None
     if teacher is not None:
         from teachers.cache import teacher_outputs
@@ -126,7 +134,9 @@ def proxy_data(
         clean = [picture.lr(None) for picture in pair_set.train]
         outputs = teacher_outputs(teacher, clean, pair_set.path / "teacher", progress=progress)
     key = pair_set.digest + (teacher.digest if teacher is not None else "")
-    bank = cut_patches(pair_set.train, pair_set.qps, teacher_outputs=outputs, key=key)
+    bank = cut_patches(
+        pair_set.train, pair_set.qps, teacher_outputs=outputs, key=key, progress=progress
+    )
     return ProxyData(bank.to(device), pair_set.validation, pair_set.qps, device)
 
 
@@ -193,10 +203,9 @@ def starting_network(
 
 
 def _measure(network: Network, data: ProxyData) -> Quality:
-    quality = evaluate(fuse(network), data.validation, data.qps, device=data.device)
-    if not math.isfinite(quality.gain_db):
-        raise Diverged(f"the gain is {quality.gain_db} dB")
-    return quality
+    if not all(bool(tensor.isfinite().all()) for tensor in network.parameters()):
+        raise Diverged("weights are no numbers any more")
+    return evaluate(fuse(network), data.validation, data.qps, device=data.device)
 
 
 class _Training:
@@ -262,7 +271,10 @@ class _Training:
         """
         if not self.losses:
             return
-        mean = float(torch.stack(self.losses).mean())
+        losses = torch.stack(self.losses)
+        mean = float(losses.mean())
+        if self.lowest == math.inf:
+            self.lowest = float(losses[0])  # before the first step: nothing can have exploded yet
         self.losses.clear()
         if not math.isfinite(mean):
             raise Diverged(f"the loss is {mean} before step {self.done}")
