@@ -5,11 +5,14 @@ Each case runs in its own process: what a plugin registers stays registered.
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+KEPT = {key: os.environ[key] for key in ("HOME", "NAS_CACHE") if key in os.environ}
 
 PLUGIN = '''
 from search_spaces.blocks import LinearBlock, blocks
@@ -54,7 +57,8 @@ def run(code, folder, *, path=()):
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=folder,
-        env={"PYTHONPATH": ":".join(map(str, (ROOT, *path))), "PATH": "", "OMP_NUM_THREADS": "1"},
+        env=KEPT
+        | {"PYTHONPATH": ":".join(map(str, (ROOT, *path))), "PATH": "", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
@@ -105,3 +109,77 @@ for name in ("missing.py", "twice.py", "broken.py"):
         "plugin broken.py cannot be loaded: ModuleNotFoundError: No module named "
         "'nothing_like_this'",
     ], done.stderr
+
+
+def example(document):
+    """The Python code of a document, as a reader would copy it."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+    return code
+
+
+NAS = """
+import sys
+from nas.cli import main
+
+def nas(line):
+    sys.argv = ["nas", *line.split()]
+    try:
+        main()
+    except SystemExit as end:
+        print("exit", end.code)
+"""
+
+PLAN = """
+nas("search --space my-space --plugin mine.py --teacher none --steps 2 --dry-run")
+"""
+
+ONE_NETWORK = """
+nas("cost network.json")
+nas("cost network.json --plugin mine.py")
+nas("latency network.json --plugin mine.py --target rtx4090")
+nas("networks show network.json --plugin mine.py")
+"""
+
+SEARCH = """
+from functools import partial
+from studies.evaluation import evaluate
+from studies.preparation import prepare
+from studies.runners.inline import InlineRunner
+from studies.search import conduct
+from studies.settings import SearchSettings
+
+prepared = prepare(
+    SearchSettings(
+        space="my-space", plugins=("mine.py",), trials=2, steps=2, teacher=None, target="rtx4090"
+    )
+)
+evaluation = partial(evaluate, settings=prepared.evaluation)
+summary = conduct(prepared.study, evaluation, InlineRunner())
+assert summary.counts.trained == 2 and summary.counts.broken == 0
+print("front:", *(member.name for member in summary.front))
+"""
+
+
+def test_the_readme_shows_it_in_15_lines_as_the_manual_does():
+    code = example("README.md")
+    assert code == example("docs/extending.md")
+    assert len([line for line in code.splitlines() if line]) <= 15
+
+
+def test_the_documented_example_is_planned_and_searched_from_outside(tmp_path):
+    (tmp_path / "mine.py").write_text(example("README.md"))
+    done = run(NAS + PLAN + SEARCH, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "space my-space: 18 parameter sets" in done.stdout
+    assert "front: conv-" in done.stdout
+
+
+def test_commands_on_one_network_take_a_plugin_too(tmp_path):
+    (tmp_path / "mine.py").write_text(example("README.md"))
+    network = '{"width": 8, "stages": [{"block": "cross", "width": 8, "depth": 2}]}'
+    (tmp_path / "network.json").write_text(network)
+    done = run(NAS + ONE_NETWORK, tmp_path)
+    assert "there is no block 'cross'" in done.stderr
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line.startswith("exit")] == ["exit 2", *["exit 0"] * 3]
+    assert sum("8-crossx2" in line for line in lines) == 3
