@@ -59,11 +59,14 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Upscale by 4."""
         height, width = x.shape[-2:]
-        below, right = -height % self.architecture.factor, -width % self.architecture.factor
-        if below or right:
-            x = F.pad(x, (0, right, 0, below), mode="replicate")
-        upscaled = F.pixel_shuffle(self.phases(x), self.shuffle)
+        upscaled = F.pixel_shuffle(self.phases(self.padded(x)), self.shuffle)
         return upscaled[..., : SCALE * height, : SCALE * width]
+
+    def padded(self, x: Tensor) -> Tensor:
+        """The picture with its last row and column repeated up to the working factor."""
+        factor = self.architecture.factor
+        below, right = -x.shape[-2] % factor, -x.shape[-1] % factor
+        return F.pad(x, (0, right, 0, below), mode="replicate") if below or right else x
 
     @property
     def shuffle(self) -> int:
@@ -77,16 +80,22 @@ class Network(nn.Module):
         (N, 3, H, W), H and W multiples of the working factor, to (N, 3 r^2, 4H/r, 4W/r) where r is
         ``shuffle``.
         """
-        a = self.architecture
+        return self.finished(self.features(x), x)
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the tail reads: (N, body width, H/factor, W/factor)."""
         features = self.stem(x)
         deep = self.body(features)
-        if a.skip == "long":
+        if self.architecture.skip == "long":
             deep = deep + features
-        elif a.skip == "concat":
+        elif self.architecture.skip == "concat":
             deep = torch.cat([features, deep], dim=1)
-        if self.neck is not None:
-            deep = self.neck(deep)
-        phases = self.tail(deep)
+        return deep if self.neck is None else self.neck(deep)
+
+    def finished(self, features: Tensor, x: Tensor) -> Tensor:
+        """``phases`` from what the tail reads and the picture."""
+        a = self.architecture
+        phases = self.tail(features)
         if a.factor > 1 and (self.lift is not None or self.residual is not None):
             phases = F.pixel_shuffle(phases, a.factor)
         if self.lift is not None:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from nas.data.sample import sample_set
+from nas.data.store import open_set
 from nas.measure.cost import network_macs
 from nas.measure.latency_model import LatencyModel
 from nas.measure.layers import as_module, trace
@@ -123,25 +126,35 @@ def test_descriptions_survive_json_and_differ(network):
     assert twins == [network.name]
 
 
+@pytest.fixture(scope="module")
+def patches():
+    """The centres of four pictures of the sample set at QP 31: LR 12x12 and HR 48x48."""
+    lr, hr = [], []
+    for picture in open_set(sample_set()).train[:4]:
+        small = picture.lr(31)
+        top, left = small.shape[0] // 2, small.shape[1] // 2
+        lr.append(small[top : top + 12, left : left + 12])
+        hr.append(picture.hr()[4 * top : 4 * top + 48, 4 * left : 4 * left + 48])
+    return tuple(torch.from_numpy(np.stack(p)).permute(0, 3, 1, 2) / 255 for p in (lr, hr))
+
+
 @pytest.mark.parametrize("name", published)
-def test_a_training_form_learns_and_still_folds(name):
-    torch.manual_seed(0)
+def test_a_training_form_learns_on_the_sample_set_and_still_folds(name, patches):
+    lr, hr = patches
     network = build(published[name].architecture, seed=0).train()
-    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
-    coarse = torch.rand(2, 3, 6, 6)
-    hr = F.interpolate(coarse, size=(48, 48), mode="bicubic").clamp(0, 1)
-    lr = F.avg_pool2d(hr, 4)
+    optimiser = torch.optim.Adam(network.parameters(), lr=5e-4)
     losses = []
     for _ in range(50):
-        loss = F.l1_loss(network(lr), hr)
+        loss = F.mse_loss(network(lr), hr)
         losses.append(loss.item())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
     network = network.double().eval()
     x = torch.rand(1, 3, 7, 10, dtype=torch.float64)
-    out, deployed = network(x), fuse(network)(x)
+    with torch.no_grad():
+        out, deployed = network(x), fuse(network)(x)
     assert (out - deployed).abs().max() < 1e-10 * out.abs().max()
 
 
