@@ -9,12 +9,15 @@ import argparse
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from search_spaces.space import Space, load_space
 from studies.candidate import Candidate, Evaluation
 from studies.limits import parse_budget
 from studies.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Underway, Weights
 from studies.settings import StudySettings
+
+if TYPE_CHECKING:  # workers can do without torch, which it imports
+    from search_spaces.space import Space
 
 BUDGET = parse_budget("2ms")
 TRIALS = 8
@@ -73,6 +76,8 @@ def figure(network) -> float:
 
 def settings(folder: Path, **changes) -> StudySettings:
     """A study of the lightweight space in ``folder/studies.db``."""
+    from search_spaces.space import load_space
+
     defaults = {
         "name": "quick",
         "storage": f"sqlite:///{folder}/studies.db",
@@ -86,6 +91,8 @@ def settings(folder: Path, **changes) -> StudySettings:
 
 def small_space(**dimensions) -> Space:
     """A space of few candidates."""
+    from search_spaces.space import Space
+
     return Space.from_dict({"name": "small", "dimensions": dimensions}, "small")
 
 

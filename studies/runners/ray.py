@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -48,6 +49,10 @@ from studies.runners.interface import Desk  # noqa: E402
 
 T = TypeVar("T")
 
+# Ray prints to stdout when a worker dies, whatever its settings say. There, results are expected;
+# and the outcome that comes of it is told anyway.
+vars(ray._private.worker)["print_to_stdstream"] = lambda data, ignore_prefix: None
+
 
 @dataclass(frozen=True, slots=True)
 class RayRunner:
@@ -73,7 +78,7 @@ class RayRunner:
         A worker that dies takes its candidate along once: it is tried again in a new worker, and
         broken when that one dies too.
         """
-        with _ray(self), tempfile.TemporaryDirectory(prefix="nas-tune-") as folder:
+        with running(self), _scratch("tune") as folder:
             guard = _Guard(desk, self.hard_limit_s)
             worker = tune.with_resources(
                 _worker(evaluate, self.cpus_each, self.hard_limit_s),
@@ -90,8 +95,9 @@ class RayRunner:
                     trial_dirname_creator=lambda trial: trial.trial_id,
                 ),
                 run_config=tune.RunConfig(
-                    storage_path=folder,
+                    storage_path=str(folder),
                     verbose=0,
+                    callbacks=[_Clock(guard)],
                     failure_config=tune.FailureConfig(max_failures=1),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
@@ -111,7 +117,7 @@ class _Guard:
         self.desk = desk
         self.hard_limit_s = hard_limit_s
         self.live: dict[str, Candidate] = {}
-        self.started: dict[str, float] = {}
+        self.signs: dict[str, float] = {}  # of life, since the newest worker has started
         self.stopping: dict[str, Outcome] = {}
         self.fault: BaseException | None = None
 
@@ -129,11 +135,15 @@ class _Guard:
         candidate = self.total(self.desk.ask)
         if candidate is not None:
             self.live[trial_id] = candidate
-            self.started[trial_id] = time.monotonic()
+            self.sign(trial_id)
         return candidate
+
+    def sign(self, trial_id: str) -> None:
+        self.signs[trial_id] = time.monotonic()
 
     def at_rung(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Say whether to stop."""
+        self.sign(trial_id)
         candidate, underway = self.live[trial_id], result["underway"]
         outcome = self.total(lambda: self.desk.at_rung(candidate, underway))
         if outcome is not None:
@@ -142,7 +152,7 @@ class _Guard:
 
     def finish(self, trial_id: str, result: dict[str, Any] | None) -> None:
         candidate = self.live.pop(trial_id)
-        seconds = time.monotonic() - self.started.pop(trial_id)
+        silent_s = time.monotonic() - self.signs.pop(trial_id)
         result = result or {}
         if result.get("fault") is not None:
             self.fault = self.fault or result["fault"]
@@ -152,7 +162,7 @@ class _Guard:
         elif result.get("outcome") is not None:
             self.total(lambda: self.desk.tell(candidate, result["outcome"]))
         elif self.fault is None:
-            self.total(lambda: self.desk.tell(candidate, _dead(seconds, self.hard_limit_s)))
+            self.total(lambda: self.desk.tell(candidate, _dead(silent_s, self.hard_limit_s)))
 
 
 class _Ask(Searcher):
@@ -187,6 +197,19 @@ class _Ask(Searcher):
         raise NotImplementedError("Start the search again instead: the study knows where it was.")
 
 
+class _Clock(tune.Callback):
+    """Notes when a worker begins with a candidate: starting one can take long by itself."""
+
+    def __init__(self, guard: _Guard) -> None:
+        self._guard = guard
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._guard.sign(trial.trial_id)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
 class _Rungs(FIFOScheduler):
     """Stops a candidate at a rung when the desk says so."""
 
@@ -209,9 +232,10 @@ def _worker(evaluate: Evaluate, threads: int, hard_limit_s: float | None) -> typ
         """Steps the evaluation of one candidate from rung to rung, then of the next."""
 
         def setup(self, config: dict[str, Any]) -> None:
-            import torch
-
-            torch.set_num_threads(threads)
+            for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # read when torch is imported
+                os.environ[name] = str(threads)
+            if "torch" in sys.modules:
+                sys.modules["torch"].set_num_threads(threads)
             self._start(config)
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -253,15 +277,15 @@ def _ended_after(seconds: float | None) -> Iterator[None]:
         timer.cancel()
 
 
-def _dead(seconds: float, hard_limit_s: float | None) -> Broken:
-    if hard_limit_s is not None and seconds >= hard_limit_s:
-        return Broken("time_limit", f"gave no sign for {hard_limit_s:.0f} s", seconds=seconds)
-    reason = "its worker process died twice, perhaps for want of memory"
-    return Broken("error", reason, seconds=seconds)
+def _dead(silent_s: float, hard_limit_s: float | None) -> Broken:
+    """What has become of a candidate whose second worker is gone as well."""
+    if hard_limit_s is not None and silent_s >= hard_limit_s:
+        return Broken("time_limit", f"it gave no sign for {hard_limit_s:.0f} s")
+    return Broken("error", "its worker process died twice, perhaps for want of memory")
 
 
 @contextmanager
-def _ray(runner: RayRunner) -> Iterator[None]:
+def running(runner: RayRunner) -> Iterator[None]:
     """Have Ray running: the caller's if there is one, else a cluster's, else our own."""
     if ray.is_initialized():
         yield
@@ -269,6 +293,8 @@ def _ray(runner: RayRunner) -> Iterator[None]:
     if os.environ.get("CUDA_VISIBLE_DEVICES") == "" and runner.gpus_each:
         raise InputError("CUDA_VISIBLE_DEVICES is empty, so no GPU can be used: unset it.")
     logging.getLogger("ray").setLevel(logging.ERROR)
+    # Tune's stack trace of a dead worker tells no more than the outcome that comes of it.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if runner.address is not None:
         try:
@@ -283,18 +309,34 @@ def _ray(runner: RayRunner) -> Iterator[None]:
         finally:
             ray.shutdown()
         return
-    # Sockets within allow a path of about 100 characters: not in the cache folder.
-    folder = tempfile.mkdtemp(prefix="nas-ray-", dir="/tmp" if sys.platform != "win32" else None)
+    with _scratch("ray") as folder:
+        try:
+            ray.init(
+                address="local",
+                num_cpus=max(runner.concurrency * runner.cpus_each, 1),
+                include_dashboard=False,
+                object_store_memory=128 * 2**20,
+                _temp_dir=str(folder),
+                **common,
+            )
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _scratch(kind: str) -> Iterator[Path]:
+    """A folder for the time of the block; those of processes that were killed go as well.
+
+    It is in ``/tmp``, not in the cache: sockets in it allow paths of about 100 characters.
+    """
+    root = Path("/tmp")
+    for left in root.glob("nas-*-*-*"):
+        owner = re.fullmatch(r"nas-(?:ray|tune)-(\d+)-\w+", left.name)
+        if owner and not Path(f"/proc/{owner[1]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"nas-{kind}-{os.getpid()}-", dir=root))
     try:
-        ray.init(
-            address="local",
-            num_cpus=max(runner.concurrency * runner.cpus_each, 1),
-            include_dashboard=False,
-            object_store_memory=128 * 2**20,
-            _temp_dir=folder,
-            **common,
-        )
-        yield
+        yield folder
     finally:
-        ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,179 @@
+"""The Ray runner: the same results as in this process, and worse weather."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from quick_search import TRIALS, Quick, settings
+
+from search_spaces.errors import InputError
+from studies.candidate import Candidate, Evaluation
+from studies.outcome import Broken, Rejected
+from studies.record import counts
+from studies.runners.inline import InlineRunner
+from studies.search import conduct
+from studies.study import read_study
+
+PROGRAM = str(Path(__file__).parent / "quick_search.py")
+
+
+@pytest.fixture(scope="module")
+def runner():
+    """Starting Ray takes seconds: once for all tests here."""
+    from studies.runners.ray import RayRunner, running
+
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # workers import `quick_search`
+    ours = RayRunner(2, hard_limit_s=20.0)
+    with running(ours):
+        yield ours
+
+
+@dataclass(frozen=True)
+class Weather:
+    """Lets some trials meet with something; all others are quick."""
+
+    log: Path
+    happens: dict[int, str]
+
+    def __call__(self, candidate: Candidate) -> Evaluation:
+        mark = self.log / str(candidate.trial)
+        again = mark.exists()
+        mark.touch()
+        what = self.happens.get(candidate.trial)
+        if what == "killed" or (what == "killed once" and not again):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if what == "hangs":
+            time.sleep(600)
+        if what == "data gone":
+            raise InputError("The set /data is gone: prepare it again.")
+        return (yield from Quick()(candidate))
+
+
+def test_it_finds_what_the_inline_runner_finds_without_a_word(tmp_path, runner, capfd):
+    ours = conduct(settings(tmp_path, sampler="random"), Quick(tmp_path / "log"), runner)
+    said = capfd.readouterr()
+    assert said.out == said.err == ""
+    assert ours.counts.done == TRIALS
+    assert len((tmp_path / "log").read_text().split()) == TRIALS
+    same = conduct(settings(tmp_path, sampler="random", name="inline"), Quick(), InlineRunner(2))
+    found = {r.candidate.key: type(r.outcome) for r in ours.records}
+    both = {r.candidate.key: type(r.outcome) for r in same.records if r.candidate.key in found}
+    assert len(both) >= TRIALS and both.items() <= found.items()
+
+
+def test_workers_that_die_or_hang_harm_no_one_else(tmp_path, runner, capfd):
+    weather = Weather(tmp_path, {1: "killed once", 2: "killed", 4: "hangs"})
+    hasty = type(runner)(2, hard_limit_s=2.0)
+    summary = conduct(settings(tmp_path), weather, hasty)
+    said = capfd.readouterr()
+    assert said.out == said.err == ""
+    assert summary.counts.done == TRIALS
+    once, twice, hung = (summary.records[trial].outcome for trial in (1, 2, 4))
+    assert not isinstance(once, Broken) or once.kind == "out_of_memory"  # `Quick` has its own say
+    assert twice.kind == "error" and "died twice" in twice.reason
+    assert hung.kind == "time_limit"
+
+
+def test_what_is_nobodys_fault_stops_the_search_and_loses_nothing(tmp_path, runner):
+    with pytest.raises(InputError, match="The set /data is gone"):
+        conduct(settings(tmp_path), Weather(tmp_path, {1: "data gone"}), runner)
+    assert not any(r.outcome is None for r in read_study(settings(tmp_path).storage, "quick")[1])
+    mended = conduct(settings(tmp_path), Quick(), InlineRunner())
+    assert mended.counts.done == TRIALS
+
+
+def test_rungs_stop_candidates(tmp_path, runner):
+    summary = conduct(settings(tmp_path, trials=16), Quick(), runner, early_stopping=True)
+    assert summary.counts.done == 16 and summary.counts.stopped >= 2
+    rung = next(r.outcome for r in summary.records if _stopped(r))
+    assert rung.curve and rung.value < rung.allowed
+
+
+def test_snapshots_of_tune_hold_nothing(tmp_path):
+    from studies.runners.ray import _Ask, _Guard, _Rungs
+
+    class Desk:
+        url = "postgresql://user:secret@host/db"
+
+    guard = _Guard(Desk(), None)
+    assert b"secret" not in pickle.dumps(_Ask(guard)) + pickle.dumps(_Rungs(guard))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl+C"])
+def test_a_driver_that_ends_leaves_no_worker_and_loses_nothing(tmp_path, how):
+    command = [sys.executable, PROGRAM, str(tmp_path), "--ray", "--concurrency", "2"]
+    process = subprocess.Popen(
+        [*command, "--seconds", "0.3"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # as Ctrl+C in a terminal, the signal goes to the driver alone
+    )
+    finished = 0
+    for line in process.stdout:
+        finished += line.startswith("Finished")
+        if finished >= 2 and line.startswith("Passed"):
+            break
+    workers = _descendants(process.pid)
+    assert len(workers) >= 4
+    process.send_signal(how)
+    out, err = process.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert out.endswith("interrupted\n") and "Traceback" not in err
+    assert _gone(workers, within_s=30)
+    _, before = read_study(settings(tmp_path).storage, "quick")
+    kept = {r.trial: r for r in before if r.outcome is not None}
+    assert len(kept) >= 2
+    if how == signal.SIGINT:
+        assert len(kept) == len(before)  # given back at once, not by the next run
+    continued = conduct(settings(tmp_path), Quick(tmp_path / "log"), InlineRunner())
+    assert counts(continued.records).done == TRIALS
+    assert {r.trial: r for r in continued.records if r.trial in kept} == kept
+    trained = Counter((tmp_path / "log").read_text().split())
+    assert sum(trained.values()) <= TRIALS + 2  # those that were cut off, and no others
+
+
+def _stopped(record):
+    return isinstance(record.outcome, Rejected) and record.outcome.limit == "rung"
+
+
+def _descendants(pid: int) -> set[int]:
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents[int(entry.name)] = int(fields[1])
+    found, edge = set(), {pid}
+    while edge:
+        edge = {child for child, parent in parents.items() if parent in edge}
+        found |= edge
+    # Ray's two agents look for their parent now and then, and go by themselves.
+    return {pid for pid in found if "Agent" not in Path(f"/proc/{pid}/cmdline").read_text()}
+
+
+def _gone(pids: set[int], within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if not any(_alive(pid) for pid in pids):
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
