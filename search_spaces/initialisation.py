@@ -266,6 +266,8 @@ def _assign(layer: Layer, kernel: Tensor) -> None:
     """Make this the (folded) kernel, and the (folded) bias zero."""
     holder, now = _holder(layer), _folded(layer)
     assert holder is not None
+    if isinstance(layer, nn.Conv2d):  # exactly, so that what was there before leaves no trace
+        now = Kernel(layer.weight.zero_(), None if layer.bias is None else layer.bias.zero_())
     holder.weight += kernel.to(now.weight) - now.weight
     if holder.bias is not None and now.bias is not None:
         holder.bias -= now.bias
