@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_STORAGE = "sqlite:///studies.db"
 _SQLITE = "sqlite:///"
 _STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_PASSWORD = re.compile(r"(?P<head>\w[\w+.-]*://[^\s/:@]*:)(?P<secret>[^\s/]+)@")
+_PASSWORD = re.compile(r"(?P<head>\w[\w+.-]*://[^\s/:@]*:)\S+@")
 _SECRET_QUERY = re.compile(
     r"(?i)(?P<head>[?&](?:password|passwd|pwd|token|secret|\w*key)=)[^&\s#]+"
 )

@@ -33,7 +33,7 @@ def trained(trial, gain, ms, folder):
         {31: 30.0, 63: 27.0},
         Runtime(ms, "predicted", "rtx4090"),
         Size(5000, 10**9),
-        (Rung(10, gain / 2, ms, 1.0), Rung(20, gain, ms, 2.0)),
+        (Rung(10, gain / 2, 1.0), Rung(20, gain, 2.0)),
         20,
         2.5,
         Weights(hashlib.sha256(b"").hexdigest(), file=f"{trial}.st"),

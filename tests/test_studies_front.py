@@ -1,0 +1,166 @@
+"""Fronts, hypervolumes and rungs against what brute force says."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from search_spaces import Architecture
+from studies.candidate import Candidate
+from studies.front import (
+    Member,
+    best_within,
+    front,
+    hypervolume,
+    hypervolume_history,
+    knee,
+    reference_of,
+    trained,
+)
+from studies.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Underway
+from studies.record import Record, counts
+from studies.rungs import ParetoRungs, non_domination_ranks
+
+
+def member(trial: int, gain_db: float, runtime_ms: float) -> Member:
+    return Member(trial, "n", {}, gain_db, runtime_ms, "predicted", 1.0, 1)
+
+
+def record(trial: int, gain_db: float, runtime_ms: float, **more) -> Record:
+    outcome = Trained(gain_db, {}, {}, Runtime(runtime_ms, "predicted", "x"), Size(1, 10**9))
+    return Record(Candidate(trial, Architecture()), outcome, finished=float(trial), **more)
+
+
+def random_members(seed: int, count: int = 40, steps: int = 12) -> list[Member]:
+    """On a coarse grid, so that there are many ties."""
+    random = np.random.default_rng(seed)
+    gains, runtimes = random.integers(-3, steps, count) / steps, random.integers(1, steps, count)
+    return [
+        member(i, float(g), float(t)) for i, (g, t) in enumerate(zip(gains, runtimes, strict=True))
+    ]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_front_is_what_nothing_dominates(seed):
+    members = random_members(seed)
+
+    def dominates(a, b):
+        point = (a.gain_db, a.runtime_ms), (b.gain_db, b.runtime_ms)
+        return a.gain_db >= b.gain_db and a.runtime_ms <= b.runtime_ms and point[0] != point[1]
+
+    undominated = [m for m in members if not any(dominates(other, m) for other in members)]
+    found = front(members)
+    assert {(m.gain_db, m.runtime_ms) for m in found} == {
+        (m.gain_db, m.runtime_ms) for m in undominated
+    }
+    assert [m.runtime_ms for m in found] == sorted({m.runtime_ms for m in found})
+    assert front(found) == found
+    first = {}  # of equals the earliest stays
+    for m in undominated:
+        first.setdefault((m.gain_db, m.runtime_ms), m)
+    assert {m.trial for m in found} == {m.trial for m in first.values()}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_hypervolume_is_the_area_of_the_covered_cells(seed):
+    members, reference = random_members(seed), 8.0
+    gains = sorted({0.0, *(m.gain_db for m in members if m.gain_db > 0)})
+    widths = sorted({0.0, *(math.log2(reference / m.runtime_ms) for m in members)})
+    area = 0.0
+    for (low, high), (left, right) in itertools.product(
+        itertools.pairwise(gains), itertools.pairwise(w for w in widths if w >= 0)
+    ):
+        covered = any(
+            m.gain_db >= high and math.log2(reference / m.runtime_ms) >= right for m in members
+        )
+        area += (high - low) * (right - left) * covered
+    assert hypervolume(members, reference) == pytest.approx(area)
+
+
+def test_the_unit_is_a_decibel_for_each_halving_of_the_runtime():
+    assert hypervolume([member(0, 0.5, 2.0)], 8.0) == pytest.approx(0.5 * 2)
+    assert hypervolume([member(0, -0.1, 1.0), member(1, 1.0, 9.0)], 8.0) == 0.0
+    assert hypervolume([], 8.0) == 0.0
+
+
+def test_the_history_never_falls_and_ends_at_the_whole():
+    records = [record(i, m.gain_db, m.runtime_ms) for i, m in enumerate(random_members(3))]
+    history = hypervolume_history(records, 8.0)
+    assert len(history) == len(records) and history == sorted(history)
+    assert history[-1] == pytest.approx(hypervolume(trained(records), 8.0))
+
+
+def test_only_trained_candidates_are_members_and_each_once():
+    runtime, size = Runtime(9.0, "predicted", "x"), Size(1, 1)
+    records = [
+        record(0, 0.1, 1.0),
+        record(1, 0.1, 1.0, duplicate_of=0),
+        Record(Candidate(2, Architecture()), Rejected("runtime_ms", 9.0, 8.0, runtime, size)),
+        Record(Candidate(3, Architecture()), Broken("diverged", "nan", runtime, size)),
+        Record(Candidate(4, Architecture()), Rejected("rung", 0.1, 0.2, runtime, size)),
+        Record(Candidate(5, Architecture())),
+    ]
+    assert [m.trial for m in trained(records)] == [0]
+    tally = counts(records)
+    assert (tally.trained, tally.duplicates, tally.rejected) == (1, 1, 1)
+    assert (tally.broken, tally.stopped, tally.running) == (1, 1, 1)
+    assert tally.done == 2  # trained to the end, or to the rung that stopped it
+
+
+def test_a_member_is_the_json_that_scripts_read():
+    (found,) = trained([record(7, 0.25, 1.5)])
+    keys = ["trial", "name", "architecture", "gain_db", "runtime_ms", "runtime_kind"]
+    assert list(found.to_dict()) == [*keys, "macs_g", "params"]
+    assert Architecture.from_dict(found.to_dict()["architecture"]) == Architecture()
+
+
+def test_choosing_from_a_front():
+    members = [member(0, 0.0, 1.0), member(1, 0.8, 2.0), member(2, 0.9, 6.0), member(3, 1.0, 8.0)]
+    assert knee(members).trial == 1
+    assert best_within(members, 7.0).trial == 2
+    assert best_within(members, 0.5) is None
+    assert knee([]) is None and knee(members[:2]).trial == 1
+    assert reference_of(members, None) == 8.0 and reference_of(members, 4.0) == 4.0
+    assert reference_of([], None) > 0
+
+
+def at(step: int, gain_db: float, runtime_ms: float) -> Underway:
+    runtime = Runtime(runtime_ms, "predicted", "x")
+    return Underway(runtime, Size(1, 1), (Rung(step, gain_db, 1.0),))
+
+
+def test_ranks_peel_front_after_front():
+    points = [(1.0, 1.0), (0.5, 1.0), (2.0, 3.0), (0.4, 2.0), (1.0, 1.0)]
+    assert non_domination_ranks(points) == [0, 1, 0, 2, 0]
+
+
+def test_a_fast_network_is_never_stopped_for_its_low_gain():
+    rungs = ParetoRungs(keep_one_in=3)
+    for trial in range(12):
+        assert rungs.stops(at(100, 0.5 + trial / 100, 6.0 + trial / 10)) is None
+    assert rungs.stops(at(100, 0.01, 0.5)) is None
+
+
+def test_a_dominated_one_is_stopped_and_told_what_it_needed():
+    rungs = ParetoRungs(keep_one_in=3)
+    for gain in (0.3, 0.4, 0.5):
+        rungs.stops(at(100, gain, 4.0))
+    needed = rungs.stops(at(100, 0.1, 5.0))
+    assert needed is not None and 0.1 < needed <= 0.5
+    assert rungs.stops(at(200, 0.1, 5.0)) is None  # nobody else was there yet
+
+
+def test_rungs_remember_what_earlier_runs_reached():
+    runtime, size = Runtime(4.0, "predicted", "x"), Size(1, 1)
+    old = [
+        Record(
+            Candidate(i, Architecture()),
+            Trained(gain, {}, {}, runtime, size, curve=(Rung(100, gain, 1.0),)),
+        )
+        for i, gain in enumerate((0.3, 0.4, 0.5))
+    ]
+    assert ParetoRungs(3, old).stops(at(100, 0.1, 5.0)) is not None
+    assert ParetoRungs(3).stops(at(100, 0.1, 5.0)) is None
