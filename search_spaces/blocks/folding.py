@@ -68,11 +68,6 @@ def identity(channels: int, like: Tensor) -> Kernel:
     return Kernel(eye[:, :, None, None])
 
 
-def depthwise(taps: Tensor) -> Tensor:
-    """Per-channel taps (channels, k, k) as a dense weight (channels, channels, k, k)."""
-    return torch.diag_embed(taps.permute(1, 2, 0)).permute(2, 3, 0, 1)
-
-
 def stack(*kernels: Kernel) -> Kernel:
     """Convolutions of the same input side by side: their output channels one after the other."""
     weight = torch.cat([kernel.weight for kernel in kernels])
