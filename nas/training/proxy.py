@@ -46,7 +46,7 @@ class ProxySettings:
     """More and smaller steps learned more from the same pixels than fewer and larger ones."""
     patch: int = 48
     """LR side of a training patch: a multiple of 12, so that every working factor divides it."""
-    lr: float = 0.05
+    lr: float = 0.025
     """Peak step of the kernels (Muon)."""
     adam_lr: float = 1e-3
     """Peak step of biases and of depthwise kernels."""
