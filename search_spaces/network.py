@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces.architecture import SCALE, Architecture
-from search_spaces.blocks import Foldable, LinearBlock, blocks
+from search_spaces.blocks import Foldable, LinearBlock, blocks, linear_sizes
 from search_spaces.initialisation import initialise
 from search_spaces.residual import Residual
 
@@ -125,6 +126,21 @@ def fuse(network: Network) -> Network:
     fused = copy.deepcopy(network).eval()
     _fold_children(fused)
     return fused.requires_grad_(False)
+
+
+def layout(architecture: Architecture) -> Architecture:
+    """The same network described by its deploy form: every linear block a plain convolution.
+
+    Architectures of one layout differ only in how they are re-parameterised for training.
+    """
+    a = architecture
+
+    def folded(block: str) -> str:
+        return "conv" if linear_sizes(block) else block
+
+    stages = tuple(replace(stage, block=folded(stage.block)) for stage in a.stages)
+    tail = replace(a.tail, block=folded(a.tail.block))
+    return replace(a, stem_block=folded(a.stem_block), stages=stages, tail=tail)
 
 
 def _fold_children(module: nn.Module) -> None:

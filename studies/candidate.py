@@ -30,6 +30,13 @@ class Candidate:
         return self.architecture.key
 
     @property
+    def layout(self) -> str:
+        """Equal for candidates that a proxy run cannot tell apart: those of one deploy form."""
+        from search_spaces.network import layout
+
+        return layout(self.architecture).key
+
+    @property
     def name(self) -> str:
         """A short name for people."""
         known = self.origin not in ("sampler", "random")

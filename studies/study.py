@@ -80,7 +80,7 @@ class Study:
         self._space = settings.space
         self._distributions = {d.name: distribution(d) for d in self._space.dimensions}
         self._records: dict[int, Record] = {}
-        self._first: dict[str, int] = {}  # architecture key -> the trial that evaluated it
+        self._first: dict[str, int] = {}  # layout -> the trial that evaluated it
         self._live: dict[int, optuna.Trial] = {}
         self._twins: dict[str, list[optuna.Trial]] = {}  # equal to one that is live
         self._waiting = 0
@@ -135,8 +135,8 @@ class Study:
         outcome = keepable(candidate, outcome, self._folder)
         with explained(self._settings.storage):
             told = [self._settle(self._live.pop(candidate.trial), candidate, outcome)]
-            for twin in self._twins.pop(candidate.key, []):
-                equal = Candidate(twin.number, candidate.architecture)
+            for twin in self._twins.pop(candidate.layout, []):
+                equal = Candidate.from_dict(twin.user_attrs["candidate"])
                 told.append(self._settle(twin, equal, outcome, duplicate_of=candidate.trial))
         return tuple(told)
 
@@ -200,10 +200,10 @@ class Study:
             return None
         candidate = Candidate(trial.number, architecture, origin)
         trial.set_user_attr("candidate", candidate.to_dict())
-        first = self._first.get(candidate.key)
+        first = self._first.get(candidate.layout)
         if first is None:
             self._stale = 0
-            self._first[candidate.key] = trial.number
+            self._first[candidate.layout] = trial.number
             self._live[trial.number] = trial
             self._records[trial.number] = Record(candidate)
             if trial.user_attrs.get("cut_off", 0) >= _MAX_CUT_OFF:
@@ -215,7 +215,7 @@ class Study:
         outcome = self._records[first].outcome
         if outcome is None:
             trial.set_user_attr("duplicate_of", first)
-            self._twins.setdefault(candidate.key, []).append(trial)
+            self._twins.setdefault(candidate.layout, []).append(trial)
         else:
             self._settle(trial, candidate, outcome, duplicate_of=first)
         return None
@@ -228,7 +228,7 @@ class Study:
         for _ in range(min(max(1000, 10 * self._space.size), 20_000)):
             params = {d.name: d.choices[random.integers(len(d.choices))] for d in dimensions}
             try:
-                if self._space.architecture(params).key not in self._first:
+                if Candidate(-1, self._space.architecture(params)).layout not in self._first:
                     return params
             except InputError:
                 continue
@@ -332,7 +332,7 @@ class Study:
             self._stale = self._stale + 1 if record.duplicate_of is not None else 0
             self._fruitless = 0 if record.is_fruit else self._fruitless + 1
             if record.duplicate_of is None:
-                self._first[record.candidate.key] = record.trial
+                self._first[record.candidate.layout] = record.trial
         asked_for = {t.user_attrs.get("origin") for t in alive}
         inside = ((n, self._space.parameters(a)) for n, a in self._settings.known.items())
         self._known = deque((n, p) for n, p in inside if p is not None and n not in asked_for)

@@ -136,6 +136,16 @@ def test_equal_architectures_are_trained_once(tmp_path):
     assert summary.ended == "Every candidate of the space has been tried."
 
 
+def test_candidates_of_one_deploy_form_are_trained_once(tmp_path):
+    # Proxy runs train deploy forms: how a kernel is re-parameterised makes no difference to them.
+    space = small_space(width=[8, 16], depth=[1], block=["conv", "ecb", "repvgg"])
+    summary = conduct(settings(tmp_path, space=space, trials=6), Quick(tmp_path / "log"))
+    assert summary.counts.trained == 2
+    duplicates = [record for record in summary.records if record.duplicate_of is not None]
+    blocks = {record.candidate.architecture.stages[0].block for record in duplicates}
+    assert len(blocks) > 1, "a duplicate keeps its own block"
+
+
 def test_equal_architectures_in_progress_wait_for_each_other(tmp_path):
     space = small_space(width=[8, 16], depth=[0], block=["conv", "ecb", "repvgg"])
     with open_study(settings(tmp_path, space=space, trials=9)) as study:
