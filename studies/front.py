@@ -112,8 +112,8 @@ def best_within(members: Iterable[Member], runtime_ms: float) -> Member | None:
 def knee(members: Sequence[Member]) -> Member | None:
     """Return the front's best compromise: farthest above the line between its two ends.
 
-    Runtime counts by its logarithm, and both axes from end to end. A front of two or fewer has no
-    compromise; its member with the highest gain is returned, None when it is empty.
+    Runtime counts by its logarithm, and both axes from end to end. A front with nothing above the
+    line has no compromise; its member with the highest gain is returned, None when it is empty.
     """
     line = front(members)
     if len(line) < 3:
@@ -126,7 +126,8 @@ def knee(members: Sequence[Member]) -> Member | None:
         along = math.log(member.runtime_ms / first.runtime_ms) / span_ms
         return (member.gain_db - first.gain_db) / span_db - along
 
-    return max(line, key=height)
+    inner = max(line[1:-1], key=height)
+    return inner if height(inner) > 0 else last
 
 
 def reference_of(members: Iterable[Member], budget_ms: float | None) -> float:

@@ -77,17 +77,20 @@ def counts(records: Iterable[Record]) -> Counts:
 
 
 def violations(outcome: Outcome, budget: Budget) -> dict[str, float]:
-    """Return how far an outcome is over each limit; zero or less is feasible.
+    """Return how far an outcome is over each limit, and whether it is broken; above zero is over.
 
-    The figures are natural logarithms of figure over limit (see `Budget.violations`), and one for
-    ``broken``. A limit whose figure was never found is left out.
+    The figures are natural logarithms of figure over limit (see `Budget.violations`). There is one
+    for every limit, because GP wants equally many of all trials; a figure that was never found
+    counts as neither over nor under.
     """
     over = budget.violations(
         runtime_ms=outcome.runtime.ms if outcome.runtime else None,
         macs=outcome.size.macs if outcome.size else None,
         params=outcome.size.params if outcome.size else None,
     )
-    return over | ({"broken": BROKEN_VIOLATION} if isinstance(outcome, Broken) else {})
+    limits = [name for name, limit in budget.to_dict().items() if limit is not None]
+    sign = 1.0 if isinstance(outcome, Broken) else -1.0
+    return {name: over.get(name, 0.0) for name in limits} | {"broken": sign * BROKEN_VIOLATION}
 
 
 def why_fruitless(recent: Sequence[Record], budget: Budget) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Container
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optuna import samplers
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
+from search_spaces.errors import InputError
+from studies.candidate import Candidate
+
 if TYPE_CHECKING:  # it imports torch, which `nas front` can do without
-    from search_spaces.space import Dimension
+    from search_spaces.space import Dimension, Space
 
 SAMPLERS = ("auto", "tpe", "gp", "nsga2", "random", "qmc")
 
@@ -40,6 +44,9 @@ def make_sampler(kind: str, seed: int, study_seed: int) -> samplers.BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if kind == "gp":
+            import torch
+
+            torch.set_num_threads(1)  # its matrices are tiny, and the cores belong to candidates
             return samplers.GPSampler(seed=seed)
         if kind == "nsga2":
             return samplers.NSGAIISampler(population_size=20, seed=seed)
@@ -50,5 +57,31 @@ def make_sampler(kind: str, seed: int, study_seed: int) -> samplers.BaseSampler:
                 scramble=True, seed=study_seed, warn_independent_sampling=False
             )
         # Also what auto means: as good as GP here once known networks come first, at a hundredth
-        # of its 0.6 s a candidate.
+        # of its second a candidate.
         return samplers.TPESampler(multivariate=True, seed=seed)
+
+
+def draw_unseen(space: Space, seen: Container[str], seed: int) -> dict[str, Any] | None:
+    """Draw parameters at random until their candidate's layout is new; None when none seems left.
+
+    A small space is gone through to its end. In a large one, a thousand draws in vain mean that
+    what is left of it is hardly worth looking for.
+    """
+    random = np.random.default_rng(seed)
+    draws = random.permutation(space.size) if space.size <= 4096 else _many(random, space.size)
+    for drawn in draws:
+        index, params = int(drawn), {}
+        for dimension in space.dimensions:
+            index, choice = divmod(index, len(dimension.choices))
+            params[dimension.name] = dimension.choices[choice]
+        try:
+            if Candidate(-1, space.architecture(params)).layout not in seen:
+                return params
+        except InputError:  # the space is a product: some of its corners contradict
+            continue
+    return None
+
+
+def _many(random: np.random.Generator, size: int) -> list[int]:
+    """A thousand indices; spaces can be larger than 64 bits count."""
+    return [min(int(share * size), size - 1) for share in random.random(1000)]

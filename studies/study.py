@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
@@ -18,8 +17,8 @@ from search_spaces.errors import InputError
 from studies.candidate import Candidate
 from studies.outcome import Broken, Outcome, Trained, from_dict, to_dict
 from studies.provenance import provenance
-from studies.record import BROKEN_VIOLATION, Counts, Record, counts, violations, why_fruitless
-from studies.samplers import SAMPLERS, distribution, make_sampler, seed_for
+from studies.record import Counts, Record, counts, violations, why_fruitless
+from studies.samplers import SAMPLERS, distribution, draw_unseen, make_sampler, seed_for
 from studies.settings import StudyInfo, StudySettings, difference
 from studies.storage import (
     check_name,
@@ -176,7 +175,7 @@ class Study:
             name, params = self._known.popleft()
             self._raw.enqueue_trial(params, user_attrs={"origin": name})
         elif self._stale >= _STALE:
-            unseen = self._unseen(seed)
+            unseen = draw_unseen(self._space, self._first, seed)
             if unseen is None:
                 return None
             self._raw.enqueue_trial(unseen, user_attrs={"origin": "random"})
@@ -194,9 +193,11 @@ class Study:
         except InputError as error:  # the space is a product: some of its corners contradict
             self._fruitless += 1
             self._stale += 1
+            impossible = Broken("cannot_build", str(error))
             trial.set_user_attr("contradiction", str(error))
-            trial.set_constraint("broken", BROKEN_VIOLATION)
-            self._raw.tell(trial, state=TrialState.PRUNED)
+            for name, violation in violations(impossible, self._settings.budget).items():
+                trial.set_constraint(name, violation)
+            self._raw.tell(trial, **self._verdict(impossible))
             return None
         candidate = Candidate(trial.number, architecture, origin)
         trial.set_user_attr("candidate", candidate.to_dict())
@@ -218,20 +219,6 @@ class Study:
             self._twins.setdefault(candidate.layout, []).append(trial)
         else:
             self._settle(trial, candidate, outcome, duplicate_of=first)
-        return None
-
-    def _unseen(self, seed: int) -> dict[str, Any] | None:
-        """Draw parameters at random until their architecture is new; None when none seems left."""
-        random = np.random.default_rng(seed)
-        dimensions = self._space.dimensions
-        # Enough draws to find the last unseen one of a small space with high probability.
-        for _ in range(min(max(1000, 10 * self._space.size), 20_000)):
-            params = {d.name: d.choices[random.integers(len(d.choices))] for d in dimensions}
-            try:
-                if Candidate(-1, self._space.architecture(params)).layout not in self._first:
-                    return params
-            except InputError:
-                continue
         return None
 
     # -- telling ---------------------------------------------------------------------------

@@ -122,6 +122,7 @@ def test_choosing_from_a_front():
     assert knee(members).trial == 1
     assert best_within(members, 7.0).trial == 2
     assert best_within(members, 0.5) is None
+    assert knee([member(0, 0.0, 1.0), member(1, 0.1, 4.0), member(2, 1.0, 8.0)]).trial == 2
     assert knee([]) is None and knee(members[:2]).trial == 1
     assert reference_of(members, None) == 8.0 and reference_of(members, 4.0) == 4.0
     assert reference_of([], None) > 0

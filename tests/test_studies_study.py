@@ -101,14 +101,17 @@ def test_every_sampler_searches(tmp_path, sampler):
     assert conduct(settings(tmp_path, sampler=sampler), Quick()).counts.done == TRIALS
 
 
-def test_gp_sees_rejections_at_their_worst_but_they_never_reach_the_front(tmp_path):
-    space = small_space(width={"min": 8, "max": 32, "step": 2}, depth={"min": 0, "max": 4})
-    summary = conduct(settings(tmp_path, sampler="gp", space=space, trials=10), Quick())
+def test_gp_sees_what_was_not_trained_at_its_worst_but_it_never_reaches_the_front(tmp_path):
+    space = small_space(
+        width={"min": 8, "max": 32, "step": 2}, depth=[0, 1, 2], activation=["relu", "prelu"]
+    )
+    summary = conduct(settings(tmp_path, sampler="gp", space=space, trials=8), Quick())
     study = optuna.load_study(study_name="quick", storage=settings(tmp_path).storage)
-    rejected = [r.trial for r in summary.records if isinstance(r.outcome, Rejected)]
-    assert rejected and all(study.trials[n].state.name == "COMPLETE" for n in rejected)
-    assert not {member.trial for member in summary.front} & set(rejected)
-    assert not {trial.number for trial in study.best_trials} & set(rejected)
+    failed = [r for r in summary.records if not isinstance(r.outcome, Trained)]
+    assert {type(r.outcome) for r in failed} == {Rejected, Broken}
+    assert all(study.trials[r.trial].state.name == "COMPLETE" for r in failed)
+    assert not {m.trial for m in summary.front} & {r.trial for r in failed}
+    assert not {trial.number for trial in study.best_trials} & {r.trial for r in failed}
 
 
 def test_known_networks_come_first_and_once(tmp_path):
