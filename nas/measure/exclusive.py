@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -50,6 +51,42 @@ def shared(device: str | torch.device) -> Iterator[None]:
         with _locked(f"{name}-turnstile", alone=True):
             stack.enter_context(_locked(name, alone=False))
         yield
+
+
+class Turns:
+    """Holds a device shared for a long piece of work, and lets whoever measures have a turn.
+
+    Use it as a context manager, and call ``next`` at every step of the work.
+    """
+
+    def __init__(self, device: str | torch.device) -> None:
+        self._device = torch.device(device)
+        self._held = ExitStack()
+        self._since = 0.0
+
+    def __enter__(self) -> Turns:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def next(self) -> None:
+        """Hold the device, anew when it has been held for a second."""
+        if time.monotonic() - self._since < _TURN_S:
+            return
+        self.release()
+        self._held.enter_context(shared(self._device))
+        self._since = time.monotonic()
+
+    def release(self) -> None:
+        """Let go of the device until ``next`` is called."""
+        if self._device.type == "cuda" and self._since:
+            torch.cuda.synchronize(self._device)  # what is queued runs on
+        self._held.close()
+        self._since = 0.0
+
+
+_TURN_S = 1.0
 
 
 @contextmanager

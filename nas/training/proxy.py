@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from nas.data.store import PairSet, Picture
+from nas.measure.exclusive import Turns
 from nas.measure.quality import LUMA_RGB, Quality, evaluate
 from nas.training.calibration import calibrate
 from nas.training.ema import Ema
@@ -159,15 +160,18 @@ def run_proxy(
     ema = Ema(network, settings.ema)
     training = _Training(network, data.bank, settings)
     curve: list[Rung] = []
-    for step in range(1, settings.steps + 1):
-        training.step()
-        ema.update()
-        if step in rungs and step < settings.steps:
-            quality = _measure(ema.network, data)
-            curve.append(Rung(step, quality.gain_db, time.perf_counter() - start))
-            yield curve[-1]
-    training.check()
-    quality = _measure(ema.network, data)
+    with Turns(data.device) as turns:
+        for step in range(1, settings.steps + 1):
+            turns.next()
+            training.step()
+            ema.update()
+            if step in rungs and step < settings.steps:
+                quality = _measure(ema.network, data)
+                curve.append(Rung(step, quality.gain_db, time.perf_counter() - start))
+                turns.release()
+                yield curve[-1]
+        training.check()
+        quality = _measure(ema.network, data)
     seconds = time.perf_counter() - start
     curve.append(Rung(settings.steps, quality.gain_db, seconds))
     deploy = fuse(ema.network).cpu()
