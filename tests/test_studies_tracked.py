@@ -1,0 +1,61 @@
+"""A search with MLflow beside it: what fails there never stops it, and is delivered later."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+from mlflow import MlflowClient
+from quick_search import TRIALS, Quick, settings
+
+from studies.courier import Courier
+from studies.search import conduct
+from studies.settings import StudyInfo
+from studies.tracking import EXPERIMENT
+
+
+def children(uri: str) -> Counter[str]:
+    """Trials in the store, by what became of them."""
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    runs = client.search_runs([experiment], "tags.kind = 'trial'")
+    assert len({run.data.tags["trial"] for run in runs}) == len(runs)
+    return Counter(run.data.tags["outcome"] for run in runs)
+
+
+def test_a_server_that_is_away_stops_nothing_and_is_made_up_for_later(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    away = "http://user:secret@127.0.0.1:9"
+    summary = conduct(settings(tmp_path), Quick(), tracking_uri=away)
+    assert summary.counts.done == TRIALS
+    assert summary.tracking_fault and "secret" not in summary.tracking_fault
+    assert summary.tracking_uri == "http://user:***@127.0.0.1:9"
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    again = conduct(settings(tmp_path), Quick(), tracking_uri=uri)
+    assert again.records == summary.records and again.tracking_fault is None
+    found = children(uri)
+    tally = again.counts
+    assert found == {
+        "trained": tally.trained,
+        "rejected": tally.rejected,
+        "broken": tally.broken,
+    }
+
+
+def test_a_store_that_hangs_keeps_nobody_waiting(tmp_path, monkeypatch):
+    never = threading.Event()
+    monkeypatch.setattr("studies.tracking.Tracking.deliver", lambda *args, **more: never.wait(60))
+    monkeypatch.setattr("studies.courier._CLOSE_S", 0.3)
+    info = StudyInfo("quick", settings(tmp_path).fixed, ())
+    courier = Courier(f"sqlite:///{tmp_path}/mlflow.db", info, tmp_path)
+    courier.bring([])
+    fault = courier.close([])
+    never.set()
+    assert fault == "it has not answered for 0 s"
+
+
+def test_a_view_that_cannot_be_made_at_all_is_a_fault_not_a_crash(tmp_path):
+    info = StudyInfo("quick", settings(tmp_path).fixed, ())
+    fault = Courier("nonsense://", info, tmp_path).close([])
+    assert fault and "\n" not in fault
