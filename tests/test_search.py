@@ -63,7 +63,7 @@ def run(command, folder, *more) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_search_ends_with_a_front_in_the_study_and_in_mlflow(command, tmp_path):
-    done = run(command, tmp_path, "--trials", "5", "--concurrency", "2", "--json")
+    done = run(command, tmp_path, "--trials", "4", "--concurrency", "2", "--json")
     assert done.returncode == 0, done.stderr
     front = json.loads(done.stdout)
     assert front
@@ -76,7 +76,7 @@ def test_a_search_ends_with_a_front_in_the_study_and_in_mlflow(command, tmp_path
     info, records = read_study(f"sqlite:///{tmp_path}/studies.db", "demo")
     assert info.name == "demo"
     tally = counts(records)
-    assert (tally.trained, tally.running) == (5, 0)
+    assert (tally.trained, tally.running) == (4, 0)
     trained = [record for record in records if isinstance(record.outcome, Trained)]
     keys = [record.candidate.key for record in trained if record.duplicate_of is None]
     assert len(set(keys)) == len(keys), "no architecture is trained twice"
@@ -91,7 +91,7 @@ def test_a_search_ends_with_a_front_in_the_study_and_in_mlflow(command, tmp_path
     network = fuse(build(Architecture.from_dict(best["architecture"])))
     network.load_state_dict(load_file(weights), strict=True)
 
-    other = run(command, tmp_path, "--trials", "5", "--seed", "1")
+    other = run(command, tmp_path, "--trials", "4", "--seed", "1")
     assert other.returncode == 2
     assert "'demo' was made with another" in other.stderr
 

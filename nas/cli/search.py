@@ -139,9 +139,8 @@ def _show(summary: SearchSummary) -> None:
 
 
 def _plan(settings: SearchSettings, as_json: bool) -> None:
-    from studies.plan import plan
-
     from nas.cli.terminal import print_json, progress_bar, show, table
+    from studies.plan import plan
 
     with progress_bar("planning") as progress:
         found = plan(settings, progress)
