@@ -4,5 +4,19 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 # The tensors here are tiny: a second thread only waits, and on a busy machine it spins.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run long trainings too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        skipped = pytest.mark.skip(reason="long training; run with --slow")
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(skipped)
