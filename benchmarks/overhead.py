@@ -77,8 +77,8 @@ def main() -> None:
 def measure(folder: Path, trials: int, concurrency: int, seconds: float) -> float:
     """Return the overhead in seconds a trained candidate, everything included."""
     begin = time.perf_counter()
-    from studies.runners.ray import RayRunner
-    from studies.search import conduct, draw
+    from studies.runners.ray import RayRunner, starting
+    from studies.search import conduct
 
     load = os.getloadavg()[0]
     cpu = time.process_time()
@@ -91,14 +91,15 @@ def measure(folder: Path, trials: int, concurrency: int, seconds: float) -> floa
         trials=trials,
         known={name: network.architecture for name, network in published.items()},
     )
-    summary = conduct(
-        settings,
-        Wait(seconds),
-        RayRunner(concurrency),
-        tracking_uri=f"sqlite:///{folder}/mlflow.db",
-        on_event=lambda event: ends.append(time.perf_counter()),
-    )
-    draw(summary, folder)
+    runner = RayRunner(concurrency)
+    with starting(runner):
+        summary = conduct(
+            settings,
+            Wait(seconds),
+            runner,
+            tracking_uri=f"sqlite:///{folder}/mlflow.db",
+            on_event=lambda event: ends.append(time.perf_counter()),
+        )
     total = time.perf_counter() - begin
     cpu = time.process_time() - cpu
     assert summary.counts.done == trials and summary.tracking_fault is None, summary

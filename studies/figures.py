@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search_spaces.files import write_atomic
 from studies.front import Member, front, hypervolume_history, reference_of, trained
 from studies.limits import Budget
 from studies.outcome import Outcome, Trained
@@ -90,6 +93,29 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
     axes.grid(True, which="major", linewidth=0.3)
     axes.legend(fontsize=8, loc="lower right")
     return figure
+
+
+def write(name: str, budget: Budget, records: Sequence[Record], folder: Path) -> dict[str, Path]:
+    """Draw a study's figures into its folder and return their paths by name.
+
+    A figure that cannot be drawn or written is left out: results never hang on one.
+    """
+    title = f"{name}: {_TITLE}"
+    drawings = {
+        "front.png": lambda: png(front_figure(records, budget, title)),
+        "front.html": lambda: front_html(records, budget, title).encode(),
+        "hypervolume.png": lambda: png(hypervolume_figure(records, budget)),
+    }
+    for file, drawing in drawings.items():
+        with suppress(Exception):
+            write_atomic(folder / file, drawing())
+    return written(folder)
+
+
+def written(folder: Path) -> dict[str, Path]:
+    """Return the figures that lie in a study's folder, by name."""
+    paths = [folder / name for name in ("front.png", "front.html", "hypervolume.png")]
+    return {path.name: path for path in paths if path.is_file()}
 
 
 def png(figure: Figure) -> bytes:

@@ -105,7 +105,7 @@ def plan(settings: SearchSettings, progress: Progress = silent) -> Plan:
     Raises:
         InputError: As the search itself would.
     """
-    prepared = prepare(settings, progress, teach=False)
+    prepared = prepare(settings, progress)
     study, evaluation = prepared.study, prepared.evaluation
     drawn = list(_draw(study.space, study.seed))
     samples = []

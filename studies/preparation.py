@@ -16,14 +16,14 @@ import torch
 from nas.data.sample import sample_set
 from nas.data.store import PairSet, open_set
 from nas.measure.targets import Target, resolve_target
-from nas.training.proxy import ProxySettings
+from nas.training.proxy import ProxySettings, proxy_data
 from nas.training.teacher import evaluate_teacher, require_gain
 from search_spaces.errors import InputError
 from search_spaces.plugins import load_all, loaded_files
 from search_spaces.progress import Progress, silent
 from search_spaces.space import Space, load_space
 from search_spaces.survey import published
-from studies.evaluation import EvaluationSettings, load_data
+from studies.evaluation import EvaluationSettings
 from studies.limits import Budget
 from studies.settings import SearchSettings, StudySettings
 from teachers.loading import Teacher, load_teacher
@@ -49,15 +49,12 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(
-    settings: SearchSettings, progress: Progress = silent, *, teach: bool = True
-) -> Prepared:
-    """Check and load everything once, teacher outputs included.
+def prepare(settings: SearchSettings, progress: Progress = silent) -> Prepared:
+    """Check everything that was asked for, before anything that takes long.
 
     Args:
         settings: What the user asked for.
-        progress: Called while pictures and teacher outputs are made, if they are not cached.
-        teach: Whether to compute teacher outputs; without, the first worker does.
+        progress: Called while the sample set is made, if it is needed and not cached.
 
     Raises:
         InputError: Something asked for does not exist, is malformed, or cannot work.
@@ -74,8 +71,6 @@ def prepare(
         )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     teacher = None if settings.teacher is None else load_teacher(settings.teacher)
-    if teacher is not None and teach:
-        _prove(teacher, pair_set, device, progress)
     proxy = replace(ProxySettings(), seed=settings.seed)
     if settings.steps is not None:
         proxy = replace(proxy, steps=settings.steps)
@@ -90,8 +85,6 @@ def prepare(
         time_limit_s=settings.time_limit_s,
         plugins=loaded_files(),
     )
-    if teach:
-        load_data(evaluation.data, evaluation.teacher, device)
     identity = {
         "target": {"name": target.name, "note": target.note},
         "data": {
@@ -114,6 +107,24 @@ def prepare(
     )
     named = replace(study, name=settings.study or default_name(space, settings.budget, study.fixed))
     return Prepared(named, evaluation, workers(settings, device), _notes(target, pair_set))
+
+
+def teach(prepared: Prepared, progress: Progress = silent) -> None:
+    """Compute once what all workers read: the teacher's proof and its outputs.
+
+    Args:
+        prepared: As `prepare` made it.
+        progress: Called after every picture.
+
+    Raises:
+        InputError: The teacher does not beat Lanczos, or the cache cannot be written.
+    """
+    evaluation = prepared.evaluation
+    pair_set = open_set(evaluation.data)
+    teacher = None if evaluation.teacher is None else load_teacher(evaluation.teacher)
+    if teacher is not None:
+        _prove(teacher, pair_set, evaluation.device, progress)
+    proxy_data(pair_set, teacher, evaluation.device, progress=progress)
 
 
 def default_name(space: Space, budget: Budget, identity: Mapping[str, Any]) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from search_spaces.files import write_atomic
 from search_spaces.progress import Progress, silent
 from studies.candidate import Candidate, Evaluate
 from studies.courier import Courier
@@ -23,6 +22,9 @@ from studies.runners.interface import Runner
 from studies.settings import SearchSettings, StudyInfo, StudySettings
 from studies.storage import masked, study_folder
 from studies.study import Study, open_study
+
+if TYPE_CHECKING:
+    from studies.runners.ray import RayRunner
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +82,30 @@ def search(
     Raises:
         InputError: Something asked for cannot work, or stopped working. Nothing found is lost.
     """
+    from studies import figures
     from studies.evaluation import evaluate  # here, because it imports torch
-    from studies.preparation import prepare
+    from studies.preparation import prepare, teach
+    from studies.runners.ray import starting
 
     prepared = prepare(settings, progress)
-    summary = conduct(
-        prepared.study,
-        partial(evaluate, settings=prepared.evaluation),
-        ray_runner(settings, prepared.concurrency, prepared.evaluation.device),
-        tracking_uri=settings.tracking_uri,
-        early_stopping=settings.early_stopping,
-        on_event=on_event,
-    )
+    runner = ray_runner(settings, prepared.concurrency, prepared.evaluation.device)
+    with starting(runner):
+        teach(prepared, progress)
+        summary = conduct(
+            prepared.study,
+            partial(evaluate, settings=prepared.evaluation),
+            runner,
+            tracking_uri=settings.tracking_uri,
+            early_stopping=settings.early_stopping,
+            on_event=on_event,
+        )
     folder = study_folder(settings.storage, summary.study)
-    return replace(summary, files=draw(summary, folder))
+    if summary.tracking_uri is None or summary.tracking_fault is not None:
+        figures.write(summary.study, summary.budget, summary.records, folder)
+    return replace(summary, files=figures.written(folder))
 
 
-def ray_runner(settings: SearchSettings, concurrency: int, device: str) -> Runner:
+def ray_runner(settings: SearchSettings, concurrency: int, device: str) -> RayRunner:
     """Return the runner for this machine or cluster; imports Ray."""
     from studies.runners.ray import RayRunner
 
@@ -199,25 +208,3 @@ class _Desk:
             curve=underway.curve,
             seconds=rung.seconds,
         )
-
-
-def draw(summary: SearchSummary, folder: Path) -> dict[str, Path]:
-    """Draw a study's figures into its folder and return their paths by name.
-
-    A figure that cannot be drawn or written is left out: it is made again from the study.
-    """
-    from studies import figures
-
-    records, budget = summary.records, summary.budget
-    title = f"{summary.study}: PSNR-Y gain over Lanczos against runtime"
-    drawings = {
-        "front.png": lambda: figures.png(figures.front_figure(records, budget, title)),
-        "front.html": lambda: figures.front_html(records, budget, title).encode(),
-        "hypervolume.png": lambda: figures.png(figures.hypervolume_figure(records, budget)),
-    }
-    files = {}
-    for name, drawing in drawings.items():
-        with suppress(Exception):
-            write_atomic(folder / name, drawing())
-            files[name] = folder / name
-    return files

@@ -252,11 +252,8 @@ class Tracking:
 
     def _write_story(self, client: MlflowClient, records: Sequence[Record]) -> None:
         budget, parent = self._info.budget, self._parent
-        title = f"{self._info.name}: PSNR-Y gain over Lanczos against runtime"
-        drawn = figures.front_figure(records, budget, title)
-        client.log_figure(parent, drawn, "front.png")
-        client.log_text(parent, figures.front_html(records, budget, title), "front.html")
-        client.log_figure(parent, figures.hypervolume_figure(records, budget), "hypervolume.png")
+        for path in figures.write(self._info.name, budget, records, self._folder).values():
+            client.log_artifact(parent, str(path))
         client.log_dict(parent, _front_table(records), "front.json")
         client.log_text(parent, _front_markdown(records), "front.md")
         client.set_tag(parent, _NOTE, story(self._info, records))

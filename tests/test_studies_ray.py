@@ -91,6 +91,25 @@ def test_what_is_nobodys_fault_stops_the_search_and_loses_nothing(tmp_path, runn
     assert mended.counts.done == TRIALS
 
 
+class Unknown(Quick):
+    """Cannot be loaded by a worker."""
+
+    def __reduce__(self):
+        return _load_in, (os.getpid(),)
+
+
+def _load_in(pid: int) -> Unknown:
+    if os.getpid() != pid:
+        raise ModuleNotFoundError("No module named 'plugin_of_the_user'")
+    return Unknown()
+
+
+def test_workers_that_cannot_start_stop_the_search_and_blame_no_candidate(tmp_path, runner):
+    with pytest.raises(InputError, match=r"cannot start .*plugin_of_the_user"):
+        conduct(settings(tmp_path), Unknown(), runner)
+    assert read_study(settings(tmp_path).storage, "quick")[1] == ()
+
+
 def test_rungs_stop_candidates(tmp_path, runner):
     summary = conduct(settings(tmp_path, trials=16), Quick(), runner, early_stopping=True)
     assert summary.counts.done == 16 and summary.counts.stopped >= 2

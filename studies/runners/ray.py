@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -118,7 +118,9 @@ class _Guard:
         self.hard_limit_s = hard_limit_s
         self.live: dict[str, Candidate] = {}
         self.signs: dict[str, float] = {}  # of life, since the newest worker has started
+        self.begun: set[str] = set()  # whose newest worker has started
         self.stopping: dict[str, Outcome] = {}
+        self.error = ""
         self.fault: BaseException | None = None
 
     def total(self, call: Callable[[], T]) -> T | None:
@@ -161,8 +163,14 @@ class _Guard:
             self.total(lambda: self.desk.tell(candidate, outcome))
         elif result.get("outcome") is not None:
             self.total(lambda: self.desk.tell(candidate, result["outcome"]))
-        elif self.fault is None:
+        elif trial_id not in self.begun:  # it has not even been looked at
+            self.fault = self.fault or InputError(
+                f"Ray's workers cannot start ({_last_line(self.error)}): they need this package, "
+                "your plugins and enough memory, on every machine of a cluster."
+            )
+        else:
             self.total(lambda: self.desk.tell(candidate, _dead(silent_s, self.hard_limit_s)))
+        self.begun.discard(trial_id)
 
 
 class _Ask(Searcher):
@@ -205,6 +213,10 @@ class _Clock(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._guard.sign(trial.trial_id)
+        self._guard.begun.add(trial.trial_id)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._guard.begun.discard(trial.trial_id)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -220,6 +232,10 @@ class _Rungs(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         stop = "underway" in result and self._guard.at_rung(trial.trial_id, result)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        with suppress(OSError):  # it is written before `_Ask` hears of the error
+            self._guard.error = Path(trial.error_file).read_text(encoding="utf-8")
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -284,12 +300,48 @@ def _dead(silent_s: float, hard_limit_s: float | None) -> Broken:
     return Broken("error", "its worker process died twice, perhaps for want of memory")
 
 
+def _last_line(error: str) -> str:
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "Ray does not say why"
+
+
+@contextmanager
+def starting(runner: RayRunner) -> Iterator[None]:
+    """Start Ray beside the block, which it does not need yet, and end it after the block.
+
+    Ray takes seconds to start, and spends them waiting for processes of its own.
+    """
+    ended = threading.Event()
+
+    def hold() -> None:
+        # The same thread to the end: Linux kills Ray's processes with the thread that made them.
+        with suppress(Exception), running(runner):  # `run` meets what is wrong, and tells it
+            ended.wait()
+
+    thread = threading.Thread(target=hold, name="ray", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+_START = threading.Lock()
+
+
 @contextmanager
 def running(runner: RayRunner) -> Iterator[None]:
     """Have Ray running: the caller's if there is one, else a cluster's, else our own."""
-    if ray.is_initialized():
+    with ExitStack() as stack:
+        with _START:  # so that who finds it starting waits
+            if not ray.is_initialized():
+                stack.enter_context(_started(runner))
         yield
-        return
+
+
+@contextmanager
+def _started(runner: RayRunner) -> Iterator[None]:
     if os.environ.get("CUDA_VISIBLE_DEVICES") == "" and runner.gpus_each:
         raise InputError("CUDA_VISIBLE_DEVICES is empty, so no GPU can be used: unset it.")
     logging.getLogger("ray").setLevel(logging.ERROR)
