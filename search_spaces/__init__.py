@@ -11,13 +11,16 @@ _HOMES = {
     "Stage": "architecture",
     "Tail": "architecture",
     "InputError": "errors",
+    "Model": "model",
     "Network": "network",
     "build": "network",
     "fuse": "network",
     "Space": "space",
+    "load_model": "model",
     "load_space": "space",
     "published": "survey",
     "references": "comparators",
+    "save_model": "model",
 }
 
 __all__ = sorted(_HOMES)

@@ -1,0 +1,91 @@
+"""What MODEL and NETWORK arguments may be, the same for every command that takes one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+if TYPE_CHECKING:
+    from search_spaces.architecture import Architecture
+    from search_spaces.model import Model
+
+ModelArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A shipped model, a .safetensors file, a training's folder, STUDY/TRIAL, "
+        "or an MLflow model such as models:/avif4x@champion.",
+    ),
+]
+NetworkArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="NETWORK",
+        help="A network of the survey, a JSON description, or anything that MODEL can be.",
+    ),
+]
+
+
+def model(
+    source: str,
+    *,
+    storage: str | None = None,
+    tracking_uri: str | None = None,
+    plugins: Sequence[str] | None = None,
+) -> Model:
+    """Load a trained network.
+
+    Args:
+        source: a shipped name, a file, a folder, ``STUDY/TRIAL``, ``models:/...`` or ``runs:/...``.
+        storage: database URL of the studies, for ``STUDY/TRIAL``.
+        tracking_uri: MLflow's, for ``models:/...`` and ``runs:/...``.
+        plugins: files that bring blocks.
+
+    Raises:
+        InputError: there is no such model, or it cannot be used.
+    """
+    from nas.deploy.models import find_model
+    from search_spaces.plugins import load_all
+
+    load_all(plugins or ())
+    return find_model(_local(source, storage, tracking_uri))
+
+
+def network(
+    source: str,
+    *,
+    storage: str | None = None,
+    tracking_uri: str | None = None,
+    plugins: Sequence[str] | None = None,
+) -> tuple[str, Architecture]:
+    """Return the name and the architecture of what `model` takes, of a known network or a JSON.
+
+    Raises:
+        InputError: there is no such network.
+    """
+    from nas.deploy.models import find_file
+    from search_spaces import InputError, published, references
+    from search_spaces.model import SUFFIX, read_architecture
+    from search_spaces.plugins import load_all
+
+    load_all(plugins or ())
+    for known in (published, references):
+        for name, entry in known.items():
+            if name.lower() == source.lower():
+                return name, entry.architecture
+    try:
+        path = Path(_local(source, storage, tracking_uri))
+        file = path if path.is_file() else find_file(path)
+    except InputError as fault:
+        names = ", ".join((*published, *references))
+        raise InputError(f"{fault}, or one of the networks {names}") from None
+    found = read_architecture(file)
+    return (path.stem if file.suffix != SUFFIX else file.stem), found
+
+
+def _local(source: str, storage: str | None, tracking_uri: str | None) -> str | Path:
+    """The file or folder that a source names, fetched where it lies elsewhere."""
+    return source
