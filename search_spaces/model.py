@@ -8,6 +8,8 @@ code, and any size of picture works.
 from __future__ import annotations
 
 import hashlib
+import json
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +71,7 @@ def model_bytes(network: Network, name: str, facts: Mapping[str, str] | None = N
         key: tensor.detach().cpu().float().contiguous()
         for key, tensor in fuse(network).state_dict().items()
     }
-    return save_tensors(tensors, header)
+    return _ordered(save_tensors(tensors, header))
 
 
 def save_model(model: Model, path: Path) -> Model:
@@ -110,7 +112,7 @@ def load_model(path: Path) -> Model:
         raise InputError(f"{path}: weights and architecture do not fit: {detail}") from fault
     if not all(bool(tensor.isfinite().all()) for tensor in network.parameters()):
         raise InputError(f"{path} holds weights that are no numbers: train it again")
-    facts = {key: value for key, value in header.items() if key not in _OWN}
+    facts = {key: value for key, value in sorted(header.items()) if key not in _OWN}
     name = header.get("name") or path.stem
     return Model(name, network.requires_grad_(False), facts, hashlib.sha256(content).hexdigest())
 
@@ -135,6 +137,16 @@ def read_architecture(path: Path) -> Architecture:
         return Architecture.from_json(text)
     except InputError as fault:
         raise InputError(f"{path}: {fault}") from fault
+
+
+def _ordered(content: bytes) -> bytes:
+    """Sort what the library writes in a random order, so that equal models are equal files."""
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return struct.pack("<Q", len(text)) + text + content[8 + length :]
 
 
 def _content(path: Path) -> bytes:

@@ -28,6 +28,7 @@ from nas.training.proxy import (
     target_phases,
 )
 from search_spaces import Architecture, Stage, build, fuse
+from search_spaces.model import load_model
 
 SETTINGS = ProxySettings(steps=20, batch=4, patch=24)
 RESIDUAL_FREE = Architecture("conv", 12, (Stage("ecb", 12, 1),), activation="relu")
@@ -114,7 +115,10 @@ def test_the_seed_decides_the_result(data):
 def test_equal_deploy_forms_get_equal_results_whatever_their_training_form(data):
     branched = result_of(run_proxy(RESIDUAL_FREE, data, SETTINGS))
     conv = replace(RESIDUAL_FREE, stages=(Stage("conv", 12, 1),))
-    assert result_of(run_proxy(conv, data, SETTINGS)).state == branched.state
+    plain = result_of(run_proxy(conv, data, SETTINGS))
+    assert plain.gain_db == branched.gain_db
+    ours, theirs = load(plain.state), load(branched.state)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours | theirs)
 
 
 def test_the_weights_need_nothing_but_torch_and_the_architecture(data):
@@ -123,6 +127,15 @@ def test_the_weights_need_nothing_but_torch_and_the_architecture(data):
     again.load_state_dict(load(result.state))
     gain = evaluate(again, data.validation, (31,)).gain_db
     assert gain == pytest.approx(result.gain_db, abs=1e-3)  # another memory layout sums otherwise
+
+
+def test_the_weights_say_themselves_which_network_they_are_of(data, tmp_path):
+    result = result_of(run_proxy(UNSHUFFLED, data, SETTINGS))
+    (tmp_path / "w.safetensors").write_bytes(result.state)
+    model = load_model(tmp_path / "w.safetensors")
+    assert model.architecture == UNSHUFFLED and model.name == UNSHUFFLED.label
+    assert model.facts["kind"] == "proxy" and model.facts["steps"] == "20"
+    assert float(model.facts["gain_db"]) == pytest.approx(result.gain_db, abs=1e-4)
 
 
 def test_training_that_explodes_is_told_apart_from_training_that_ends(data):

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from nas.data.store import PairSet, Picture
@@ -22,6 +21,7 @@ from nas.training.patches import Batch, PatchBank, cut_patches, draw
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.initialisation import initialise
+from search_spaces.model import model_bytes
 from search_spaces.network import Network, build, fuse
 from search_spaces.progress import Progress, silent
 
@@ -98,7 +98,7 @@ class ProxyResult:
         gain_db_per_qp: the same for each QP.
         psnr_y_db: PSNR-Y for each QP, in dB.
         curve: the rungs passed, the end included.
-        state: deploy weights as a safetensors file.
+        state: deploy weights as the content of a model's file; see `search_spaces.model`.
         seconds: training and measuring.
         steps: training steps done.
     """
@@ -175,13 +175,13 @@ def run_proxy(
         quality = _measure(ema.network, data)
     seconds = time.perf_counter() - start
     curve.append(Rung(settings.steps, quality.gain_db, seconds))
-    deploy = fuse(ema.network).cpu()
+    facts = {"kind": "proxy", "steps": str(settings.steps), "gain_db": f"{quality.gain_db:.4f}"}
     yield ProxyResult(
         quality.gain_db,
         {qp: quality.gain_db_per_qp[qp] for qp in data.qps},
         {qp: quality.psnr_y_db[qp] for qp in data.qps},
         tuple(curve),
-        save({name: tensor.contiguous() for name, tensor in deploy.state_dict().items()}),
+        model_bytes(ema.network, architecture.label, facts),
         seconds,
         settings.steps,
     )
