@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
+from nas.data.detail import windows
 from nas.data.sample import sample_set
 from nas.data.store import PairSet, open_set
 from nas.measure.targets import Target, resolve_target
-from nas.training.proxy import ProxySettings, proxy_data
+from nas.training.proxy import HELD_OUT_AREA, ProxySettings, proxy_data
 from nas.training.teacher import evaluate_teacher, require_gain
 from search_spaces.errors import InputError
 from search_spaces.plugins import load_all, loaded_files
@@ -29,7 +30,6 @@ from studies.settings import SearchSettings, StudySettings
 from teachers.loading import Teacher, load_teacher
 
 _MAX_WORKERS = 8  # more in parallel, and the sampler proposes most candidates without their results
-_TEACHER_PICTURES = 4  # held-out pictures that a teacher proves its gain on
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +159,9 @@ def _check_counts(settings: SearchSettings) -> None:
 
 def _prove(teacher: Teacher, pair_set: PairSet, device: str, progress: Progress) -> None:
     """Refuse a teacher that does not beat Lanczos on held-out pictures."""
-    few = replace(pair_set, pictures=pair_set.validation[:_TEACHER_PICTURES])
-    require_gain(teacher, evaluate_teacher(teacher, few, device=device, progress=progress))
+    seen = windows(pair_set.validation, HELD_OUT_AREA)
+    quality = evaluate_teacher(teacher, pair_set, pictures=seen, device=device, progress=progress)
+    require_gain(teacher, quality)
 
 
 def _absolute(teacher: str | None) -> str | None:

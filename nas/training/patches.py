@@ -13,13 +13,11 @@ import torch
 from torch import Tensor
 
 from nas.data.cache import cache_root
-from nas.data.store import Picture
+from nas.data.detail import Window, detail
 from search_spaces.architecture import SCALE
 from search_spaces.errors import InputError
 from search_spaces.files import atomic_path
 from search_spaces.progress import Progress, silent
-
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ def _turned(pixels: Tensor, turn: int) -> Tensor:
 
 
 def cut_patches(
-    pictures: Sequence[Picture],
+    pictures: Sequence[Window],
     qps: Sequence[int | None],
     *,
     side: int = 56,
@@ -107,7 +105,7 @@ def cut_patches(
     patches are kept in the cache and memory-mapped: processes share them and open them at once.
 
     Args:
-        pictures: where to cut.
+        pictures: where to cut; whole pictures are windows too.
         qps: compression levels of the LR patches; None is the clean LR.
         side: LR side of a patch.
         limit: most places to keep (0.26 MB each at side 56 with five QPs).
@@ -149,35 +147,27 @@ Place = tuple[int, int, int]
 """Index of the picture, top and left in LR pixels."""
 
 
-def _choose(pictures: Sequence[Picture], side: int, limit: int, progress: Progress) -> list[Place]:
+def _choose(pictures: Sequence[Window], side: int, limit: int, progress: Progress) -> list[Place]:
     """The places to keep, in a fixed order."""
     places: list[Place] = []
-    detail: list[float] = []
+    found: list[float] = []
     for index, picture in enumerate(pictures):
-        energy = _detail(picture.hr())
+        energy = detail(picture.hr()) ** 2
         tops, lefts = (_grid(length, side) for length in energy.shape)
         for top in tops:
             for left in lefts:
                 places.append((index, top, left))
-                detail.append(float(energy[top : top + side, left : left + side].mean()))
+                found.append(float(energy[top : top + side, left : left + side].mean()))
         progress(index + 1, len(pictures), "looking for detail")
     if not places:
         least = SCALE * side
         raise InputError(f"there is no training picture of at least {least} x {least} pixels")
-    score = np.array(detail)
+    score = np.array(found)
     kept = np.flatnonzero(score >= np.quantile(score, 0.2))
     # Weighted choice without replacement (Efraimidis and Spirakis): the largest u^(1/weight).
     luck = np.random.default_rng(0).random(len(kept))
     order = np.argsort(np.log(luck) / (np.sqrt(score[kept]) + 1e-3))[::-1][:limit]
     return [places[i] for i in sorted(kept[order])]
-
-
-def _detail(hr: np.ndarray) -> np.ndarray:
-    """Per LR pixel, what its 4x4 HR pixels have that one value cannot hold: variance of luma."""
-    luma = hr.astype(np.float32) @ _LUMA
-    height, width = (length // SCALE for length in luma.shape)
-    blocks = luma[: height * SCALE, : width * SCALE].reshape(height, SCALE, width, SCALE)
-    return blocks.var(axis=(1, 3))
 
 
 def _grid(length: int, side: int) -> list[int]:
@@ -190,7 +180,7 @@ def _grid(length: int, side: int) -> list[int]:
 
 def _cut(
     name: str,
-    pictures: Sequence[Picture],
+    pictures: Sequence[Window],
     places: Sequence[Place],
     qps: Sequence[int | None],
     side: int,

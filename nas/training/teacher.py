@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from nas.data.baseline import SCALE, lanczos
+from nas.data.detail import Window
 from nas.data.store import PairSet, Picture
 from nas.measure.quality import psnr_y
 from nas.training.crops import Crops
@@ -127,16 +128,18 @@ def evaluate_teacher(
     pair_set: PairSet,
     input: TeacherInput = "clean",
     *,
+    pictures: Sequence[Picture | Window] | None = None,
     folder: Path | None = None,
     device: str | torch.device = "cpu",
     progress: Progress = silent,
 ) -> TeacherQuality:
-    """Measure a teacher against Lanczos on the held-out pictures.
+    """Measure a teacher against Lanczos on held-out pictures.
 
     Args:
         teacher: Whom to measure.
-        pair_set: Its validation pictures are used.
+        pair_set: The set.
         input: Give it the ``clean`` LR, or the ``compressed`` ones at every QP of the set.
+        pictures: What to measure on; None for the set's validation pictures, whole.
         folder: Where outputs are cached; None for ``teacher`` in the set's folder.
         device: Where the teacher runs.
         progress: Called after every picture.
@@ -144,7 +147,7 @@ def evaluate_teacher(
     Raises:
         InputError: The set holds out no picture.
     """
-    pictures = pair_set.validation
+    pictures = pair_set.validation if pictures is None else pictures
     if not pictures:
         raise InputError(f"{pair_set.path} holds out no picture to measure a teacher on.")
     qps: tuple[int | None, ...] = (None,) if input == "clean" else pair_set.qps

@@ -1,0 +1,133 @@
+"""Where a picture has detail: what a search looks at when it cannot look at everything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.data.baseline import SCALE
+from nas.data.store import Picture
+
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_STRIP = 64  # LR rows at a time: a 4K picture as floats would take 100 MB
+_GRID = 8  # LR pixels between the places that a window is tried at
+
+
+def detail(hr: np.ndarray) -> np.ndarray:
+    """Return, for each LR pixel, what one value cannot hold of its 4x4 HR pixels.
+
+    Args:
+        hr: uint8, H x W x 3, RGB.
+
+    Returns:
+        float32, H/4 x W/4 (rounded down): the standard deviation of luma, in grey levels.
+    """
+    height, width = (length // SCALE for length in hr.shape[:2])
+    strips = []
+    for top in range(0, height, _STRIP):
+        rows = min(_STRIP, height - top)
+        pixels = hr[SCALE * top : SCALE * (top + rows), : SCALE * width].astype(np.float32)
+        blocks = (pixels @ _LUMA).reshape(rows, SCALE, width, SCALE)
+        strips.append(blocks.std(axis=(1, 3)))
+    return np.concatenate(strips) if strips else np.zeros((0, width), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rectangle of a picture that stands for it; a picture to whoever measures or trains.
+
+    Attributes:
+        picture: the whole picture.
+        top: first row, in LR pixels.
+        left: first column, in LR pixels.
+        rows: height in LR pixels.
+        columns: width in LR pixels.
+    """
+
+    picture: Picture
+    top: int
+    left: int
+    rows: int
+    columns: int
+
+    @property
+    def name(self) -> str:
+        """The picture's name; with the place, unless the window is the whole picture."""
+        if self._is_whole:
+            return self.picture.name
+        return f"{self.picture.name}@{self.left},{self.top}+{self.columns}x{self.rows}"
+
+    @property
+    def height(self) -> int:
+        """Rows of the HR window."""
+        return SCALE * self.rows
+
+    @property
+    def width(self) -> int:
+        """Columns of the HR window."""
+        return SCALE * self.columns
+
+    def hr(self) -> np.ndarray:
+        """Return the HR window: uint8, H x W x 3, RGB, memory-mapped and read-only."""
+        return self.picture.hr()[
+            SCALE * self.top : SCALE * (self.top + self.rows),
+            SCALE * self.left : SCALE * (self.left + self.columns),
+        ]
+
+    def lr(self, qp: int | None) -> np.ndarray:
+        """Return the LR window at a QP (None: the clean one), as `Picture.lr` does."""
+        rows = slice(self.top, self.top + self.rows)
+        return self.picture.lr(qp)[rows, self.left : self.left + self.columns]
+
+    @property
+    def _is_whole(self) -> bool:
+        return (self.height, self.width) == (self.picture.height, self.picture.width)
+
+
+def windows(pictures: Sequence[Picture], area: int, least: int = 56) -> tuple[Window, ...]:
+    """Return the most detailed window of each picture, of ``area`` LR pixels all together.
+
+    Pictures that are small enough come whole. So the work on a set is bounded, however many and
+    large its pictures are. Detailed places also tell networks apart: on flat ones all are equal.
+
+    Args:
+        pictures: where to look.
+        area: LR pixels of all windows; of more pictures than fit, evenly spaced ones are taken.
+        least: smallest side of a window in LR pixels, where the picture has as much.
+    """
+    most = max(1, area // least**2)
+    if len(pictures) > most:
+        pictures = [pictures[i * len(pictures) // most] for i in range(most)]
+    shares = _shares([p.height * p.width // SCALE**2 for p in pictures], area)
+    return tuple(_window(p, share) for p, share in zip(pictures, shares, strict=True))
+
+
+def _shares(areas: Sequence[int], total: int) -> list[int]:
+    """Divide ``total``: what small pictures leave of their equal part goes to larger ones."""
+    shares = [0] * len(areas)
+    left, order = total, sorted(range(len(areas)), key=areas.__getitem__)
+    for done, index in enumerate(order):
+        shares[index] = min(areas[index], left // (len(order) - done))
+        left -= shares[index]
+    return shares
+
+
+def _window(picture: Picture, area: int) -> Window:
+    height, width = picture.height // SCALE, picture.width // SCALE
+    if height * width <= area:
+        return Window(picture, 0, 0, height, width)
+    side = math.isqrt(area)
+    rows = min(height, max(side, area // width))
+    columns = min(width, area // rows)
+    rows, columns = (max(n // _GRID * _GRID, min(n, _GRID)) for n in (rows, columns))
+    # Sums over windows by differences of running sums.
+    sums = np.pad(detail(picture.hr()).astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    tops, lefts = np.arange(0, height - rows + 1, _GRID), np.arange(0, width - columns + 1, _GRID)
+    below, right = (tops + rows)[:, None], lefts + columns
+    found = sums[below, right] - sums[tops[:, None], right]
+    found -= sums[below, lefts] - sums[tops[:, None], lefts]
+    row, column = divmod(int(found.argmax()), len(lefts))
+    return Window(picture, int(tops[row]), int(lefts[column]), rows, columns)
