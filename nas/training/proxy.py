@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from nas.data.store import PairSet, Picture
+from nas.data.detail import Window, windows
+from nas.data.store import PairSet
 from nas.measure.exclusive import Turns
 from nas.measure.quality import LUMA_RGB, Quality, evaluate
 from nas.training.calibration import calibrate
@@ -27,6 +28,14 @@ from search_spaces.progress import Progress, silent
 
 if TYPE_CHECKING:
     from teachers.loading import Teacher
+
+
+TRAINING_AREA = 1_200_000
+"""LR pixels that candidates train on: what `cut_patches` takes of them are 2.4 million at most,
+overlaps included, and the teacher needs a minute of a CPU core for them, whatever the set."""
+
+HELD_OUT_AREA = 200_000
+"""LR pixels that candidates are measured on: a few seconds of a core at five QPs."""
 
 
 class Diverged(ArithmeticError):
@@ -69,13 +78,13 @@ class ProxyData:
 
     Attributes:
         bank: training patches on the device.
-        validation: held-out pictures.
+        validation: the most detailed windows of the held-out pictures.
         qps: QPs trained on and measured at.
         device: where candidates are trained.
     """
 
     bank: PatchBank
-    validation: tuple[Picture, ...]
+    validation: tuple[Window, ...]
     qps: tuple[int, ...]
     device: str
 
@@ -101,6 +110,8 @@ class ProxyResult:
         state: deploy weights as the content of a model's file; see `search_spaces.model`.
         seconds: training and measuring.
         steps: training steps done.
+        loss_sum: the losses of all steps, summed: small for who learns fast (known as TSE).
+        loss_end: their mean over the last third; not a number where nothing was trained.
     """
 
     gain_db: float
@@ -110,6 +121,8 @@ class ProxyResult:
     state: bytes
     seconds: float
     steps: int
+    loss_sum: float
+    loss_end: float
 
 
 def proxy_data(
@@ -119,9 +132,10 @@ def proxy_data(
     *,
     progress: Progress = silent,
 ) -> ProxyData:
-    """Cut the training patches, and let the teacher upscale the training pictures once.
+    """Cut the training patches, and let the teacher upscale the places they come from once.
 
-    The teacher sees the clean LR. Everything is cached: a second call reads files.
+    Of large pictures the most detailed windows are used, see `nas.data.detail.windows`. The
+    teacher sees the clean LR. Everything is cached: a second call reads files.
 
     Raises:
         InputError: the set has no training picture of sufficient size or holds out none, or the
@@ -129,17 +143,17 @@ def proxy_data(
     """
     if not pair_set.validation:
         raise InputError(f"{pair_set.path} holds out no picture to measure candidates on.")
+    seen = windows(pair_set.train, TRAINING_AREA)
     outputs = None
     if teacher is not None:
         from teachers.cache import teacher_outputs
 
-        clean = [picture.lr(None) for picture in pair_set.train]
+        clean = [window.lr(None) for window in seen]
         outputs = teacher_outputs(teacher, clean, pair_set.path / "teacher", progress=progress)
     key = pair_set.digest + (teacher.digest if teacher is not None else "")
-    bank = cut_patches(
-        pair_set.train, pair_set.qps, teacher_outputs=outputs, key=key, progress=progress
-    )
-    return ProxyData(bank.to(device), pair_set.validation, pair_set.qps, device)
+    bank = cut_patches(seen, pair_set.qps, teacher_outputs=outputs, key=key, progress=progress)
+    held_out = windows(pair_set.validation, HELD_OUT_AREA)
+    return ProxyData(bank.to(device), held_out, pair_set.qps, device)
 
 
 def run_proxy(
@@ -184,6 +198,8 @@ def run_proxy(
         model_bytes(ema.network, architecture.label, facts),
         seconds,
         settings.steps,
+        loss_sum=sum(training.history),
+        loss_end=_mean(training.history[2 * settings.steps // 3 :]),
     )
 
 
@@ -228,6 +244,7 @@ class _Training:
         self.luma = (luma / luma.sum())[:, None]
         self.done = 0
         self.losses: list[Tensor] = []
+        self.history: list[float] = []
         self.lowest = math.inf
 
     def step(self) -> None:
@@ -280,6 +297,7 @@ class _Training:
         mean = float(losses.mean())
         if self.lowest == math.inf:
             self.lowest = float(losses[0])  # before the first step: nothing can have exploded yet
+        self.history += losses.tolist()
         self.losses.clear()
         if not math.isfinite(mean):
             raise Diverged(f"the loss is {mean} before step {self.done}")
@@ -306,6 +324,10 @@ def target_phases(hr: Tensor, shuffle: int) -> Tensor:
     blocks = hr.unflatten(-1, (-1, shuffle)).unflatten(-3, (-1, shuffle))
     phases = blocks.permute(0, 2, 4, 1, 3, 5)
     return phases.to(torch.float32, memory_format=torch.contiguous_format).flatten(3).div_(255)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
 
 
 _WINDOW = 25
