@@ -1,11 +1,14 @@
-"""Collect the pictures that `hat-tiny` was trained on and measured on, from four Debian packages.
+"""Collect the pictures that the shipped networks were trained on, from three Debian packages.
 
 Fetch and unpack the packages first (no root needed), then run this and prepare the set:
 
     apt-get download lomiri-wallpapers-16.04 mate-backgrounds plasma-workspace-wallpapers
     for deb in *.deb; do dpkg -x "$deb" unpacked; done
-    python benchmarks/teacher_pictures.py unpacked pictures
+    python benchmarks/wallpapers.py unpacked pictures
     nas data prepare pictures --out teacher-set --validation 0.25
+
+Without ``--all`` these are the 24 pictures of `hat-tiny`, with it also the softer ones that the
+shipped student saw.
 
 One size of each picture; those that are soft at full size are reduced until they are sharp
 (the figure: PSNR of a 4x Lanczos down and up, at most about 34 dB). No photograph of scikit-image
@@ -51,11 +54,28 @@ PICTURES = {
     PLASMA.format("summer_1am", "2560x1600.jpg"): 1,
 }
 
+SOFTER = {
+    f"{LOMIRI}/friends_by_Aitzol_Berasategi.jpg": 2,
+    f"{LOMIRI}/free_by_Peter_Nerlich.jpg": 3,
+    f"{LOMIRI}/greentock_by_Peter_Nerlich.jpg": 3,
+    f"{LOMIRI}/Wine_by_Jakkub_Mede.jpg": 3,
+    f"{LOMIRI}/seeding_by_Clements_Engelhardt.jpg": 2,
+    f"{MATE}/nature/Garden.jpg": 3,
+    f"{MATE}/nature/RainDrops.jpg": 3,
+    f"{MATE}/nature/Storm.jpg": 3,
+    f"{MATE}/nature/Wood.jpg": 3,
+    f"{MATE}/nature/YellowFlower.jpg": 3,
+    PLASMA.format("Canopee", "3840x2160.png"): 3,
+    PLASMA.format("FlyingKonqui", "2560x1600.png"): 2,
+    PLASMA.format("Volna", "5120x2880.jpg"): 1,
+    PLASMA.format("Opal", "3840x2160.png"): 1,
+}
 
-def main(unpacked: Path, out: Path) -> None:
+
+def main(unpacked: Path, out: Path, everything: bool) -> None:
     """Write the pictures as PNG files to ``out``, named after the wallpaper."""
     out.mkdir(parents=True, exist_ok=True)
-    for place, factor in PICTURES.items():
+    for place, factor in (PICTURES | SOFTER if everything else PICTURES).items():
         wallpaper = Path(place)
         name = wallpaper.parts[3] if "wallpapers" in wallpaper.parts else wallpaper.stem
         with Image.open(unpacked / place) as opened:
@@ -68,4 +88,4 @@ def main(unpacked: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), "--all" in sys.argv[3:])
