@@ -24,6 +24,7 @@ from studies.storage import masked, study_folder
 from studies.study import Study, open_study
 
 if TYPE_CHECKING:
+    from studies.preparation import Prepared
     from studies.runners.ray import RayRunner
 
 
@@ -96,13 +97,18 @@ def search(
             partial(evaluate, settings=prepared.evaluation),
             runner,
             tracking_uri=settings.tracking_uri,
-            early_stopping=settings.early_stopping,
+            stop_from=_settled(prepared) if settings.early_stopping else None,
             on_event=on_event,
         )
     folder = study_folder(settings.storage, summary.study)
     if summary.tracking_uri is None or summary.tracking_fault is not None:
         figures.write(summary.study, summary.budget, summary.records, folder)
     return replace(summary, files=figures.written(folder))
+
+
+def _settled(prepared: Prepared) -> int:
+    """The step from which rungs tell candidates apart: while the rate is high all of them waver."""
+    return 2 * prepared.evaluation.proxy.steps // 3
 
 
 def ray_runner(settings: SearchSettings, concurrency: int, device: str) -> RayRunner:
@@ -125,7 +131,7 @@ def conduct(
     runner: Runner | None = None,
     *,
     tracking_uri: str | None = None,
-    early_stopping: bool = False,
+    stop_from: int | None = None,
     on_event: OnEvent = ignore,
 ) -> SearchSummary:
     """Run one study to its goal with any way of evaluating candidates.
@@ -135,7 +141,7 @@ def conduct(
         evaluate: What evaluates a candidate; picklable where the runner uses other processes.
         runner: Where candidates are evaluated; in this process when left out.
         tracking_uri: MLflow's; None leaves it out.
-        early_stopping: Stop candidates at rungs by Pareto rank.
+        stop_from: Stop candidates by Pareto rank at rungs from this step on; None for never.
         on_event: Told of every step, from the calling thread.
 
     Raises:
@@ -148,7 +154,7 @@ def conduct(
         info = StudyInfo(settings.name, settings.fixed, study.runs)
         courier = None if tracking_uri is None else Courier(tracking_uri, info, folder)
         on_event(Opened(settings.name, settings.trials, settings.budget, study.records))
-        desk = _Desk(study, courier, early_stopping, on_event)
+        desk = _Desk(study, courier, stop_from, on_event)
         try:
             (runner or InlineRunner()).run(evaluate, desk)
         except KeyboardInterrupt:
@@ -176,10 +182,11 @@ class _Desk:
     """Where the runner asks and tells: the study, with everyone who wants to know behind it."""
 
     def __init__(
-        self, study: Study, courier: Courier | None, early_stopping: bool, on_event: OnEvent
+        self, study: Study, courier: Courier | None, stop_from: int | None, on_event: OnEvent
     ) -> None:
         self._study, self._courier, self._on_event = study, courier, on_event
-        self._rungs = ParetoRungs(records=study.records) if early_stopping else None
+        self._stop_from = stop_from
+        self._rungs = None if stop_from is None else ParetoRungs(records=study.records)
 
     def ask(self) -> Candidate | None:
         candidate = self._study.ask()
@@ -196,7 +203,9 @@ class _Desk:
     def at_rung(self, candidate: Candidate, underway: Underway) -> Outcome | None:
         rung = underway.rung
         self._on_event(Passed(candidate, rung))
-        needed_db = None if self._rungs is None else self._rungs.stops(underway)
+        if self._rungs is None or self._stop_from is None or rung.step < self._stop_from:
+            return None
+        needed_db = self._rungs.stops(underway)
         if needed_db is None:
             return None
         return Rejected(

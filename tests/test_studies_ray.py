@@ -111,7 +111,7 @@ def test_workers_that_cannot_start_stop_the_search_and_blame_no_candidate(tmp_pa
 
 
 def test_rungs_stop_candidates(tmp_path, runner):
-    summary = conduct(settings(tmp_path, trials=16), Quick(), runner, early_stopping=True)
+    summary = conduct(settings(tmp_path, trials=16), Quick(), runner, stop_from=1)
     assert summary.counts.done == 16 and summary.counts.stopped >= 2
     rung = next(r.outcome for r in summary.records if _stopped(r))
     assert rung.curve and rung.value < rung.allowed

@@ -420,12 +420,19 @@ def test_early_stopping_stops_dominated_candidates_and_counts_them(tmp_path):
             settings(tmp_path, name=f"c{concurrency}", trials=16),
             Quick(),
             InlineRunner(concurrency),
-            early_stopping=True,
+            stop_from=1,
         )
         assert summary.counts.done == 16 and summary.counts.stopped >= 2
         stopped = [r.outcome for r in summary.records if _stopped(r)]
         assert all(o.curve and o.value < o.allowed and o.runtime for o in stopped)
         assert json.dumps([member.to_dict() for member in summary.front])
+
+
+def test_rungs_before_the_step_from_which_they_tell_stop_nobody(tmp_path):
+    summary = conduct(settings(tmp_path, trials=16), Quick(), stop_from=2)
+    stopped = [r.outcome for r in summary.records if _stopped(r)]
+    assert stopped
+    assert {outcome.curve[-1].step for outcome in stopped} == {2}
 
 
 def _stopped(record):
