@@ -1,0 +1,160 @@
+"""The tracking store: how MLflow is set up here, the experiment, and what writes of it share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+for _name, _value in {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    # A server that is down is tried again at the next delivery, not for minutes within this one.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+from mlflow import MlflowClient  # noqa: E402
+from mlflow.entities import Param, Run  # noqa: E402
+
+from studies.settings import StudyInfo  # noqa: E402
+from studies.storage import masked, sqlite_file  # noqa: E402
+
+for _noisy in ("mlflow", "alembic"):  # they log the making of a fresh database step by step
+    logging.getLogger(_noisy).setLevel(logging.WARNING)
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+EXPERIMENT = "nas-workbench"
+PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+STUDY = "study"
+DONE = ("FINISHED", "FAILED", "KILLED")
+
+# The UI opens on runs and metrics instead of on its view for language models.
+_VIEW = {"mlflow.experimentKind": "custom_model_development"}
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a delivery did: runs written, and the fault that ended it."""
+
+    written: int
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The workbench's experiment in one tracking store.
+
+    Attributes:
+        client: For this store alone: nothing here depends on MLflow's global settings.
+        experiment: Its identifier.
+    """
+
+    client: MlflowClient
+    experiment: str
+
+    def search(self, condition: str) -> list[Run]:
+        """Return all runs that a condition holds for, newest first."""
+        runs, token = [], None
+        while True:
+            page = self.client.search_runs([self.experiment], condition, page_token=token)
+            runs += list(page)
+            token = page.token
+            if not token:
+                return runs
+
+    def study(self, info: StudyInfo) -> Run:
+        """Return the run of a study, made if there is none."""
+        found = self.search(f"tags.{STUDY} = '{study_id(info)}' and tags.kind = 'study'")
+        return found[-1] if found else self._create_study(info)
+
+    def _create_study(self, info: StudyInfo) -> Run:
+        identity = info.identity
+        run = self.client.create_run(
+            self.experiment,
+            run_name=info.name,
+            tags={STUDY: study_id(info), "kind": "study"},
+        )
+        flat = {key: value for key, value in identity.items() if key != "space"}
+        space = identity.get("space", {})
+        flat["space"] = space.get("name") if isinstance(space, dict) else space
+        self.client.log_batch(run.info.run_id, params=params(flat))
+        self.client.log_dict(run.info.run_id, dict(identity), "study.json")
+        self.client.log_dict(run.info.run_id, {"runs": list(info.runs)}, "provenance.json")
+        return run
+
+
+def connected(uri: str) -> Store:
+    """Connect to a store and find or make the experiment in it."""
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is not None:
+        return Store(client, found.experiment_id)
+    return Store(client, client.create_experiment(EXPERIMENT, _artifacts(uri), tags=_VIEW))
+
+
+def fault(uri: str, error: BaseException) -> str:
+    """Say in one sentence without secrets what a store's error was."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"MLflow at {masked(uri)}: {masked(line)}"
+
+
+def study_id(info: StudyInfo) -> str:
+    """Tells studies of equal names apart, also when several people share a server."""
+    first = json.dumps([info.name, info.runs[:1]], sort_keys=True)
+    return hashlib.sha256(first.encode()).hexdigest()[:16]
+
+
+def params(values: Mapping[str, Any]) -> list[Param]:
+    """MLflow takes at most 6000 characters a value."""
+    return [
+        Param(key, (value if isinstance(value, str) else json.dumps(value))[:6000])
+        for key, value in values.items()
+    ]
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as dotted names."""
+    named: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            named |= flat(value, f"{prefix}{key}.")
+        else:
+            named[prefix + key] = value
+    return named
+
+
+def model_name(name: str) -> str:
+    """Without the characters that MLflow refuses in names of models."""
+    return re.sub(r"[^\w-]", "_", name)
+
+
+def server_command(uri: str, host: str, port: int) -> tuple[list[str], dict[str, str]]:
+    """The command and environment that show a tracking store in a browser.
+
+    Job execution stays off: it takes three quarters of the server's memory and nothing here
+    needs it.
+    """
+    import sys
+
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    if (artifacts := _artifacts(uri)) is not None:
+        command += ["--default-artifact-root", artifacts]
+    return command, {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+def _artifacts(uri: str) -> str | None:
+    """Beside an SQLite file; None leaves it to the server."""
+    file = sqlite_file(uri)
+    if file is None:
+        return None
+    return (file.absolute().parent / f"{file.stem}-artifacts").as_uri()

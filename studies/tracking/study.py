@@ -1,0 +1,221 @@
+"""A study in the tracking store: a parent run, and a child run a trial.
+
+A run's tags say which study and trial it is of. Parent and children are found by them again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlflow.entities import Metric, RunTag
+
+from studies import figures
+from studies.front import hypervolume_history, reference_of, trained
+from studies.outcome import Broken, Rejected, Trained
+from studies.record import Record, counts
+from studies.settings import StudyInfo
+from studies.story import front_markdown, front_table, story
+from studies.tracking.store import (
+    DONE,
+    NOTE,
+    PARENT,
+    Delivery,
+    Store,
+    connected,
+    fault,
+    flat,
+    model_name,
+    params,
+)
+from studies.weights import weights_file
+
+_TRIAL = "trial"
+
+
+class Tracking:
+    """Writes one study to one tracking store.
+
+    Args:
+        uri: MLflow tracking URI: ``sqlite:///mlflow.db`` or a server's ``http://...``.
+        info: The study.
+        folder: The study's folder, where its deploy weights lie in ``weights``.
+    """
+
+    def __init__(self, uri: str, info: StudyInfo, folder: Path) -> None:
+        self._uri, self._info, self._folder = uri, info, folder
+        self._store: Store | None = None
+        self._parent = ""
+        self._written: set[int] = set()
+        self._points = 0
+
+    def deliver(self, records: Sequence[Record], *, final: bool = False) -> Delivery:
+        """Write what the store does not hold yet; with ``final`` also figures, note and status.
+
+        Never raises for a fault of the store: the fault comes back in one sentence, and the next
+        call goes on where this one stopped.
+        """
+        written = 0
+        try:
+            store = self._connected()
+            for record in records:
+                if record.outcome is not None and record.trial not in self._written:
+                    self._write_child(store, record)
+                    self._written.add(record.trial)
+                    written += 1
+            if written or final:
+                self._write_hypervolume(store, records)
+            if final:
+                self._write_story(store, records)
+        except Exception as error:
+            self._store = None  # look again at what arrived
+            return Delivery(written, fault(self._uri, error))
+        return Delivery(written)
+
+    def _connected(self) -> Store:
+        """Find or make experiment and parent run, and see which children are there."""
+        if self._store is not None:
+            return self._store
+        store = connected(self._uri)
+        self._parent = store.study(self._info).info.run_id
+        self._written = set()
+        for run in store.search(f"tags.`{PARENT}` = '{self._parent}' and tags.kind = 'trial'"):
+            if run.info.status in DONE:
+                self._written.add(int(run.data.tags[_TRIAL]))
+            else:  # cut off while being written
+                store.client.delete_run(run.info.run_id)
+        self._points = len(store.client.get_metric_history(self._parent, "hypervolume"))
+        self._store = store
+        return store
+
+    # -- one trial ---------------------------------------------------------------------------
+
+    def _write_child(self, store: Store, record: Record) -> None:
+        """One child run; its status is set last, so that a half-written one can be told."""
+        client, outcome = store.client, record.outcome
+        started = int((record.started or time.time()) * 1000)
+        run = client.create_run(
+            store.experiment,
+            start_time=started,
+            run_name=f"{record.trial:03d} {record.candidate.name}",
+            tags={PARENT: self._parent, _TRIAL: str(record.trial), "kind": "trial"},
+        )
+        run_id = run.info.run_id
+        client.log_batch(
+            run_id,
+            metrics=_metrics(record, started),
+            params=params(flat(record.candidate.architecture.to_dict())),
+            tags=[RunTag(key, value) for key, value in _tags(record).items()],
+        )
+        architecture = record.candidate.architecture.to_dict()
+        client.log_dict(run_id, architecture, "architecture.json")
+        if isinstance(outcome, Trained):
+            self._write_model(store, run_id, record, outcome)
+        ended = int((record.finished or time.time()) * 1000)
+        status = {Trained: "FINISHED", Broken: "FAILED"}.get(type(outcome), "KILLED")
+        client.set_terminated(run_id, status, ended)
+
+    def _write_model(self, store: Store, run_id: str, record: Record, outcome: Trained) -> None:
+        """The deploy network: weights beside the run, and as a LoggedModel that can be registered.
+
+        Plain safetensors and JSON: loading it never runs code, and any size of picture works.
+        """
+        weights = weights_file(outcome, self._folder)
+        if weights is None:
+            return
+        with tempfile.TemporaryDirectory(prefix="nas-model-") as aside:
+            folder = Path(aside)
+            shutil.copyfile(weights, folder / "weights.safetensors")
+            (folder / "architecture.json").write_text(record.candidate.architecture.to_json())
+            client = store.client
+            client.log_artifact(run_id, str(folder / "weights.safetensors"))
+            model = client.create_logged_model(
+                store.experiment,
+                name=model_name(f"{self._info.name}-{record.trial}"),
+                source_run_id=run_id,
+                params={"architecture": record.candidate.key},
+                model_type="super-resolution-x4",
+            )
+            client.log_model_artifacts(model.model_id, aside)
+            client.finalize_logged_model(model.model_id, "READY")
+
+    # -- the whole study ---------------------------------------------------------------------
+
+    def _write_hypervolume(self, store: Store, records: Sequence[Record]) -> None:
+        done = trained(records)
+        reference = reference_of(done, self._info.budget.runtime_ms)
+        curve = hypervolume_history(records, reference)
+        now = int(time.time() * 1000)
+        new = [
+            Metric("hypervolume", value, now, step)
+            for step, value in enumerate(curve, start=1)
+            if step > self._points
+        ]
+        tally = counts(records)
+        totals = {
+            "trained": tally.trained,
+            "stopped_early": tally.stopped,
+            "rejected": tally.rejected,
+            "broken": tally.broken,
+            "duplicates": tally.duplicates,
+        }
+        new += [Metric(name, float(n), now, len(curve)) for name, n in totals.items()]
+        if done:
+            best = max(member.gain_db for member in done)
+            new.append(Metric("best_gain_db", best, now, len(curve)))
+        store.client.log_batch(self._parent, metrics=new)
+        self._points = len(curve)
+
+    def _write_story(self, store: Store, records: Sequence[Record]) -> None:
+        client, budget, parent = store.client, self._info.budget, self._parent
+        for path in figures.write(self._info.name, budget, records, self._folder).values():
+            client.log_artifact(parent, str(path))
+        client.log_dict(parent, front_table(records), "front.json")
+        client.log_text(parent, front_markdown(records), "front.md")
+        client.set_tag(parent, NOTE, story(self._info, records))
+        client.set_terminated(parent, "FINISHED")
+
+
+def _metrics(record: Record, now: int) -> list[Metric]:
+    outcome = record.outcome
+    values: dict[str, float] = {}
+    curve: list[Metric] = []
+    if outcome is not None:
+        if outcome.runtime is not None:
+            values["runtime_ms"] = outcome.runtime.ms
+        if outcome.size is not None:
+            values["params"] = outcome.size.params
+            values["macs_g"] = outcome.size.macs / 1e9
+        values["seconds"] = outcome.seconds
+    if isinstance(outcome, Trained):
+        values["gain_db"] = outcome.gain_db
+        values |= {f"gain_db_qp{qp}": gain for qp, gain in outcome.gain_db_per_qp.items()}
+        values |= {f"psnr_y_db_qp{qp}": psnr for qp, psnr in outcome.psnr_y_db.items()}
+    if isinstance(outcome, Trained | Rejected):
+        curve = [
+            Metric("curve_gain_db", rung.gain_db, now + int(rung.seconds * 1000), rung.step)
+            for rung in outcome.curve
+        ]
+    return [Metric(name, float(value), now, 0) for name, value in values.items()] + curve
+
+
+def _tags(record: Record) -> dict[str, str]:
+    outcome = record.outcome
+    tags = {
+        "outcome": type(outcome).__name__.lower(),
+        "origin": record.candidate.origin,
+        "architecture": record.candidate.key,
+    }
+    if isinstance(outcome, Rejected | Broken):
+        tags["reason"] = outcome.reason
+    if outcome is not None and outcome.runtime is not None:
+        runtime = outcome.runtime
+        tags["runtime"] = " ".join(filter(None, [runtime.kind, runtime.target, runtime.backend]))
+    if record.duplicate_of is not None:
+        tags["duplicate_of"] = str(record.duplicate_of)
+    if record.retry_of is not None:
+        tags["retry_of"] = str(record.retry_of)
+    return tags
