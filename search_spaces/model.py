@@ -102,19 +102,30 @@ def load_model(path: Path) -> Model:
         )
     if header.get("scale") != str(SCALE):
         raise InputError(f"{path} upscales by {header.get('scale')}; models here upscale by 4")
-    try:
-        network = fuse(build(Architecture.from_json(header["architecture"]), seed=0))
-        network.load_state_dict(load_tensors(content), strict=True)
-    except InputError as fault:
-        raise InputError(f"{path} holds a network that cannot be built: {fault}") from fault
-    except RuntimeError as fault:
-        detail = " ".join(str(fault).split())[:200]
-        raise InputError(f"{path}: weights and architecture do not fit: {detail}") from fault
-    if not all(bool(tensor.isfinite().all()) for tensor in network.parameters()):
-        raise InputError(f"{path} holds weights that are no numbers: train it again")
+    network = _assembled(path, content, header["architecture"])
     facts = {key: value for key, value in sorted(header.items()) if key not in _OWN}
     name = header.get("name") or path.stem
-    return Model(name, network.requires_grad_(False), facts, hashlib.sha256(content).hexdigest())
+    return Model(name, network, facts, hashlib.sha256(content).hexdigest())
+
+
+def load_bare(path: Path, architecture: Architecture) -> Model:
+    """Read deploy weights without a model's header, whose architecture stands elsewhere.
+
+    Raises:
+        InputError: there is no such file, or it holds the weights of another network.
+    """
+    _header(path)
+    network = _assembled(path, content := _content(path), architecture.to_json())
+    return Model(architecture.label, network, {}, hashlib.sha256(content).hexdigest())
+
+
+def is_model(path: Path) -> bool:
+    """Whether a safetensors file says which network its weights are of.
+
+    Raises:
+        InputError: there is no such file, or it is none.
+    """
+    return _header(path).get("format") == FORMAT
 
 
 def read_architecture(path: Path) -> Architecture:
@@ -137,6 +148,20 @@ def read_architecture(path: Path) -> Architecture:
         return Architecture.from_json(text)
     except InputError as fault:
         raise InputError(f"{path}: {fault}") from fault
+
+
+def _assembled(path: Path, content: bytes, architecture: str) -> Network:
+    try:
+        network = fuse(build(Architecture.from_json(architecture), seed=0))
+        network.load_state_dict(load_tensors(content), strict=True)
+    except InputError as fault:
+        raise InputError(f"{path} holds a network that cannot be built: {fault}") from fault
+    except RuntimeError as fault:
+        detail = " ".join(str(fault).split())[:200]
+        raise InputError(f"{path}: weights and architecture do not fit: {detail}") from fault
+    if not all(bool(tensor.isfinite().all()) for tensor in network.parameters()):
+        raise InputError(f"{path} holds weights that are no numbers: train it again")
+    return network.requires_grad_(False)
 
 
 def _ordered(content: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -68,7 +70,7 @@ def network(
     """
     from nas.deploy.models import find_file
     from search_spaces import InputError, published, references
-    from search_spaces.model import SUFFIX, read_architecture
+    from search_spaces.model import SUFFIX, load_model, read_architecture
     from search_spaces.plugins import load_all
 
     load_all(plugins or ())
@@ -76,16 +78,33 @@ def network(
         for name, entry in known.items():
             if name.lower() == source.lower():
                 return name, entry.architecture
+    path = Path(_local(source, storage, tracking_uri))
     try:
-        path = Path(_local(source, storage, tracking_uri))
         file = path if path.is_file() else find_file(path)
     except InputError as fault:
         names = ", ".join((*published, *references))
         raise InputError(f"{fault}, or one of the networks {names}") from None
-    found = read_architecture(file)
-    return (path.stem if file.suffix != SUFFIX else file.stem), found
+    if file.suffix == SUFFIX:
+        trained = load_model(file)
+        return trained.name, trained.architecture
+    return file.stem, read_architecture(file)
 
 
 def _local(source: str, storage: str | None, tracking_uri: str | None) -> str | Path:
     """The file or folder that a source names, fetched where it lies elsewhere."""
-    return source
+    if source.startswith(("models:", "runs:")):
+        from studies.tracking.fetch import fetch
+
+        default = "sqlite:///mlflow.db"
+        return fetch(source, tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default)
+    named = None if Path(source).exists() else _TRIAL.fullmatch(source)
+    if named is None:
+        return source
+    from studies.sources import trial_model
+    from studies.storage import DEFAULT_STORAGE
+
+    storage = storage or os.environ.get("NAS_STORAGE") or DEFAULT_STORAGE
+    return trial_model(storage, named["study"], int(named["trial"]))
+
+
+_TRIAL = re.compile(r"(?P<study>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/(?P<trial>\d{1,9})")

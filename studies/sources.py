@@ -1,0 +1,80 @@
+"""Trained networks that a study knows, as files of models: ``STUDY/TRIAL``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nas.data.cache import cache_root
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
+from search_spaces.model import SUFFIX, is_model, load_bare, save_model
+from studies.outcome import Broken, Rejected, Trained
+from studies.record import Record
+from studies.storage import study_folder
+from studies.study import read_study
+from studies.weights import weights_file
+
+
+def trial_model(storage: str, study: str, trial: int) -> Path:
+    """Return the model of a trial: the weights of its proxy run.
+
+    Raises:
+        InputError: there is no such study or trial, or it left no weights; says which there are.
+    """
+    _, records = read_study(storage, study)
+    record = trained_record(study, records, trial)
+    path = weights_file(record.outcome, study_folder(storage, study))
+    if path is None:
+        raise InputError(
+            f"the weights of {study}/{trial} are not in {study_folder(storage, study)} any more: "
+            f"train it with 'nas promote {study} --trial {trial}'"
+        )
+    return self_described(path, _evaluated(record, records))
+
+
+def trained_record(study: str, records: tuple[Record, ...], trial: int) -> Record:
+    """Return the record of a trial that was trained.
+
+    Raises:
+        InputError: there is no such trial or it was not trained; says which were.
+    """
+    found = {record.trial: record for record in records}.get(trial)
+    if found is not None and isinstance(found.outcome, Trained):
+        return found
+    numbers = [str(r.trial) for r in records if isinstance(r.outcome, Trained)]
+    shown = ", ".join(numbers[:12]) + (", ..." if len(numbers) > 12 else "")
+    known = f"trained were {shown}" if numbers else "none was trained yet"
+    if found is None:
+        raise InputError(f"the study {study!r} has no trial {trial}: {known}")
+    why = found.outcome.reason if isinstance(found.outcome, Rejected | Broken) else "still running"
+    raise InputError(f"trial {trial} of {study!r} was not trained ({why}): {known}")
+
+
+def self_described(path: Path, architecture: Architecture) -> Path:
+    """Return a model's file with these weights: the file itself, unless its header lacks a model.
+
+    Earlier versions wrote bare tensors. Such a file gets its header in the cache.
+
+    Raises:
+        InputError: the weights cannot be read, or are of another network.
+    """
+    if is_model(path):
+        return path
+    model = load_bare(path, architecture)
+    place = cache_root() / "models" / f"{model.digest}-{architecture.key}{SUFFIX}"
+    try:
+        save_model(model, place)
+    except OSError as fault:
+        raise InputError(
+            f"the cache {cache_root()} cannot be written ({fault.strerror}): make room there, "
+            "or set NAS_CACHE to another folder"
+        ) from fault
+    return place
+
+
+def _evaluated(record: Record, records: tuple[Record, ...]) -> Architecture:
+    """Return the architecture that was trained: a duplicate has the weights of its original."""
+    if record.duplicate_of is None:
+        return record.candidate.architecture
+    (original,) = (r for r in records if r.trial == record.duplicate_of)
+    return original.candidate.architecture
