@@ -186,14 +186,19 @@ def _cut(
     side: int,
     teacher_outputs: Sequence[np.ndarray] | None,
 ) -> np.ndarray:
-    patches = []
-    for index, top, left in places:
-        picture = pictures[index]
+    scale = 1 if name == "lr" else SCALE
+    depth = (len(qps),) if name == "lr" else ()
+    patches = np.empty((len(places), *depth, 3, scale * side, scale * side), np.uint8)
+    for index, picture in enumerate(pictures):
+        # One map of each picture at a time: a map counts as memory while a patch refers to it.
         if name == "lr":
-            images = [picture.lr(qp)[top : top + side, left : left + side] for qp in qps]
-            patches.append(np.stack([np.moveaxis(image, 2, 0) for image in images]))
-            continue
-        image = picture.hr() if teacher_outputs is None or name == "hr" else teacher_outputs[index]
-        rows, columns = (slice(SCALE * start, SCALE * (start + side)) for start in (top, left))
-        patches.append(np.moveaxis(image[rows, columns], 2, 0))
-    return np.stack(patches)
+            whole = np.stack([picture.lr(qp) for qp in qps])
+        elif name == "teacher" and teacher_outputs is not None:
+            whole = teacher_outputs[index]
+        else:
+            whole = picture.hr()
+        for place, (found, top, left) in enumerate(places):
+            if found == index:
+                rows, columns = (slice(scale * a, scale * (a + side)) for a in (top, left))
+                patches[place] = np.moveaxis(whole[..., rows, columns, :], -1, -3)
+    return patches
