@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nas.cli import data, measure, networks, review, search, teacher
+from nas.cli import data, evaluate, measure, networks, review, search, teacher
 
 app = typer.Typer(
     name="nas",
@@ -31,6 +31,7 @@ app.command()(search.search)
 app.command()(review.front)
 app.command()(review.studies)
 app.command()(review.ui)
+app.command()(evaluate.evaluate)
 app.command()(measure.cost)
 app.command()(measure.latency)
 app.add_typer(networks.app, name="networks")

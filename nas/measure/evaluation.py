@@ -151,7 +151,7 @@ def evaluate_all(
         pictures: Held-out pictures.
         qps: Where to measure; None is the LR that no encoder touched.
         device: Where differences are computed; upscalers know where they work.
-        with_ssim: Whether to compute SSIM, which takes nine tenths of the time.
+        with_ssim: Whether to compute SSIM, which takes most of the time.
         progress: Called after every picture and QP; its note is the gain so far.
 
     Raises:

@@ -120,7 +120,7 @@ def lanczos_psnr_y(picture: PictureLike, qps: Sequence[int | None]) -> dict[int 
 
 
 def fidelity(picture: Pixels, original: Pixels, *, with_ssim: bool = True) -> Fidelity:
-    """Return every figure of an upscaled picture; SSIM takes nine tenths of the time."""
+    """Return every figure of an upscaled picture; SSIM takes most of the time."""
     return Fidelity(
         psnr_rgb_db=psnr(picture, original),
         psnr_y_db=psnr_y(picture, original),

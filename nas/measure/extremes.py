@@ -1,0 +1,92 @@
+"""The pictures that a model does best and worst, shown beside Lanczos, a teacher and the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image
+
+from nas.data.baseline import SCALE, lanczos
+from nas.measure.evaluation import Evaluation, Figures, NamedPicture, Upscaler
+from nas.measure.pixels import as_tensor
+from nas.measure.sidebyside import Panel, Place, side_by_side, telling_place
+
+if TYPE_CHECKING:
+    from teachers.loading import Teacher
+
+Which = Literal["best", "worst"]
+
+_MARGIN = 16  # LR pixels around a place that the teacher sees, so that it has no border there
+
+
+def extremes(evaluation: Evaluation) -> Mapping[Which, Figures]:
+    """Return the pictures of the highest and the lowest mean gain, each at its own extreme QP.
+
+    A single picture is both: then it is there as the best alone.
+    """
+    averaged = evaluation.averaged
+    gains = {f.picture: evaluation.gain_db_of(f.picture) for f in averaged}
+    best, worst = max(gains, key=gains.__getitem__), min(gains, key=gains.__getitem__)
+    found: dict[Which, Figures] = {
+        "best": max((f for f in averaged if f.picture == best), key=lambda f: f.gain_db)
+    }
+    if worst != best:
+        found["worst"] = min((f for f in averaged if f.picture == worst), key=lambda f: f.gain_db)
+    return found
+
+
+def draw(
+    which: Which,
+    figures: Figures,
+    picture: NamedPicture,
+    upscaler: Upscaler,
+    teacher: Teacher | None = None,
+    device: str = "cpu",
+) -> Image.Image:
+    """Draw a picture's most telling place: where a model and Lanczos differ most.
+
+    The teacher sees the LR that no encoder touched, as it does when it teaches.
+
+    Args:
+        which: What the picture is among its set.
+        figures: What was measured of it.
+        picture: The picture.
+        upscaler: The model.
+        teacher: Shown too where there is one.
+        device: Where the teacher works.
+    """
+    original = np.asarray(picture.hr())
+    small = np.asarray(picture.lr(figures.qp))
+    base = lanczos(small)
+    ours = as_tensor(upscaler.upscale(small)).cpu().numpy()
+    place = telling_place(ours, base)
+    level = "no compression" if figures.qp is None else f"QP {figures.qp}"
+    panels = [Panel(f"Lanczos ({level})", place.of(base)), Panel(upscaler.name, place.of(ours))]
+    if teacher is not None:
+        clean = np.asarray(picture.lr(None))
+        seen = f"{teacher.name} (teacher, clean LR)"
+        panels.append(Panel(seen, _taught(teacher, clean, place, device)))
+    return side_by_side(
+        f"{figures.picture}, {level}: {which} picture of {upscaler.name}",
+        f"PSNR-Y of the whole picture: Lanczos {figures.lanczos.psnr_y_db:.2f} dB, "
+        f"{upscaler.name} {figures.ours.psnr_y_db:.2f} dB ({figures.gain_db:+.3f} dB)",
+        panels,
+        original,
+        place,
+    )
+
+
+def _taught(teacher: Teacher, clean: np.ndarray, place: Place, device: str) -> np.ndarray:
+    """What a teacher makes of a place; the rest of the picture is spared."""
+    from teachers.cache import upscale_pixels
+
+    top, left = place.top // SCALE, place.left // SCALE
+    bottom, right = top + place.height // SCALE, left + place.width // SCALE
+    first, before = max(0, top - _MARGIN), max(0, left - _MARGIN)
+    large = upscale_pixels(
+        teacher, clean[first : bottom + _MARGIN, before : right + _MARGIN], device=device
+    )
+    inner = Place(SCALE * (top - first), SCALE * (left - before), place.height, place.width)
+    return inner.of(large)
