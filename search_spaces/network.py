@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from search_spaces.architecture import SCALE, Architecture
 from search_spaces.blocks import Foldable, LinearBlock, blocks, linear_sizes
+from search_spaces.errors import InputError
 from search_spaces.initialisation import initialise
 from search_spaces.residual import Residual
 
@@ -48,12 +50,14 @@ class Network(nn.Module):
         self.body = nn.Sequential(*_body(a))
         self.neck = _neck(a)
         phases = a.tail.cascade or 3 * SCALE**2
-        tail = blocks[a.tail.block if a.tail.kernel == 3 else "conv"]
-        self.tail = tail(a.body_width, phases * a.factor**2, kernel_size=a.tail.kernel, bias=a.bias)
+        tail = a.tail.block if a.tail.kernel == 3 else "conv"
+        self.tail = _end(
+            tail, a.body_width, phases * a.factor**2, kernel_size=a.tail.kernel, bias=a.bias
+        )
         self.lift: nn.Module | None = None
         if a.tail.cascade:
             act = a.activation if a.tail.activation else "none"
-            final = tail(a.tail.cascade, 3 * SCALE**2, kernel_size=3, bias=a.bias)
+            final = _end(tail, a.tail.cascade, 3 * SCALE**2, kernel_size=3, bias=a.bias)
             self.lift = nn.Sequential(_ACTIVATIONS[act](a.tail.cascade), final)
         self.residual = None if a.residual in ("none", "lr") else Residual(a.residual)
 
@@ -138,9 +142,13 @@ def layout(architecture: Architecture) -> Architecture:
     def folded(block: str) -> str:
         return "conv" if linear_sizes(block) else block
 
-    stages = tuple(replace(stage, block=folded(stage.block)) for stage in a.stages)
-    tail = replace(a.tail, block=folded(a.tail.block))
-    return replace(a, stem_block=folded(a.stem_block), stages=stages, tail=tail)
+    return replace(
+        a,
+        stem_block=folded(a.stem_block),
+        stages=tuple(replace(stage, block=folded(stage.block)) for stage in a.stages),
+        neck=a.neck if a.neck == "none" else folded(a.neck),
+        tail=replace(a.tail, block=folded(a.tail.block) if a.tail.kernel == 3 else "conv"),
+    )
 
 
 def _fold_children(module: nn.Module) -> None:
@@ -162,7 +170,8 @@ def _stem(a: Architecture) -> list[nn.Module]:
         channels *= a.factor**2
     strided = a.stem.startswith("strided")
     layers.append(
-        blocks[a.stem_block](
+        _end(
+            a.stem_block,
             channels,
             a.width,
             kernel_size=4 if a.stem == "strided2x4" else 3,
@@ -173,6 +182,17 @@ def _stem(a: Architecture) -> list[nn.Module]:
     if a.stem_activation:
         layers.append(_ACTIVATIONS[a.activation](a.width))
     return layers
+
+
+def _end(name: str, in_channels: int, out_channels: int, **options: Any) -> nn.Module:
+    """A block as stem or tail, which say its kernel size."""
+    try:
+        return blocks[name](in_channels, out_channels, **options)
+    except TypeError as error:
+        raise InputError(
+            f"block '{name}' cannot be a stem or a tail, it is no single convolution: "
+            "choose a linear block such as conv or ecb"
+        ) from error
 
 
 def _body(a: Architecture) -> list[nn.Module]:

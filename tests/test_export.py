@@ -1,59 +1,136 @@
-"""What a search can find can leave PyTorch: samples of every preset export for changing sizes."""
+"""What a search can find can leave PyTorch: every network exports for pictures of any size."""
 
 from __future__ import annotations
 
-import random
-
+import numpy as np
 import pytest
 import torch
-from torch.export import Dim, export
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
 
-from search_spaces import build, fuse, load_space, published
+from nas.deploy.portable import INPUT, Portable, program, traced
+from search_spaces import build, fuse, load_space, published, references
+from search_spaces.blocks.pooling import max_pool_by
 from search_spaces.space import PRESETS
 
+SIZES = ((8, 8), (9, 14), (17, 11), (50, 71))
+"""No working factor divides them all, and few of them."""
 
-def sample(preset, seed):
-    """A random architecture without SAFM++, see the last test."""
-    space = load_space(preset)
-    chance = random.Random(seed)
-    while True:
-        found = space.architecture({d.name: chance.choice(d.choices) for d in space.dimensions})
-        if all(stage.block != "safmnpp" for stage in found.stages):
-            return found
+IN_ONNX = ("VPEG-S", "CASR", "USTC Noah")
+"""Between them: pooling, unshuffling, a strided stem, a cascade, the LR residual."""
 
 
-def exported(network):
-    """The program for any height and width that the working factor divides."""
-    f = network.architecture.factor
-    sizes = {2: f * Dim("height", min=4, max=2048), 3: f * Dim("width", min=4, max=2048)}
-    return export(network, (torch.rand(1, 3, 24, 36),), dynamic_shapes=(sizes,))
+def pictures(count=1, smallest=8):
+    torch.manual_seed(0)
+    return [torch.rand(count, 3, *(max(smallest, side) for side in size)) for size in SIZES]
 
 
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_sample_exports_for_changing_sizes(preset, seed):
-    network = fuse(build(sample(preset, seed), seed=0))
-    x = torch.rand(1, 3, 18, 30)
+def worst(run, network, given):
+    """The largest difference of a portable form from the network whose values it clamps."""
     with torch.no_grad():
-        assert torch.allclose(exported(network).module()(x), network(x), atol=1e-6)
+        return max((run(x) - network(x).clamp(0, 1)).abs().max().item() for x in given)
 
 
-@pytest.mark.parametrize("name", ["ANUNet", "CASR"])
-def test_an_onnx_file_computes_the_same(name):
+def deployed(architecture):
+    """A deploy form with weights that training has moved."""
+    network = build(architecture, seed=0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.02 * torch.randn_like(parameter)
+    return fuse(network)
+
+
+def in_onnxruntime(exported):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    network = fuse(build(published[name].architecture, seed=0))
-    program = torch.onnx.export(exported(network), dynamo=True, verbose=False)
-    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
-    x = torch.rand(1, 3, 18, 30)
-    (out,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-    with torch.no_grad():
-        assert torch.allclose(torch.from_numpy(out), network(x), atol=1e-5)
+    written = torch.onnx.export(exported, dynamo=True, verbose=False, input_names=[INPUT])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(written.model_proto.SerializeToString(), options)
+    return lambda x: torch.from_numpy(session.run(None, {INPUT: x.numpy()})[0])
 
 
-@pytest.mark.xfail(strict=True, reason="adaptive pooling to an eighth exports at one size only")
-def test_safmnpp_exports_for_changing_sizes():
-    network = fuse(build(published["VPEG-S"].architecture, seed=0))
-    x = torch.rand(1, 3, 50, 70)
+@pytest.mark.parametrize("name", published)
+def test_a_published_network_exports_for_any_size_and_batch(name):
+    torch.manual_seed(0)
+    network = deployed(published[name].architecture)
+    exported, smallest = program(Portable(network), None)
+    assert smallest == 8
+    assert worst(exported.module(), network, [*pictures(), *pictures(3)]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*IN_ONNX, *(pytest.param(n, marks=pytest.mark.slow) for n in published if n not in IN_ONNX)],
+)
+def test_onnxruntime_computes_the_same(name):
+    torch.manual_seed(0)
+    network = deployed(published[name].architecture)
+    run = in_onnxruntime(program(Portable(network), None)[0])
+    assert worst(run, network, [*pictures(), *pictures(2)]) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", references)
+def test_a_comparator_exports_for_any_size_and_batch(name):
+    network = fuse(build(references[name].architecture, seed=0))
+    exported, smallest = program(Portable(network), None)
+    assert worst(exported.module(), network, pictures(smallest=smallest)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["VPEG-S", "CASR"])
+def test_torchscript_computes_the_same(name):
+    torch.manual_seed(0)
+    network = deployed(published[name].architecture)
+    assert worst(traced(Portable(network)), network, [*pictures(), *pictures(2)]) < 1e-5
+
+
+def test_a_fixed_size_is_that_size_only():
+    network = deployed(published["CASR"].architecture)
+    exported, _ = program(Portable(network), (17, 22))
+    x = torch.rand(1, 3, 17, 22)
+    assert worst(exported.module(), network, [x]) < 1e-5
+    with pytest.raises(Exception, match="22"):
+        exported.module()(x[..., :21])
+
+
+@st.composite
+def samples(draw):
+    space = load_space(draw(st.sampled_from(PRESETS)))
+    chosen = {d.name: draw(st.sampled_from(d.choices)) for d in space.dimensions}
+    sides = st.integers(8, 40)
+    return space.architecture(chosen), (draw(sides), draw(sides))
+
+
+@settings(max_examples=5, derandomize=True, deadline=None, database=None)
+@given(samples())
+def test_a_sample_of_any_preset_builds_folds_runs_at_odd_sizes_and_exports(sample):
+    architecture, size = sample
+    torch.manual_seed(0)
+    network = build(architecture, seed=0).eval()
+    folded = fuse(network)
+    x = torch.rand(1, 3, *size)
     with torch.no_grad():
-        assert exported(network).module()(x).shape == (1, 3, 200, 280)
+        out = network(x)
+        assert out.shape == (1, 3, 4 * size[0], 4 * size[1])
+        assert (folded(x) - out).abs().max() <= 1e-4 * out.abs().max()
+    exported, smallest = program(Portable(folded), None)
+    assert smallest == 8
+    assert worst(exported.module(), folded, [x, *pictures()]) < 1e-5
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+@pytest.mark.filterwarnings("ignore")
+def test_pooling_of_unknown_sizes_has_adaptive_poolings_windows(factor):
+    def pool(x):
+        return max_pool_by(x, factor)
+
+    unknown = torch.jit.trace(pool, torch.rand(1, 2, 37, 29), check_trace=False)
+    values = torch.from_numpy(np.random.default_rng(0).permutation(90 * 90).astype(np.float32))
+    plane = values.reshape(1, 1, 90, 90)
+    for height in range(factor, 91):
+        x = plane[:, :, :height, : 98 - height]
+        wanted = F.adaptive_max_pool2d(x, (height // factor, x.shape[-1] // factor))
+        assert torch.equal(unknown(x), wanted), x.shape
+        assert torch.equal(pool(x), wanted)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from search_spaces.blocks.pooling import max_pool_by
+
 LEVELS = 4
 """Scales of the modulation: full resolution, a half, a quarter, an eighth."""
 
@@ -42,8 +44,7 @@ class SAFM(nn.Module):
         outputs = []
         for level, (conv, part) in enumerate(zip(self.levels, x.chunk(LEVELS, 1), strict=True)):
             if level:
-                small = (max(1, height >> level), max(1, width >> level))
-                pooled = conv(F.adaptive_max_pool2d(part, small))
+                pooled = conv(max_pool_by(part, 2**level))
                 outputs.append(F.interpolate(pooled, size=(height, width), mode="nearest"))
             else:
                 outputs.append(conv(part))

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from search_spaces.blocks.pooling import max_pool_by
+
 POOLING = 8
 """The gate is computed on maps of this much lower resolution."""
 
@@ -25,8 +27,7 @@ class SAFMPP(nn.Module):
         height, width = x.shape[-2:]
         features = self.local(x)
         gated, kept = features[:, : self.gated], features[:, self.gated :]
-        small = (max(1, height // POOLING), max(1, width // POOLING))
-        gate = self.gate(F.adaptive_max_pool2d(gated, small))
+        gate = self.gate(max_pool_by(gated, POOLING))
         gate = F.interpolate(gate, size=(height, width), mode="bilinear", align_corners=False)
         return self.mix(F.gelu(torch.cat([kept, F.gelu(gate) * gated], dim=1)))
 

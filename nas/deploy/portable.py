@@ -1,0 +1,136 @@
+"""The form of a network that leaves PyTorch: any height and width, without a branch on them."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.fx.experimental import _config as shapes
+from torch.nn import functional as F
+
+from search_spaces.architecture import SCALE
+from search_spaces.errors import InputError
+from search_spaces.network import Network, fuse
+
+INPUT, OUTPUT = "lr", "sr"
+"""What goes in and out: (N, 3, H, W) RGB in [0, 1], and the same at 4 times the sides."""
+
+SMALLEST = (8, 16)
+"""Smallest sides that exported programs promise to take; the second for networks that pool more."""
+
+_EXAMPLE = (2, 3, 27, 35)  # odd, unequal, no size divides another: nothing looks constant by chance
+
+
+class Portable(nn.Module):
+    """A deploy form with its output clamped to [0, 1], whose sizes may be symbols.
+
+    A network pads a picture to its working factor only where that is needed, which is a decision
+    on a number. Here the rows and columns beyond the picture are always looked up, by indices that
+    stop at its border: none where the factor divides it, and always the same values.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = fuse(network)
+        _merge_unshuffle(self.network.stem)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> (N, 3, 4H, 4W) in [0, 1]."""
+        height, width = x.shape[-2:]
+        factor = self.network.architecture.factor
+        if factor == 1 or (isinstance(height, int) and isinstance(width, int)):
+            return self.network(x).clamp(0, 1)
+        x = _repeated(_repeated(x, height, factor, 2), width, factor, 3)
+        upscaled = F.pixel_shuffle(self.network.phases(x), self.network.shuffle)
+        return upscaled[..., : SCALE * height, : SCALE * width].clamp(0, 1)
+
+
+def program(portable: Portable, size: tuple[int, int] | None) -> tuple[ExportedProgram, int]:
+    """Export for any batch, height and width, or for one picture of a given size.
+
+    Returns:
+        The program, and the smallest side that it takes (that of ``size`` where it is fixed).
+
+    Raises:
+        InputError: the network does something that depends on the very size of the picture.
+    """
+    dtype = next(portable.parameters()).dtype
+    if size is not None:
+        with _quiet(), _no_guards():
+            return torch.export.export(portable, (torch.rand(1, 3, *size).to(dtype),)), min(size)
+    for smallest in SMALLEST:
+        sizes = {0: Dim("batch"), 2: Dim("height", min=smallest), 3: Dim("width", min=smallest)}
+        try:
+            with _quiet(), _no_guards():
+                example = torch.rand(_EXAMPLE).to(dtype)
+                exported = torch.export.export(portable, (example,), dynamic_shapes=(sizes,))
+                return exported, smallest
+        except Exception as error:  # PyTorch raises several kinds; all say which guard it was
+            fault = error
+    detail = " ".join(str(fault).split())[:200]
+    raise InputError(
+        f"{portable.network.architecture.label} cannot be exported for changing sizes; "
+        f"give one, such as --size 540x960 ({detail})"
+    ) from fault
+
+
+def traced(portable: Portable) -> torch.jit.ScriptModule:
+    """Trace to TorchScript, for any batch, height and width."""
+    example = torch.rand(_EXAMPLE).to(next(portable.parameters()).dtype)
+    with _quiet(), torch.no_grad():  # that torch.export succeeds it is known to who asks for it
+        return torch.jit.trace(portable, example, check_trace=False)
+
+
+def _repeated(x: Tensor, length: int, factor: int, axis: int) -> Tensor:
+    """The picture with its last row or column repeated up to a multiple of the factor."""
+    index = torch.arange((length + factor - 1) // factor * factor, device=x.device)
+    return x.index_select(axis, index.clamp(max=length - 1))
+
+
+def _merge_unshuffle(stem: nn.Sequential) -> None:
+    """Make pixel-unshuffle and the convolution behind it one strided convolution, in place.
+
+    ONNX has no such unshuffle: it becomes sixteen nodes that shift pixels about. The convolution
+    of 3x3 unshuffled pixels is one of 3f x 3f pixels at stride f, with the same sums.
+    """
+    layers = list(stem)
+    for place, layer in enumerate(layers[:-1]):
+        if not isinstance(layer, nn.PixelUnshuffle):
+            continue
+        conv, f = copy.deepcopy(layers[place + 1]), layer.downscale_factor
+        assert isinstance(conv, nn.Conv2d)
+        out, _, *size = conv.weight.shape
+        taps = conv.weight.detach().reshape(out, -1, f, f, *size).permute(0, 1, 4, 2, 5, 3)
+        merged = nn.Conv2d(
+            taps.shape[1],
+            out,
+            (f * size[0], f * size[1]),
+            f,
+            (f * int(conv.padding[0]), f * int(conv.padding[1])),
+            bias=conv.bias is not None,
+        )
+        merged.weight = nn.Parameter(taps.flatten(4, 5).flatten(2, 3).contiguous())
+        merged.bias = conv.bias
+        stem[place], stem[place + 1] = nn.Identity(), merged
+    stem.requires_grad_(False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """PyTorch warns of its own deprecations, and of branches that are on ranks, not on sizes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _no_guards() -> AbstractContextManager[None]:
+    """Let sizes be symbols also where PyTorch would like to know whether a map is contiguous.
+
+    The cropped output is, or is not, by its size; PyTorch's ONNX exporter sets the same switch.
+    """
+    return shapes.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
