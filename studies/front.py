@@ -92,6 +92,19 @@ def hypervolume(members: Iterable[Member], reference_ms: float) -> float:
     return area
 
 
+def contributions(members: Iterable[Member], reference_ms: float) -> dict[int, float]:
+    """Return by trial what the front would lose in hypervolume without each of its members.
+
+    It is 0 for a member below Lanczos, and for one not faster than the reference.
+    """
+    line = front(members)
+    whole = hypervolume(line, reference_ms)
+    return {
+        member.trial: max(whole - hypervolume([m for m in line if m != member], reference_ms), 0.0)
+        for member in line
+    }
+
+
 def hypervolume_history(records: Iterable[Record], reference_ms: float) -> list[float]:
     """Return the hypervolume after each trained candidate, in the order of their ends."""
     ended = sorted(records, key=lambda r: (r.finished or math.inf, r.trial))

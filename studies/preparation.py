@@ -104,6 +104,11 @@ def prepare(settings: SearchSettings, progress: Progress = silent) -> Prepared:
         known={name: network.architecture for name, network in published.items()},
         sampler=settings.sampler,
         seed=settings.seed,
+        sources={
+            "data": str(evaluation.data),
+            "teacher": evaluation.teacher,
+            "plugins": list(evaluation.plugins),
+        },
     )
     named = replace(study, name=settings.study or default_name(space, settings.budget, study.fixed))
     return Prepared(named, evaluation, workers(settings, device), _notes(target, pair_set))

@@ -76,6 +76,7 @@ class StudySettings:
         seed: With one candidate at a time, equal seeds ask for equal candidates, also when the
             search was cut off in between.
         patience: How many candidates in a row may fail to reach training before the search ends.
+        sources: Where data, teacher and plugins lie, for who takes up the study later.
     """
 
     name: str
@@ -88,6 +89,7 @@ class StudySettings:
     sampler: str = "auto"
     seed: int = 0
     patience: int = 300
+    sources: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fixed(self) -> dict[str, Any]:
@@ -122,6 +124,11 @@ class StudyInfo:
     def budget(self) -> Budget:
         """The limits it was searched under."""
         return Budget.from_dict(self.identity["budget"])
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """Where data, teacher and plugins lay in the newest run; empty for old studies."""
+        return next((run["sources"] for run in reversed(self.runs) if run.get("sources")), {})
 
 
 def difference(name: str, recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

@@ -8,11 +8,11 @@ from nas.data.cache import cache_root
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.model import SUFFIX, is_model, load_bare, save_model
-from studies.outcome import Broken, Rejected, Trained
 from studies.record import Record
 from studies.storage import study_folder
 from studies.study import read_study
 from studies.weights import weights_file
+from studies.winners import trained_record
 
 
 def trial_model(storage: str, study: str, trial: int) -> Path:
@@ -30,24 +30,6 @@ def trial_model(storage: str, study: str, trial: int) -> Path:
             f"train it with 'nas promote {study} --trial {trial}'"
         )
     return self_described(path, _evaluated(record, records))
-
-
-def trained_record(study: str, records: tuple[Record, ...], trial: int) -> Record:
-    """Return the record of a trial that was trained.
-
-    Raises:
-        InputError: there is no such trial or it was not trained; says which were.
-    """
-    found = {record.trial: record for record in records}.get(trial)
-    if found is not None and isinstance(found.outcome, Trained):
-        return found
-    numbers = [str(r.trial) for r in records if isinstance(r.outcome, Trained)]
-    shown = ", ".join(numbers[:12]) + (", ..." if len(numbers) > 12 else "")
-    known = f"trained were {shown}" if numbers else "none was trained yet"
-    if found is None:
-        raise InputError(f"the study {study!r} has no trial {trial}: {known}")
-    why = found.outcome.reason if isinstance(found.outcome, Rejected | Broken) else "still running"
-    raise InputError(f"trial {trial} of {study!r} was not trained ({why}): {known}")
 
 
 def self_described(path: Path, architecture: Architecture) -> Path:

@@ -278,7 +278,10 @@ class Study:
             warnings.simplefilter("ignore", ExperimentalWarning)
             self._raw.set_metric_names(["gain_db", "log_runtime_ms"])
         runs = self._raw.user_attrs.get("runs", [])
-        self._raw.set_user_attr("runs", [*runs, provenance()])
+        self._raw.set_user_attr("runs", [*runs, self._provenance()])
+
+    def _provenance(self) -> dict[str, Any]:
+        return {**provenance(), "sources": dict(self._settings.sources)}
 
     def _put_right(self) -> None:
         """Finish or give back every trial that a killed run left running."""

@@ -1,0 +1,107 @@
+"""Who is promoted: by what the front would lose, by name, or by a runtime."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from search_spaces import Architecture, InputError
+from studies.candidate import Candidate
+from studies.front import contributions, front, trained
+from studies.limits import parse_budget
+from studies.outcome import Rejected, Runtime, Size, Trained
+from studies.record import Record
+from studies.winners import Choice, winners
+
+BUDGET = parse_budget("8ms")
+FREE = parse_budget(None, "10G")
+
+
+def record(trial: int, gain_db: float, runtime_ms: float, **more) -> Record:
+    outcome = Trained(gain_db, {}, {}, Runtime(runtime_ms, "predicted", "x"), Size(1, 10**9))
+    return Record(Candidate(trial, Architecture()), outcome, finished=float(trial), **more)
+
+
+def chosen(records, choice=None, budget=BUDGET) -> list[int]:
+    return [member.trial for member in winners("demo", records, budget, choice or Choice())]
+
+
+RECORDS = [
+    record(0, 0.10, 1.0),
+    record(1, 0.50, 2.0),
+    record(2, 0.51, 2.2),  # hardly better than its neighbour, and hardly slower
+    record(3, 0.80, 5.0),
+    record(4, 0.30, 4.0),  # dominated
+]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_contribution_is_the_area_that_no_other_member_covers(seed):
+    """Cell by cell, on a grid through all members: another way than taking differences."""
+    random = np.random.default_rng(seed)
+    gains, runtimes = random.integers(-3, 12, 20) / 12, random.integers(1, 12, 20)
+    members = trained(
+        [
+            record(i, float(g), float(t))
+            for i, (g, t) in enumerate(zip(gains, runtimes, strict=True))
+        ]
+    )
+    reference, line = 8.0, front(members)
+    heights = sorted({0.0, *(m.gain_db for m in line if m.gain_db > 0)})
+    widths = sorted({0.0, *(max(math.log2(reference / m.runtime_ms), 0.0) for m in line)})
+    alone = dict.fromkeys((m.trial for m in line), 0.0)
+    for (low, high), (left, right) in itertools.product(
+        itertools.pairwise(heights), itertools.pairwise(widths)
+    ):
+        covering = [
+            m.trial
+            for m in line
+            if m.gain_db >= high and math.log2(reference / m.runtime_ms) >= right
+        ]
+        if len(covering) == 1:
+            alone[covering[0]] += (high - low) * (right - left)
+    assert contributions(members, reference) == pytest.approx(alone)
+
+
+def test_by_default_those_go_on_that_the_front_would_miss_most():
+    assert chosen(RECORDS) == [1, 3, 0], "one of the twins stays, although neither is missed"
+    assert chosen(RECORDS, Choice(top=1)) == [1]
+    assert set(chosen(RECORDS, Choice(top=99))) == {0, 1, 2, 3}, "never more than the front has"
+
+
+def test_without_a_limit_of_the_runtime_the_highest_gain_still_counts():
+    assert chosen(RECORDS, Choice(top=1), FREE) == [1]
+    assert 3 in chosen(RECORDS, Choice(top=2), FREE)
+
+
+def test_a_front_below_lanczos_is_taken_by_gain():
+    """Short proxy runs may end there: full training decides."""
+    assert chosen([record(0, -0.3, 1.0), record(1, -0.1, 2.0)], Choice(top=1)) == [1]
+
+
+def test_trials_by_number_on_the_front_or_not_and_each_once():
+    assert chosen(RECORDS, Choice(trials=(4, 0, 4))) == [4, 0]
+    twin = record(5, 0.5, 2.0, duplicate_of=1)
+    assert chosen([*RECORDS, twin], Choice(trials=(5, 1))) == [1], "a duplicate is its original"
+
+
+def test_the_best_under_a_runtime():
+    assert chosen(RECORDS, Choice(under_ms=2.1)) == [1]
+    with pytest.raises(InputError, match=r"under 0\.5 ms: the fastest is trial 0 with 1\.000 ms"):
+        chosen(RECORDS, Choice(under_ms=0.5))
+
+
+def test_what_cannot_be_chosen_is_told():
+    over = Rejected("runtime_ms", 9.0, 8.0, Runtime(9.0, "predicted", "x"), Size(1, 1))
+    records = [*RECORDS, Record(Candidate(6, Architecture()), over)]
+    with pytest.raises(InputError, match=r"trial 6 .* not trained \(9\.00 ms over the limit"):
+        chosen(records, Choice(trials=(6,)))
+    with pytest.raises(InputError, match="no trial 7: trained were 0, 1, 2, 3, 4"):
+        chosen(records, Choice(trials=(7,)))
+    with pytest.raises(InputError, match="no trained candidate yet"):
+        chosen([])
+    with pytest.raises(InputError, match="one of --top, --trial and --under"):
+        chosen(records, Choice(top=1, under_ms=1.0))
