@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nas.cli import data, evaluate, measure, networks, review, search, teacher
+from nas.cli import data, evaluate, measure, networks, proxy_check, review, search, teacher, train
 
 app = typer.Typer(
     name="nas",
@@ -28,10 +28,12 @@ def common(
 
 
 app.command()(search.search)
+app.command()(train.train)
 app.command()(review.front)
 app.command()(review.studies)
 app.command()(review.ui)
 app.command()(evaluate.evaluate)
+app.command()(proxy_check.proxy_check)
 app.command()(measure.cost)
 app.command()(measure.latency)
 app.add_typer(networks.app, name="networks")

@@ -68,7 +68,7 @@ def evaluate(
     ]
     chosen = resolve_target(target, mode="challenge")
     taught = None if teacher is None else load_teacher(teacher)
-    where = _device(device)
+    where = usable_device(device)
     with progress_bar("sample set") as progress:
         pair_set = open_set(data or sample_set(progress))
     if not pair_set.validation:
@@ -189,7 +189,12 @@ def _distinct(models: Sequence[Model]) -> dict[str, Model]:
     return named
 
 
-def _device(given: str | None) -> str:
+def usable_device(given: str | None) -> str:
+    """Return the device to work on: the one given, else CUDA if there is any.
+
+    Raises:
+        InputError: It cannot be used here.
+    """
     import torch
 
     from search_spaces.errors import InputError

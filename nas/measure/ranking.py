@@ -1,0 +1,121 @@
+"""How well a guessed order agrees with the true one, and how much of that may be luck."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.measure.agreement import kendall, spearman
+
+SIMILAR = 1.25
+"""Runtimes within this ratio are similar: a search chooses among such networks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The networks that are ranked, in one order for all fields.
+
+    Attributes:
+        truth: What the ranking should be by, such as gains in dB.
+        runtimes_ms: Of each network.
+        factors: Its working resolution: LR sides are divided by this.
+    """
+
+    truth: tuple[float, ...]
+    runtimes_ms: tuple[float, ...]
+    factors: tuple[int, ...]
+
+    @property
+    def chance_kendall_sd(self) -> float:
+        """How far Kendall's coefficient strays from 0 when the guess is pure luck (1 sd)."""
+        n = len(self.truth)
+        return math.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1)))
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """How a guess orders some of the pairs of networks.
+
+    Attributes:
+        pairs: How many there are that differ in truth.
+        right: How many of them the guess puts in the right order.
+        wrong: How many in the wrong one; the others it cannot tell apart.
+    """
+
+    pairs: int
+    right: int
+    wrong: int
+
+    @property
+    def kendall(self) -> float | None:
+        """(right - wrong) / pairs: 1 all right, 0 as luck would, -1 all wrong; None of no pair."""
+        return (self.right - self.wrong) / self.pairs if self.pairs else None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a guess is worth.
+
+    Attributes:
+        kendall: Kendall's tau-b, the mean over single seeds: what one run a network gives.
+        kendall_low: The worst seed's.
+        kendall_high: The best seed's.
+        kendall_of_means: That of the means over seeds.
+        spearman: Spearman's coefficient, the mean over single seeds.
+        seed_sd: Standard deviation over seeds, pooled over networks; None with a single seed.
+        resolved: Pairs whose means lie further apart than two of these standard deviations.
+        similar: Pairs of similar runtime, by means.
+        across: Pairs of different working resolution, by means.
+    """
+
+    kendall: float
+    kendall_low: float
+    kendall_high: float
+    kendall_of_means: float
+    spearman: float
+    seed_sd: float | None
+    resolved: Pairs | None
+    similar: Pairs
+    across: Pairs
+
+
+def judge(guesses: Sequence[Sequence[float]], field: Field) -> Verdict:
+    """Hold guesses, a row a seed and a column a network, larger is better, against the truth."""
+    values, truth = np.asarray(guesses, float), np.asarray(field.truth, float)
+    means = values.mean(0)
+    single = [_defined(kendall(row, field.truth)) for row in guesses]
+    apart = np.abs(np.subtract.outer(means, means))
+    seed_sd = resolved = None
+    if len(values) > 1:
+        seed_sd = float(np.sqrt(values.var(0, ddof=1).mean()))
+        resolved = _pairs(means, truth, apart > 2 * seed_sd)
+    runtimes = np.log(np.asarray(field.runtimes_ms, float))
+    similar = np.abs(np.subtract.outer(runtimes, runtimes)) <= math.log(SIMILAR)
+    factors = np.asarray(field.factors)
+    return Verdict(
+        kendall=float(np.mean(single)),
+        kendall_low=min(single),
+        kendall_high=max(single),
+        kendall_of_means=_defined(kendall(means.tolist(), field.truth)),
+        spearman=float(np.mean([_defined(spearman(row, field.truth)) for row in guesses])),
+        seed_sd=seed_sd,
+        resolved=resolved,
+        similar=_pairs(means, truth, similar),
+        across=_pairs(means, truth, np.not_equal.outer(factors, factors)),
+    )
+
+
+def _pairs(guess: np.ndarray, truth: np.ndarray, chosen: np.ndarray) -> Pairs:
+    upper = np.triu(np.ones_like(chosen, dtype=bool), 1)
+    orders = np.sign(np.subtract.outer(guess, guess)) * np.sign(np.subtract.outer(truth, truth))
+    counted = upper & chosen & (np.subtract.outer(truth, truth) != 0)
+    of_those = orders[counted]
+    return Pairs(len(of_those), int((of_those > 0).sum()), int((of_those < 0).sum()))
+
+
+def _defined(coefficient: float) -> float:
+    """A guess that tells nothing apart has no coefficient: it agrees with nothing."""
+    return coefficient if math.isfinite(coefficient) else 0.0
