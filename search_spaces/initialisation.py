@@ -63,15 +63,15 @@ def initialise(network: Network) -> bool:
     _stem_rows(kernel[:codes], a, carried.code)
     if carried.signed:
         kernel[codes:used] = -kernel[:codes]
-    _assign(stem[0], kernel)
+    assign(stem[0], kernel)
     first = gain
     for conv in body:
-        _assign(conv, _passing(conv, carried, gain, 0))
+        assign(conv, _passing(conv, carried, gain, 0))
         gain = 1.0
     if a.skip == "long":
         gain += first
     for conv in neck:
-        _assign(conv, _passing(conv, carried, gain, a.width if a.skip == "concat" else 0))
+        assign(conv, _passing(conv, carried, gain, a.width if a.skip == "concat" else 0))
         gain = 2.0 if carried.signed else 1.0
     _end([*tail, *lift], a, carried, gain)
     return True
@@ -141,7 +141,7 @@ def _end(ends: list[Layer], a: Architecture, carried: _Carried, gain: float) -> 
         taps = _upscaling(f, size, a.residual)
         if a.residual != "none":
             taps = taps.permute(0, 2, 4, 1, 3, 5, 6, 7, 8, 9)  # two shuffles, by f and then by 4
-        _assign(ends[0], _reading(ends[0], taps.flatten(0, 4), carried, gain))
+        assign(ends[0], _reading(ends[0], taps.flatten(0, 4), carried, gain))
         return
     channels = min(3, a.tail.cascade) if a.residual != "lr" else 0
     signed = a.activation in _ODD and a.tail.activation and a.tail.cascade >= 2 * channels > 0
@@ -150,13 +150,13 @@ def _end(ends: list[Layer], a: Architecture, carried: _Carried, gain: float) -> 
         passing[channel, y, x, channel, y, x, size // 2, size // 2] = 1
     if signed:
         passing[channels : 2 * channels] = -passing[:channels]
-    _assign(ends[0], _reading(ends[0], passing.flatten(0, 2), carried, gain))
+    assign(ends[0], _reading(ends[0], passing.flatten(0, 2), carried, gain))
     last = torch.zeros(_shape(ends[1]))
     if a.tail.cascade >= 3:
         last[:, :3] = _upscaling(1, 3, a.residual).flatten(0, 4).flatten(1, 3)
     if signed:
         last[:, 3:6] = -last[:, :3]
-    _assign(ends[1], last)
+    assign(ends[1], last)
 
 
 def _reading(layer: Layer, taps: Tensor, carried: _Carried, gain: float) -> Tensor:
@@ -230,14 +230,14 @@ def _convolutions(part: nn.Module | None) -> list[Layer] | None:
     modules = list(part) if isinstance(part, nn.Sequential) else [part]
     layers: list[Layer] = []
     for module in modules:
-        if isinstance(module, LinearBlock | nn.Conv2d) and _holder(module) is not None:
+        if isinstance(module, LinearBlock | nn.Conv2d) and holder(module) is not None:
             layers.append(module)
         elif not isinstance(module, nn.PReLU) and next(module.parameters(), None) is not None:
             return None
     return layers
 
 
-def _holder(layer: Layer) -> nn.Conv2d | Branch | None:
+def holder(layer: Layer) -> nn.Conv2d | Branch | None:
     """What holds the kernel: the convolution itself, or a block's branch of the full size."""
     if isinstance(layer, nn.Conv2d):
         return layer
@@ -262,12 +262,12 @@ def _random(layer: Layer) -> Tensor:
     return torch.randn(shape) * math.sqrt(2 / (shape[1] * shape[2] * shape[3]))
 
 
-def _assign(layer: Layer, kernel: Tensor) -> None:
-    """Make this the (folded) kernel, and the (folded) bias zero."""
-    holder, now = _holder(layer), _folded(layer)
-    assert holder is not None
+def assign(layer: Layer, kernel: Tensor, bias: Tensor | None = None) -> None:
+    """Make this the (folded) kernel, and this or zero the (folded) bias where there is one."""
+    held, now = holder(layer), _folded(layer)
+    assert held is not None
     if isinstance(layer, nn.Conv2d):  # exactly, so that what was there before leaves no trace
         now = Kernel(layer.weight.zero_(), None if layer.bias is None else layer.bias.zero_())
-    holder.weight += kernel.to(now.weight) - now.weight
-    if holder.bias is not None and now.bias is not None:
-        holder.bias -= now.bias
+    held.weight += kernel.to(now.weight) - now.weight
+    if held.bias is not None and now.bias is not None:
+        held.bias -= now.bias if bias is None else now.bias - bias.to(now.bias)

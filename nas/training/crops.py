@@ -1,17 +1,37 @@
-"""Random crops of whole pictures, detailed places preferred: what a teacher trains on."""
+"""Random crops of whole pictures, detailed places preferred: what long trainings see."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nas.data.baseline import SCALE
+from nas.data.detail import Window, detail
 from nas.data.store import Picture
+from search_spaces.progress import Progress, silent
 
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A place to cut, and how to turn it.
+
+    Attributes:
+        picture: index among the pictures.
+        top: first row in LR pixels.
+        left: first column in LR pixels.
+        qp: compression level of the LR; None is the clean one.
+        turn: which of the eight ways of the square.
+    """
+
+    picture: int
+    top: int
+    left: int
+    qp: int | None
+    turn: int
 
 
 class Crops:
@@ -21,19 +41,38 @@ class Crops:
     a quarter of the size. Flat places, which teach nothing, are hardly drawn, and no picture is
     left out. Unlike a bank of fixed patches it shows every alignment of every place.
 
+    Attributes:
+        pictures: those that are large enough.
+        patch: LR side of a crop.
+        indices: where ``pictures`` were among those given.
+
     Args:
         pictures: Where to crop.
         patch: LR side of a crop.
         qps: Compression levels to draw from, each equally often; None is the clean LR.
+        grid: Crops start at multiples of it, in LR pixels.
+        progress: Called after every picture.
     """
 
     def __init__(
-        self, pictures: Sequence[Picture], patch: int, qps: Sequence[int | None] = (None,)
+        self,
+        pictures: Sequence[Picture | Window],
+        patch: int,
+        qps: Sequence[int | None] = (None,),
+        *,
+        grid: int = 1,
+        progress: Progress = silent,
     ) -> None:
         self.patch = patch
         self.qps = tuple(qps)
-        self.pictures = [p for p in pictures if min(p.height, p.width) >= SCALE * patch]
-        maps = [_detail(picture.hr(), patch) for picture in self.pictures]
+        self.grid = grid
+        large = [i for i, p in enumerate(pictures) if min(p.height, p.width) >= SCALE * patch]
+        self.indices = tuple(large)
+        self.pictures = [pictures[i] for i in large]
+        maps = []
+        for done, picture in enumerate(self.pictures, 1):
+            maps.append(_cells(picture.hr(), patch))
+            progress(done, len(self.pictures), "looking for detail")
         self._widths = [cells.shape[1] for cells in maps]
         self._bounds = np.cumsum([0, *(cells.size for cells in maps)])
         weights = [cells.ravel() for cells in maps]
@@ -42,53 +81,83 @@ class Crops:
     def __len__(self) -> int:
         return len(self.pictures)
 
+    def choose(self, batch: int, rng: np.random.Generator) -> list[Crop]:
+        """Draw places, QPs and turns."""
+        chosen = np.searchsorted(self._cumulative, rng.random(batch) * self._cumulative[-1])
+        return [self._crop(int(cell), rng) for cell in chosen.clip(max=self._bounds[-1] - 1)]
+
     def draw(self, batch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Draw crops, each turned one of the eight ways of the square.
+        """Choose crops and cut them.
 
         Returns:
             LR ``(batch, 3, patch, patch)`` and HR ``(batch, 3, 4 patch, 4 patch)``, uint8.
         """
-        chosen = np.searchsorted(self._cumulative, rng.random(batch) * self._cumulative[-1])
-        pairs = [self._cut(int(cell), rng) for cell in chosen.clip(max=self._bounds[-1] - 1)]
-        lr, hr = zip(*pairs, strict=True)
-        return torch.from_numpy(np.stack(lr)), torch.from_numpy(np.stack(hr))
+        crops = self.choose(batch, rng)
+        return self.lr(crops), self.hr(crops)
 
-    def _cut(self, cell: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def lr(self, crops: Sequence[Crop]) -> Tensor:
+        """Cut the LR pictures: uint8 ``(N, 3, patch, patch)``."""
+        return _stacked(
+            [self._cut(crop, self.pictures[crop.picture].lr(crop.qp)) for crop in crops]
+        )
+
+    def hr(self, crops: Sequence[Crop]) -> Tensor:
+        """Cut the HR pictures: uint8 ``(N, 3, 4 patch, 4 patch)``."""
+        return _stacked(
+            [self._cut(crop, self.pictures[crop.picture].hr(), SCALE) for crop in crops]
+        )
+
+    def aligned(self, crops: Sequence[Crop], maps: Sequence[np.ndarray]) -> Tensor:
+        """Cut the same places from one map ``(h, w, C)`` a picture, of any resolution.
+
+        The maps' resolution must be a multiple of the LR's, or the LR's a multiple of theirs, in
+        which case ``grid`` is what keeps the places exact.
+        """
+        cut = []
+        for crop in crops:
+            map_ = maps[crop.picture]
+            lr_height = self.pictures[crop.picture].height // SCALE
+            cut.append(self._cut(crop, map_, round(map_.shape[0] / lr_height, 6)))
+        return _stacked(cut)
+
+    def _crop(self, cell: int, rng: np.random.Generator) -> Crop:
         index = int(np.searchsorted(self._bounds, cell, side="right")) - 1
         picture = self.pictures[index]
         row, column = divmod(cell - int(self._bounds[index]), self._widths[index])
-        limits = picture.height // SCALE - self.patch, picture.width // SCALE - self.patch
         # A cell is half a patch; the crop lies anywhere that has its centre in the cell.
         half = self.patch // 2
         near = rng.integers(-half // 2, half - half // 2, size=2)
-        top = int(np.clip(row * half - half // 2 + near[0], 0, limits[0]))
-        left = int(np.clip(column * half - half // 2 + near[1], 0, limits[1]))
-        lr = picture.lr(self.qps[int(rng.integers(len(self.qps)))])
-        hr = picture.hr()
-        turn = int(rng.integers(8))
-        bottom, right = top + self.patch, left + self.patch
-        return (
-            _turned(lr[top:bottom, left:right], turn),
-            _turned(hr[SCALE * top : SCALE * bottom, SCALE * left : SCALE * right], turn),
-        )
+        starts = []
+        for place, moved, length in zip(
+            (row, column), near, (picture.height, picture.width), strict=True
+        ):
+            limit = length // SCALE - self.patch
+            start = int(np.clip(place * half - half // 2 + moved, 0, limit))
+            starts.append(start // self.grid * self.grid)
+        qp = self.qps[int(rng.integers(len(self.qps)))]
+        return Crop(index, starts[0], starts[1], qp, int(rng.integers(8)))
+
+    def _cut(self, crop: Crop, pixels: np.ndarray, scale: float = 1) -> np.ndarray:
+        top, left, side = (int(length * scale) for length in (crop.top, crop.left, self.patch))
+        return _turned(pixels[top : top + side, left : left + side], crop.turn)
+
+
+def _stacked(parts: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(parts))
 
 
 def _turned(pixels: np.ndarray, turn: int) -> np.ndarray:
-    """Rotate and mirror ``(H, W, 3)`` one of eight ways, to ``(3, H, W)``."""
+    """Rotate and mirror ``(H, W, C)`` one of eight ways, to ``(C, H, W)``."""
     pixels = np.rot90(pixels, turn % 4)
     if turn >= 4:
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _detail(hr: np.ndarray, patch: int) -> np.ndarray:
-    """Standard deviation of luma within 4x4 pixels, averaged over cells of half an LR patch."""
+def _cells(hr: np.ndarray, patch: int) -> np.ndarray:
+    """Detail averaged over cells of half an LR patch, in grey levels; nowhere zero."""
     cell = max(patch // 2, 1)
-    side = SCALE * cell
-    rows, columns = hr.shape[0] // side, hr.shape[1] // side
-    strips = []
-    for row in range(rows):  # a strip at a time: a 4K picture as floats would take 100 MB
-        luma = hr[row * side : (row + 1) * side, : columns * side].astype(np.float32) @ LUMA
-        blocks = luma.reshape(cell, SCALE, columns, cell, SCALE)
-        strips.append(blocks.std(axis=(1, 4)).mean(axis=(0, 2)))
-    return np.stack(strips).astype(np.float64) + 0.1
+    found = detail(hr)
+    rows, columns = found.shape[0] // cell, found.shape[1] // cell
+    blocks = found[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell)
+    return blocks.mean(axis=(1, 3), dtype=np.float64) + 0.1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -32,3 +32,12 @@ class Ema(Generic[N]):
         self._updates += 1
         decay = min(self.decay, self._updates / (self._updates + 9))
         torch._foreach_lerp_(self._average, self._live, 1 - decay)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What to go on from: the averages and how many updates made them."""
+        return {"average": self.network.state_dict(), "updates": self._updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.network.load_state_dict(state["average"])
+        self._updates = state["updates"]

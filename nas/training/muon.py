@@ -54,6 +54,16 @@ class Muon:
             rate = lr * math.sqrt(rows / columns)
             torch._foreach_add_(group, [m.view(group[0].shape) for m in moves], alpha=-rate)
 
+    def state_dict(self) -> dict[str, list[Tensor]]:
+        """The running means, in the order of the kernels' groups."""
+        return {"means": [mean for means in self._means for mean in means]}
+
+    def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
+        """Go on from what `state_dict` returned, for the same kernels."""
+        kept = [mean for means in self._means for mean in means]
+        for mean, saved in zip(kept, state["means"], strict=True):
+            mean.copy_(saved)
+
 
 def orthogonalised(matrices: Tensor, rounds: int = 5) -> Tensor:
     """Bring the singular values of (N, rows, columns) near 1, leaving the singular vectors.

@@ -1,0 +1,192 @@
+"""``nas train``: one network, fully, by a recipe."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.cli.options import AsJson, Plugins
+from nas.cli.sources import NetworkArgument
+
+if TYPE_CHECKING:
+    from nas.training.events import Event, Finished
+    from search_spaces.progress import Progress
+    from teachers.loading import Teacher
+
+
+def train(
+    network: NetworkArgument,
+    recipe: Annotated[
+        str, typer.Option(help="A shipped recipe (see docs/training.md) or a .yaml file.")
+    ] = "standard",
+    data: Annotated[
+        Path | None, typer.Option(help="A prepared set; default the small sample set.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; default trainings/NETWORK-RECIPE.")
+    ] = None,
+    teacher: Annotated[
+        str,
+        typer.Option(help="hat-tiny, a teacher's or a model's file, or none to learn without."),
+    ] = "hat-tiny",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Shorten or lengthen all stages to this many steps.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A trained model to start from.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights and crops.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; default cuda if any.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="On a GPU: auto measures; or fp32, bf16, fp16.")
+    ] = "auto",
+    licence: Annotated[str, typer.Option(help="Of the models, if they shall say one.")] = "",
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a network fully. Can be stopped or killed: the same command continues.
+
+    On several GPUs: torchrun --nproc-per-node 4 -m nas.cli train NETWORK ...
+    """
+    import torch
+
+    from nas.cli import sources
+    from nas.cli.terminal import progress_bar, say
+    from nas.data.sample import sample_set
+    from nas.data.store import open_set
+    from nas.training.distributed import joined
+    from nas.training.recipe import load_recipe
+    from nas.training.trainer import train as run
+
+    name, architecture = sources.network(network, plugins=plugin)
+    chosen = load_recipe(recipe)
+    if steps is not None:
+        chosen = chosen.scaled(steps)
+    begin = None if start is None else sources.model(start, plugins=plugin)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    finished: Finished | None = None
+    with joined(device) as (world, device), progress_bar("preparing") as progress:
+        if data is None and world.first:
+            say("no --data: training on the small sample set, to see it work")
+        pair_set = open_set(data or sample_set(progress))
+        events = run(
+            name,
+            architecture,
+            chosen,
+            pair_set,
+            out or Path("trainings") / _folder(f"{name}-{chosen.name}"),
+            teacher=_teacher(teacher, chosen.wants_teacher),
+            start=begin,
+            seed=seed,
+            device=device,
+            precision=_precision(precision),
+            licence=licence,
+            world=world,
+            progress=progress,
+        )
+        drawn = _Drawn(progress)
+        for event in events:
+            finished = drawn.show(event) or finished
+    if finished is not None:
+        _tell(finished, name, chosen.name, as_json)
+
+
+def _teacher(source: str, wanted: bool) -> Teacher | None:
+    if source == "none" or not wanted:
+        return None
+    from teachers.loading import load_teacher
+
+    return load_teacher(source)
+
+
+def _precision(name: str) -> Any:
+    from nas.training.precision import CHOICES, Precision
+    from search_spaces.errors import InputError
+
+    if name == "auto":
+        return None
+    if name not in CHOICES:
+        raise InputError(f"--precision is '{name}'; choose auto, {', '.join(CHOICES)}")
+    return Precision(name)
+
+
+def _folder(name: str) -> str:
+    """A folder's name without blanks and the like."""
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-")
+
+
+class _Drawn:
+    """What a person sees of a training: a bar, and a line where something happens."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._best: float | None = None
+        self._speed = ""
+
+    def show(self, event: Event) -> Finished | None:
+        """Draw an event; return the last one."""
+        from nas.cli.terminal import say
+        from nas.training import events
+
+        match event:
+            case events.Started():
+                for note in event.notes:
+                    say(f"note: {note}")
+                if event.step:
+                    say(f"continuing at step {event.step} of {event.steps}")
+            case events.StageStarted():
+                say(f"stage {event.index + 1} at step {event.step}: {event.note}")
+            case events.Stepped():
+                speed = f"{event.steps_per_second:.3g} steps/s, loss {event.loss:.4g}"
+                self._progress(event.step, event.steps, speed + self._best_note())
+            case events.Looked():
+                if event.best:
+                    self._best = event.gain_db
+                mark = " (best)" if event.best else ""
+                say(f"step {event.step}: {event.gain_db:+.3f} dB over Lanczos{mark}")
+            case events.WentBack():
+                say(f"step {event.step}: {event.why}; going on from {event.to} with other crops")
+            case events.Measuring():
+                self._progress(event.done, event.pictures, "measuring whole pictures")
+            case events.Finished():
+                return event
+        return None
+
+    def _best_note(self) -> str:
+        return "" if self._best is None else f", best {self._best:+.3f} dB"
+
+
+def _tell(finished: Finished, name: str, recipe: str, as_json: bool) -> None:
+    from nas.cli.terminal import print_json, say, show, table
+
+    if finished.already:
+        say(f"this training is finished: {finished.out}")
+    if as_json:
+        print_json(
+            {
+                "name": name,
+                "recipe": recipe,
+                "out": str(finished.out),
+                "model": str(finished.best),
+                "last_model": str(finished.last),
+                "steps": finished.steps,
+                "best_step": finished.best_step,
+                "gain_db": finished.gain_db,
+                "last_gain_db": finished.last_gain_db,
+                "gain_db_per_qp": {str(qp): v for qp, v in finished.gain_db_per_qp.items()},
+                "psnr_y_db": {str(qp): v for qp, v in finished.psnr_y_db.items()},
+                "seconds": finished.seconds,
+            }
+        )
+        return
+    rows = [
+        [str(qp), f"{finished.psnr_y_db[qp]:.3f}", f"{gain:+.3f}"]
+        for qp, gain in finished.gain_db_per_qp.items()
+    ]
+    rows.append(["mean", "", f"{finished.gain_db:+.3f}"])
+    title = f"{name}, {recipe}, best at step {finished.best_step} of {finished.steps}"
+    show(table(["QP", "PSNR-Y dB", "gain over Lanczos dB"], rows, title))
+    print(f"{finished.best} in {finished.seconds / 60:.1f} minutes of training")

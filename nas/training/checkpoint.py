@@ -1,0 +1,73 @@
+"""What a training goes on from: one file, replaced whole, that says which training it is of."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from search_spaces.errors import InputError
+from search_spaces.files import atomic_path
+
+FORMAT = 1
+
+
+def save_checkpoint(path: Path, settings: Mapping[str, str], state: Mapping[str, Any]) -> None:
+    """Replace the checkpoint at ``path``.
+
+    Args:
+        path: the file.
+        settings: what the training depends on, by name.
+        state: tensors, numbers, strings, and dictionaries, lists and tuples of them.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    content = {"format": FORMAT, "settings": dict(settings), "state": dict(state)}
+    try:
+        with atomic_path(path) as aside:
+            torch.save(content, aside)
+    except (OSError, RuntimeError) as fault:  # torch's own writer says RuntimeError on a full disk
+        raise InputError(f"{path.parent} cannot be written: {_why(fault)}") from fault
+
+
+def load_checkpoint(path: Path, settings: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the state that was saved, or None where there is no file.
+
+    Nothing in the file is executed.
+
+    Raises:
+        InputError: it is no checkpoint, or that of a training with other settings.
+    """
+    if not path.exists():
+        return None
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        kept, state = content["settings"], content["state"]
+        known = content["format"] == FORMAT and isinstance(kept, dict) and isinstance(state, dict)
+    except OSError as fault:
+        raise InputError(f"{path} cannot be read: {fault.strerror}") from fault
+    except Exception as fault:  # bytes that are no checkpoint make unpicklers raise anything
+        raise InputError(_no_checkpoint(path)) from fault
+    if not known:
+        raise InputError(_no_checkpoint(path))
+    for name in settings:
+        if kept.get(name) != settings[name]:
+            raise InputError(
+                f"{path.parent} holds a training with another {name}: give another --out, "
+                f"or remove {path} to begin again"
+            )
+    return dict(state)
+
+
+def _no_checkpoint(path: Path) -> str:
+    return f"{path} is no checkpoint of a training, or is damaged: remove it to begin again"
+
+
+def _why(fault: OSError | RuntimeError) -> str:
+    if isinstance(fault, OSError) and fault.errno != errno.ENOSPC:
+        return fault.strerror or "no reason is given"
+    return "no space is left"

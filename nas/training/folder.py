@@ -1,0 +1,98 @@
+"""The files of a training's folder: models, curve, settings and results."""
+
+from __future__ import annotations
+
+import errno
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from search_spaces.errors import InputError
+from search_spaces.files import write_atomic
+from search_spaces.model import SUFFIX, Model, load_model, save_model
+from search_spaces.network import Network
+
+BEST, LAST = f"best{SUFFIX}", f"last{SUFFIX}"
+CHECKPOINT = "checkpoint.pt"
+CURVE = "curve.jsonl"
+TRAINING = "training.json"
+
+
+class TrainingFolder:
+    """A folder that one training writes.
+
+    Attributes:
+        path: the folder.
+        facts: what its models say of where they come from.
+    """
+
+    def __init__(self, path: Path, name: str, facts: Mapping[str, str]) -> None:
+        self.path, self.name, self.facts = path, name, dict(facts)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the training goes on from."""
+        return self.path / CHECKPOINT
+
+    def keep(self, file: str, network: Network, facts: Mapping[str, str]) -> None:
+        """Write a model."""
+        with self._writing():
+            save_model(Model(self.name, network, {**self.facts, **facts}), self.path / file)
+
+    def kept(self, file: str) -> Model:
+        """Read a model back."""
+        return load_model(self.path / file)
+
+    def describe(self, settings: Mapping[str, str], result: Mapping[str, Any] | None) -> None:
+        """Write what the training is, and how it ended once it has."""
+        made_by = {
+            "nas_workbench": version("nas-workbench"),
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+        }
+        content = {"name": self.name, "settings": settings, "made_by": made_by, "result": result}
+        with self._writing():
+            write_atomic(self.path / TRAINING, json.dumps(content, indent=2).encode())
+
+    def result(self) -> dict[str, Any] | None:
+        """How the training ended; None if it has not, or if that cannot be read."""
+        with suppress(OSError, ValueError, TypeError, KeyError, InputError):
+            found = json.loads((self.path / TRAINING).read_bytes())["result"]
+            if isinstance(found, dict) and all((self.path / f).is_file() for f in (BEST, LAST)):
+                return found
+        return None
+
+    def shorten_curve(self, step: int) -> None:
+        """Drop what a killed training wrote of steps that will be done again."""
+        path = self.path / CURVE
+        lines = []
+        with suppress(FileNotFoundError), self._writing():
+            for line in path.read_text().splitlines():
+                with suppress(ValueError, KeyError, TypeError):
+                    if json.loads(line)["step"] <= step:
+                        lines.append(line)
+            write_atomic(path, "".join(f"{line}\n" for line in lines).encode())
+
+    def add_to_curve(self, point: Mapping[str, Any]) -> None:
+        """Append a line."""
+        with self._writing():
+            self.path.mkdir(parents=True, exist_ok=True)
+            with (self.path / CURVE).open("a") as file:
+                file.write(json.dumps(point) + "\n")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as fault:
+            why = "no space is left" if fault.errno == errno.ENOSPC else fault.strerror
+            raise InputError(f"{self.path} cannot be written: {why}") from fault
