@@ -22,6 +22,7 @@ import torch
 
 from nas.data.store import open_set
 from nas.measure.cost import cost
+from nas.measure.memory import compute_memory
 from nas.measure.targets import Target
 from nas.training.proxy import (
     Diverged,
@@ -134,13 +135,16 @@ def evaluate(candidate: Candidate, settings: EvaluationSettings) -> Evaluation:
 def _steps(
     architecture: Architecture, data: ProxyData, settings: EvaluationSettings, found: _Found
 ) -> Evaluation:
-    budget = settings.budget
+    budget, target = settings.budget, settings.target
     counted = cost(architecture)
-    found.size = Size(counted.params, counted.macs)
+    memory = compute_memory(architecture, target.height, target.width, target.precision)
+    found.size = Size(counted.params, counted.macs, memory.mb)
     if over := _over(budget, found):
         return over
     found.stage = "measured"
-    latency = settings.target.latency(architecture)
+    latency = target.latency(architecture)
+    if "memory_mb" in latency.details:  # measured with it, libraries' work space included
+        found.size = replace(found.size, memory_mb=latency.details["memory_mb"])
     found.runtime = Runtime(latency.ms, latency.kind, latency.target, latency.backend)
     if over := _over(budget, found):
         return over
@@ -155,8 +159,12 @@ def _steps(
 
 
 def _over(budget: Budget, found: _Found) -> Rejected | None:
-    assert found.size is not None
-    figures = {"macs": float(found.size.macs), "params": float(found.size.params)}
+    assert found.size is not None and found.size.memory_mb is not None
+    figures = {
+        "macs": float(found.size.macs),
+        "params": float(found.size.params),
+        "memory_mb": found.size.memory_mb,
+    }
     if found.runtime is not None:
         figures["runtime_ms"] = found.runtime.ms
     over = {name: by for name, by in budget.violations(**figures).items() if by > 0}

@@ -244,6 +244,8 @@ def _hover(member: Member, outcome: Outcome | None) -> str:
         f"{member.gain_db:+.3f} dB at {member.runtime_ms:.3f} ms {member.runtime_kind}",
         f"{member.params:,} parameters, {member.macs_g:.2f} G MACs",
     ]
+    if member.memory_mb is not None:
+        lines.append(f"{member.memory_mb:.1f} MB at the peak")
     if isinstance(outcome, Trained):
         per_qp = sorted(outcome.gain_db_per_qp.items())
         lines += [f"QP {qp}: {gain:+.3f} dB" for qp, gain in per_qp]

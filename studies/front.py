@@ -28,6 +28,7 @@ class Member:
         runtime_kind: ``measured`` or ``predicted``.
         macs_g: Multiply-accumulates in units of 1e9.
         params: Parameters of the deploy form.
+        memory_mb: Peak memory of an eager pass in units of 1e6 bytes; None in older studies.
     """
 
     trial: int
@@ -38,6 +39,7 @@ class Member:
     runtime_kind: str
     macs_g: float
     params: int
+    memory_mb: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the member as JSON."""
@@ -56,10 +58,16 @@ def trained(records: Iterable[Record]) -> tuple[Member, ...]:
             record.outcome.runtime.kind,
             record.outcome.size.macs / 1e9,
             record.outcome.size.params,
+            record.outcome.size.memory_mb,
         )
         for record in records
         if isinstance(record.outcome, Trained) and record.duplicate_of is None
     )
+
+
+def memory_shown(member: Member) -> str:
+    """The member's memory as a cell of a table, in MB."""
+    return "-" if member.memory_mb is None else f"{member.memory_mb:.1f}"
 
 
 def front(members: Iterable[Member]) -> tuple[Member, ...]:

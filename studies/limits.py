@@ -1,4 +1,4 @@
-"""The budget: upper limits on runtime, MACs and parameters, and how far one is over them."""
+"""The budget: upper limits on runtime, MACs, parameters, memory, and how far one is over them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from search_spaces.errors import InputError
 
 _MS_PER = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _COUNT_PER = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
+_MB_PER = {"k": 1e-3, "m": 1.0, "g": 1e3}
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)(?:e([+-]?\d+))?"
 _RUNTIME = re.compile(rf"{_NUMBER}\s*(us|ms|s)", re.IGNORECASE)
 _COUNT = re.compile(rf"{_NUMBER}\s*([kmgt]?)", re.IGNORECASE)
+_MEMORY = re.compile(rf"{_NUMBER}\s*([kmg])b?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Budget:
     runtime_ms: float | None = None
     macs: float | None = None
     params: float | None = None
+    memory_mb: float | None = None
 
     def violations(
         self,
@@ -30,15 +33,16 @@ class Budget:
         runtime_ms: float | None = None,
         macs: float | None = None,
         params: float | None = None,
+        memory_mb: float | None = None,
     ) -> dict[str, float]:
         """Say for every limit whose figure is known how far the figure is over it.
 
         Returns:
-            For each of ``runtime_ms``, ``macs`` and ``params`` that is both limited and known, the
-            natural logarithm of figure over limit: positive is over, zero or less is within. The
-            logarithm makes the limits comparable, so that a sampler may add them up.
+            For each of ``runtime_ms``, ``macs``, ``params`` and ``memory_mb`` that is both limited
+            and known, the natural logarithm of figure over limit: positive is over, zero or less is
+            within. The logarithm makes the limits comparable, so that a sampler may add them up.
         """
-        known = {"runtime_ms": runtime_ms, "macs": macs, "params": params}
+        known = {"runtime_ms": runtime_ms, "macs": macs, "params": params, "memory_mb": memory_mb}
         return {
             name: math.log(max(figure, 1e-12) / limit)
             for name, limit in self.to_dict().items()
@@ -46,8 +50,15 @@ class Budget:
         }
 
     def to_dict(self) -> dict[str, float | None]:
-        """Return the limits as JSON."""
-        return asdict(self)
+        """Return the limits as JSON; memory only where it is limited.
+
+        A study's name and identity are made of this, and those without a limit on memory stay the
+        same as before there was one.
+        """
+        limits = asdict(self)
+        if self.memory_mb is None:
+            del limits["memory_mb"]
+        return limits
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Budget:
@@ -59,19 +70,24 @@ class Budget:
             f"{self.runtime_ms:g} ms" if self.runtime_ms is not None else "",
             f"{self.macs / 1e9:g} G MACs" if self.macs is not None else "",
             f"{self.params / 1e3:g} k parameters" if self.params is not None else "",
+            f"{self.memory_mb:g} MB" if self.memory_mb is not None else "",
         ]
         return ", ".join(filter(None, limits)) or "no limit"
 
 
 def parse_budget(
-    runtime: str | None, max_macs: str | None = None, max_params: str | None = None
+    runtime: str | None,
+    max_macs: str | None = None,
+    max_params: str | None = None,
+    max_memory: str | None = None,
 ) -> Budget:
-    """Read ``--budget``, ``--max-macs`` and ``--max-params``.
+    """Read ``--budget``, ``--max-macs``, ``--max-params`` and ``--max-memory``.
 
     Args:
         runtime: A time with its unit: ``8ms``, ``0.5 ms``, ``2000us``, ``0.01 s``.
         max_macs: A count, with k, M, G or T if you like: ``10G``.
         max_params: A count likewise: ``50k``.
+        max_memory: Bytes with k, M or G: ``200M``, ``0.2 GB``; an M is 1e6 bytes.
 
     Raises:
         InputError: When one of them is malformed, or not above zero.
@@ -80,6 +96,7 @@ def parse_budget(
         runtime_ms=None if runtime is None else _runtime_ms(runtime),
         macs=None if max_macs is None else _count("--max-macs", max_macs, "10G"),
         params=None if max_params is None else _count("--max-params", max_params, "50k"),
+        memory_mb=None if max_memory is None else _memory_mb(max_memory),
     )
 
 
@@ -101,6 +118,17 @@ def _count(option: str, text: str, example: str) -> float:
         raise InputError(
             f"{option} {text!r} is no count above zero, plain or with k, M, G or T: "
             f"write for instance {example}."
+        )
+    return value
+
+
+def _memory_mb(text: str) -> float:
+    match = _MEMORY.fullmatch(text.strip())
+    value = _value(match) * _MB_PER[match[3].lower()] if match else 0.0
+    if not 0.0 < value < math.inf:
+        raise InputError(
+            f"--max-memory {text!r} is no size above zero with k, M or G for its bytes: "
+            "write for instance 200M."
         )
     return value
 

@@ -27,10 +27,18 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What the deploy form costs: parameters, and MACs for one 540x960 picture."""
+    """What the deploy form costs: parameters, and MACs and memory for one 540x960 picture.
+
+    Attributes:
+        params: Parameters.
+        macs: Multiply-accumulates.
+        memory_mb: Peak memory of an eager pass in units of 1e6 bytes, in the target's precision;
+            None in studies from before it was known.
+    """
 
     params: int
     macs: int
+    memory_mb: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,7 @@ class Underway:
 
     Attributes:
         runtime: Measured or predicted runtime of the deploy form.
-        size: Parameters and MACs of the deploy form.
+        size: Parameters, MACs and memory of the deploy form.
         curve: The rungs passed, the newest last.
     """
 
@@ -92,7 +100,7 @@ class Trained:
         gain_db_per_qp: The same for each QP.
         psnr_y_db: PSNR-Y for each QP, in dB.
         runtime: Measured or predicted runtime of the deploy form.
-        size: Parameters and MACs of the deploy form.
+        size: Parameters, MACs and memory of the deploy form.
         curve: The rungs passed, oldest first.
         steps: Steps of training.
         seconds: What the whole candidate took, measuring included.
@@ -115,16 +123,16 @@ class Rejected:
     """Over a limit and so not trained, or stopped at a rung.
 
     Attributes:
-        limit: ``runtime_ms``, ``macs``, ``params``, or ``rung`` for an early stop.
+        limit: ``runtime_ms``, ``macs``, ``params``, ``memory_mb``, or ``rung`` for an early stop.
         value: The figure that was over the limit; at a rung its gain in dB.
         allowed: The limit; at a rung the least gain in dB that would have gone on there.
         runtime: Known when the runtime gate was reached.
-        size: Parameters and MACs, known to every rejected candidate.
+        size: Parameters, MACs and memory, known to every rejected candidate.
         curve: The rungs passed, empty unless it was stopped at one.
         seconds: What the candidate took.
     """
 
-    limit: Literal["runtime_ms", "macs", "params", "rung"]
+    limit: Literal["runtime_ms", "macs", "params", "memory_mb", "rung"]
     value: float
     allowed: float
     runtime: Runtime | None = None
@@ -192,4 +200,6 @@ def _shown(limit: str, value: float) -> str:
         return f"{value:.2f} ms"
     if limit == "macs":
         return f"{value / 1e9:.2f} G MACs"
+    if limit == "memory_mb":
+        return f"{value:.1f} MB"
     return f"{value / 1e3:.1f} k parameters"

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from nas.measure.cost import cost
+from nas.measure.memory import compute_memory
 from nas.measure.targets import Target
 from nas.training.proxy import ProxySettings, run_proxy
 from search_spaces.architecture import Architecture
@@ -35,6 +36,7 @@ class Sample:
         runtime_ms: For one 540x960 picture.
         macs_g: Multiply-accumulates in units of 1e9.
         params: Parameters of the deploy form.
+        memory_mb: Peak memory of an eager pass in units of 1e6 bytes.
         verdict: ``within`` or by how much it is over a limit.
     """
 
@@ -42,6 +44,7 @@ class Sample:
     runtime_ms: float
     macs_g: float
     params: int
+    memory_mb: float
     verdict: str
 
 
@@ -147,11 +150,17 @@ def _draw(space: Space, seed: int) -> Iterable[Architecture]:
 
 def _sample(architecture: Architecture, target: Target, budget: Budget) -> Sample:
     counted, latency = cost(architecture), target.latency(architecture)
-    over = budget.violations(runtime_ms=latency.ms, macs=counted.macs, params=counted.params)
+    memory = compute_memory(architecture, target.height, target.width, target.precision)
+    memory_mb = latency.details.get("memory_mb", memory.mb)
+    over = budget.violations(
+        runtime_ms=latency.ms, macs=counted.macs, params=counted.params, memory_mb=memory_mb
+    )
     worst = max(over, key=lambda name: over[name], default="")
     fits = not worst or over[worst] <= 0
     verdict = "within" if fits else f"{np.exp(over[worst]):.2f}x the limit of {worst}"
-    return Sample(architecture.label, latency.ms, counted.macs / 1e9, counted.params, verdict)
+    return Sample(
+        architecture.label, latency.ms, counted.macs / 1e9, counted.params, memory_mb, verdict
+    )
 
 
 def _middle(architectures: list[Architecture]) -> Architecture:

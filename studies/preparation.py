@@ -176,7 +176,9 @@ def _absolute(teacher: str | None) -> str | None:
 
 
 def _notes(target: Target, pair_set: PairSet) -> tuple[str, ...]:
-    notes = [f"Runtimes: {target.note}."]
+    precision = target.precision.replace("float", "FP")
+    how = "measured" if target.name == "cuda" else "computed, libraries' work space left out"
+    notes = [f"Runtimes: {target.note}.", f"Memory: peak of an eager pass in {precision}, {how}."]
     if pair_set.is_sample:
         notes.append(
             "Training on the built-in sample set: good for a first look. "

@@ -87,6 +87,7 @@ def violations(outcome: Outcome, budget: Budget) -> dict[str, float]:
         runtime_ms=outcome.runtime.ms if outcome.runtime else None,
         macs=outcome.size.macs if outcome.size else None,
         params=outcome.size.params if outcome.size else None,
+        memory_mb=outcome.size.memory_mb if outcome.size else None,
     )
     limits = [name for name, limit in budget.to_dict().items() if limit is not None]
     sign = 1.0 if isinstance(outcome, Broken) else -1.0
@@ -98,7 +99,7 @@ def why_fruitless(recent: Sequence[Record], budget: Budget) -> str:
     over = [r.outcome for r in recent if isinstance(r.outcome, Rejected)]
     broken = [r.outcome for r in recent if isinstance(r.outcome, Broken)]
     reasons = []
-    for limit in ("runtime_ms", "macs", "params"):
+    for limit in ("runtime_ms", "macs", "params", "memory_mb"):
         hits = [outcome for outcome in over if outcome.limit == limit]
         if hits:
             nearest = min(hits, key=lambda outcome: outcome.value)

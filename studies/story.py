@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from studies.front import front, knee, trained
+from studies.front import front, knee, memory_shown, trained
 from studies.record import Record, counts
 from studies.settings import StudyInfo
 
@@ -43,7 +43,8 @@ def story(info: StudyInfo, records: Sequence[Record]) -> str:
 
 def front_table(records: Sequence[Record]) -> dict[str, Any]:
     """Columns and rows, the form that MLflow shows as a table."""
-    columns = ["trial", "name", "gain_db", "runtime_ms", "runtime_kind", "macs_g", "params"]
+    columns = ["trial", "name", "gain_db", "runtime_ms", "runtime_kind"]
+    columns += ["macs_g", "params", "memory_mb"]
     rows = [member.to_dict() for member in front(trained(records))]
     return {"columns": columns, "data": [[row[column] for column in columns] for row in rows]}
 
@@ -53,11 +54,13 @@ def front_markdown(records: Sequence[Record]) -> str:
     members = front(trained(records))
     if not members:
         return "No candidate was trained yet."
-    rows = [f"| trial | network | gain dB | ms ({members[0].runtime_kind}) | MACs G | params |"]
-    rows.append("|---:|---|---:|---:|---:|---:|")
+    rows = [
+        f"| trial | network | gain dB | ms ({members[0].runtime_kind}) | MACs G | params | MB |"
+    ]
+    rows.append("|---:|---|---:|---:|---:|---:|---:|")
     rows += [
         f"| {m.trial} | {m.name} | {m.gain_db:+.3f} | {m.runtime_ms:.3f} "
-        f"| {m.macs_g:.2f} | {m.params:,} |"
+        f"| {m.macs_g:.2f} | {m.params:,} | {memory_shown(m)} |"
         for m in members
     ]
     return "\n".join(rows)

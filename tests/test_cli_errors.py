@@ -52,7 +52,7 @@ def test_a_malformed_budget(nas, budget):
     refused(nas("search", f"--budget={budget}"), "--budget", "8ms")
 
 
-@pytest.mark.parametrize("option", ["--max-macs", "--max-params"])
+@pytest.mark.parametrize("option", ["--max-macs", "--max-params", "--max-memory"])
 def test_a_malformed_count(nas, option):
     refused(nas("search", option, "many"), option, "many")
 

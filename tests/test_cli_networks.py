@@ -53,6 +53,20 @@ def test_the_comparators_on_request(nas):
     assert all(d["agrees_params"] for d in documents)
 
 
+def test_a_cost_names_the_precision_of_its_memory(nas):
+    found = json.loads(nas("cost", "RepTCN", "--json"))
+    listed = {d["name"]: d for d in json.loads(nas("networks", "--json"))}["RepTCN"]
+    if found["memory_kind"] == "computed":  # where there is no GPU
+        assert found["memory_mb"] == listed["memory_mb"]
+    assert found["memory_precision"] == "float16"
+    assert found["memory_float32_mb"] == pytest.approx(2 * listed["memory_mb"])
+    # two maps of 48 channels at 540x960, before and after the pixel-shuffle, the LR and weights
+    expected = 2 * (2 * 48 + 3) * 540 * 960 + 2 * found["params"]
+    assert listed["memory_mb"] * 1e6 == pytest.approx(expected)
+    shown = nas("cost", "RepTCN")
+    assert "peak memory, FP16" in shown and "peak memory, FP32" in shown
+
+
 def test_the_layers_of_a_network(nas):
     shown = nas("networks", "show", "anunet")
     assert "body.0 x3" in shown and "28>192" in shown and "270x480" in shown

@@ -12,6 +12,7 @@ from skimage import data as photographs
 
 import studies.evaluation
 from nas.data.prepare import prepare
+from nas.measure.memory import compute_memory
 from nas.measure.targets import resolve_target
 from nas.training.proxy import Diverged, ProxySettings
 from search_spaces import Architecture, InputError, Stage, build, fuse
@@ -59,6 +60,7 @@ def test_a_candidate_within_the_budget_is_trained_and_measured(settings):
     network = fuse(build(SMALL.architecture))
     network.load_state_dict(load(outcome.weights.data), strict=True)
     assert outcome.size.params == sum(p.numel() for p in network.parameters())
+    assert outcome.size.memory_mb == compute_memory(network).mb  # FP16, as the target runs it
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,7 @@ def test_a_candidate_within_the_budget_is_trained_and_measured(settings):
         (parse_budget("0.01ms"), "runtime_ms", True),
         (Budget(macs=1e6), "macs", False),
         (Budget(params=100.0), "params", False),
+        (Budget(memory_mb=1.0), "memory_mb", False),
         (Budget(macs=1e9, params=1.0), "params", False),  # by which it is farther over
     ],
 )

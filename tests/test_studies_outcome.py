@@ -36,6 +36,7 @@ OUTCOMES = [
         weights=Weights("ab" * 32, file="00001.safetensors"),
     ),
     Rejected("macs", 2e10, 1e10, size=Size(70_000, 20_000_000_000)),
+    Rejected("memory_mb", 240.0, 200.0, size=Size(70_000, 20_000_000_000, 240.0)),
     Rejected("rung", 0.05, 0.07, RUNTIME, SIZE, CURVE[:1], 1.5),
     Broken("diverged", "the loss is nan before step 25", RUNTIME, SIZE, 2.0),
 ]
@@ -58,7 +59,14 @@ def test_weights_never_enter_the_database_themselves():
 def test_a_rejection_says_which_limit_and_by_how_much():
     assert Rejected("runtime_ms", 9.3, 8.0).reason == "9.30 ms over the limit of 8.00 ms (1.16x)"
     assert "20.00 G MACs over the limit of 10.00 G MACs" in OUTCOMES[1].reason
-    assert "step 100" in OUTCOMES[2].reason
+    assert OUTCOMES[2].reason == "240.0 MB over the limit of 200.0 MB (1.20x)"
+    assert "step 100" in OUTCOMES[3].reason
+
+
+def test_an_outcome_from_before_memory_was_known_still_opens():
+    old = to_dict(OUTCOMES[0])
+    del old["size"]["memory_mb"]
+    assert from_dict(old).size.memory_mb is None
 
 
 @pytest.mark.parametrize(
@@ -91,14 +99,37 @@ def test_a_malformed_count_is_refused_with_an_example(text):
         parse_budget(None, None, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "mb"), [("200M", 200.0), ("0.2 GB", 200.0), ("1.5g", 1500.0), ("5e2kb", 0.5)]
+)
+def test_a_memory_budget_takes_suffixes(text, mb):
+    assert parse_budget(None, max_memory=text).memory_mb == pytest.approx(mb)
+
+
+@pytest.mark.parametrize("text", ["200", "lots", "-1M", "0M", "", "nanM", "200MiB", "1T", "M"])
+def test_a_malformed_memory_budget_is_refused_with_an_example(text):
+    with pytest.raises(InputError, match=r"--max-memory .* write for instance 200M"):
+        parse_budget(None, max_memory=text)
+
+
 def test_violations_are_logarithms_of_what_is_known():
     budget = Budget(runtime_ms=8.0, macs=10e9)
     assert budget.violations(macs=10e9) == {"macs": 0.0}
-    over = budget.violations(runtime_ms=16.0, macs=5e9, params=1e6)
+    over = budget.violations(runtime_ms=16.0, macs=5e9, params=1e6, memory_mb=1e9)
     assert over == pytest.approx({"runtime_ms": math.log(2), "macs": -math.log(2)})
+    assert Budget(memory_mb=100.0).violations(memory_mb=50.0) == {"memory_mb": -math.log(2)}
 
 
 def test_a_budget_is_named_for_people():
     assert str(Budget(8.0, 10e9, 50e3)) == "8 ms, 10 G MACs, 50 k parameters"
     assert str(Budget()) == "no limit"
-    assert Budget.from_dict(Budget(8.0).to_dict()) == Budget(8.0)
+    assert str(Budget(memory_mb=200.0)) == "200 MB"
+
+
+@pytest.mark.parametrize("budget", [Budget(8.0), Budget(8.0, memory_mb=200.0)])
+def test_a_budget_survives_json(budget):
+    assert Budget.from_dict(json.loads(json.dumps(budget.to_dict()))) == budget
+
+
+def test_studies_without_a_limit_on_memory_keep_their_identity():
+    assert Budget(8.0).to_dict() == {"runtime_ms": 8.0, "macs": None, "params": None}

@@ -32,7 +32,7 @@ def trained(trial, gain, ms, folder):
         {31: gain + 0.1, 63: gain - 0.1},
         {31: 30.0, 63: 27.0},
         Runtime(ms, "predicted", "rtx4090"),
-        Size(5000, 10**9),
+        Size(5000, 10**9, 102.5),
         (Rung(10, gain / 2, 1.0), Rung(20, gain, 2.0)),
         20,
         2.5,
@@ -72,6 +72,7 @@ def test_a_study_becomes_runs_models_figures_and_a_note(tmp_path, records):
     first = by_trial[0]
     assert first.data.metrics["gain_db"] == pytest.approx(0.10)
     assert first.data.metrics["gain_db_qp63"] == pytest.approx(0.0)
+    assert first.data.metrics["memory_mb"] == pytest.approx(102.5)
     assert first.data.params["width"] == "8"
     curve = client.get_metric_history(first.info.run_id, "curve_gain_db")
     assert [(point.step, point.value) for point in curve] == [(10, 0.05), (20, 0.10)]

@@ -17,12 +17,19 @@ def cost(
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count parameters, MACs and activations of the deploy form."""
+    """Count parameters, MACs, activations and peak memory of the deploy form."""
+    import torch
+
     from nas.cli.terminal import count, print_json, show, table
     from nas.measure.cost import cost as cost_of
+    from nas.measure.memory import compute_memory, measure_memory
 
     architecture = find(network, plugin)
     found = cost_of(architecture, height, width)
+    memory = compute_memory(architecture, height, width)
+    if torch.cuda.is_available():
+        memory = measure_memory(architecture, height, width)
+    whole = compute_memory(architecture, height, width, "float32")
     if as_json:
         print_json(
             {
@@ -35,6 +42,11 @@ def cost(
                 "macs_thop_g": found.macs_thop / 1e9,
                 "counters_agree": found.agree,
                 "activations_m": found.activations / 1e6,
+                "memory_mb": memory.mb,
+                "memory_kind": memory.kind,
+                "memory_precision": memory.precision,
+                "memory_float32_mb": whole.mb,
+                "weights_mb": memory.weights_mb,
             }
         )
         return
@@ -48,6 +60,8 @@ def cost(
             f"{count(found.macs_fvcore)}, {count(found.macs_thop)}",
         ],
         ["activations", count(found.activations)],
+        [f"peak memory, FP16, {memory.kind}", f"{memory.mb:.1f} MB"],
+        [f"peak memory, FP32, {whole.kind}", f"{whole.mb:.1f} MB"],
     ]
     show(table([architecture.label, f"LR {height}x{width}"], rows))
 

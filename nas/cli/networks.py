@@ -93,10 +93,10 @@ def networks(
         params = compared[name].params
         told = f"{params / 1e6:.3f}{_mark(found.params == params)}"
         macs = [f"{found.macs / 1e9:.3f}", f"{found.macs_organiser / 1e9:.3f}", "-"]
-        drawn.append([name, "exact", f"{found.params:,}", told, *macs, f"{found.runtime_ms:.3f}"])
-        drawn[-1] += ["-"] * 5
+        drawn.append([name, "exact", f"{found.params:,}", told, *macs, f"{found.memory_mb:.1f}"])
+        drawn[-1] += [f"{found.runtime_ms:.3f}", *["-"] * 5]
     columns = ["network", "fidelity", "params", "survey M", "MACs G", "organiser", "survey"]
-    columns += ["ms predicted", "survey", "PSNR-Y 31/63", "SSIM-Y", "gain dB", "score"]
+    columns += ["MB FP16", "ms predicted", "survey", "PSNR-Y 31/63", "SSIM-Y", "gain dB", "score"]
     show(table(columns, drawn))
     print(
         "= agrees with the survey by rounding or truncation; PSNR, SSIM, gain, score: the survey's"
@@ -183,6 +183,7 @@ def _counts(found: Any) -> dict[str, Any]:
         "macs_g": found.macs / 1e9,
         "macs_organiser_g": found.macs_organiser / 1e9,
         "predicted_runtime_ms": found.runtime_ms,
+        "memory_mb": found.memory_mb,
     }
 
 
@@ -196,6 +197,7 @@ def _line(row: Row) -> list[str]:
         f"{found.macs / 1e9:.3f}",
         f"{found.macs_organiser / 1e9:.3f}",
         f"{figures.macs_g:#.3g}{_mark(row.agrees_macs)}",
+        f"{found.memory_mb:.1f}",
         f"{found.runtime_ms:.3f}",
         f"{figures.runtime_ms:.3f}",
         f"{figures.psnr_y_qp31:.2f}/{figures.psnr_y_qp63:.2f}",

@@ -44,9 +44,10 @@ def front_table(
 ) -> RenderableType:
     """A front as a table, fastest first; the best compromise is marked."""
     from nas.cli.terminal import table
+    from studies.front import memory_shown
 
     kind = members[0].runtime_kind if members else "runtime"
-    columns = ["trial", "gain dB", f"ms {kind}", "MACs G", "params", "network"]
+    columns = ["trial", "gain dB", f"ms {kind}", "MACs G", "params", "MB", "network"]
     rows = [
         [
             f"{member.trial}{'*' if member is best else ''}",
@@ -54,6 +55,7 @@ def front_table(
             f"{member.runtime_ms:.3f}",
             f"{member.macs_g:.2f}",
             f"{member.params:,}",
+            memory_shown(member),
             member.name,
         ]
         for member in members

@@ -25,6 +25,9 @@ def search(
     max_params: Annotated[
         str | None, typer.Option(help="Most parameters allowed, such as 50k.")
     ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(help="Most peak memory allowed, such as 200M.")
+    ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Candidates to train.")] = 16,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Training steps a candidate; default fits a CPU.")
@@ -71,7 +74,7 @@ def search(
 
     settings = SearchSettings(
         space=space,
-        budget=parse_budget(budget, max_macs, max_params),
+        budget=parse_budget(budget, max_macs, max_params, max_memory),
         trials=trials,
         steps=steps,
         seed=seed,
@@ -155,9 +158,10 @@ def _plan(settings: SearchSettings, as_json: bool) -> None:
             f"{sample.runtime_ms:.3f}",
             f"{sample.macs_g:.2f}",
             f"{sample.params:,}",
+            f"{sample.memory_mb:.1f}",
             sample.verdict,
         ]
         for sample in found.samples
     ]
-    columns = ["candidate", f"ms {found.runtime_kind}", "MACs G", "params", ""]
+    columns = ["candidate", f"ms {found.runtime_kind}", "MACs G", "params", "MB", ""]
     show(table(columns, rows))

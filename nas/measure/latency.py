@@ -19,6 +19,7 @@ from torch import nn
 from nas.measure.blocks import ANCHOR, Block, Sampler, interleave
 from nas.measure.exclusive import exclusive
 from nas.measure.layers import as_module
+from nas.measure.memory import allocated_memory
 from nas.measure.runs import (
     Forward,
     event_sampler,
@@ -92,7 +93,8 @@ def measure_cuda(
     replays take turns with an anchor, and the median counts; default backends `QUICK`.
     ``challenge`` mode compares with the survey: 50 warm-ups, then the mean of 100 forwards between
     events, each synchronised, launch gaps included; default backend ``eager`` alone, as there.
-    The GPU is held alone meanwhile. A backend that cannot run is named in the details.
+    The GPU is held alone meanwhile. A backend that cannot run is named in the details, and the
+    peak memory of an eager pass is there too (``memory_mb``).
 
     Raises:
         RuntimeError: there is no CUDA, or no backend can run.
@@ -119,7 +121,9 @@ def measure_cuda(
             means = {name: block.ms(name) for name in forwards}
             steadiness = _steadiness(block)
         state = _gpu_state(device)
-    details = {"precision": "float16", **steadiness, "gpu": state, "versions": versions(device)}
+        memory = allocated_memory(network, height, width, "float16", device)
+    details = {"precision": "float16", "memory_mb": memory.mb, **steadiness}
+    details |= {"gpu": state, "versions": versions(device)}
     return _fastest(means, samples, "cuda", mode, size, missing, details)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from nas.measure.cost import network_macs, organiser_macs
 from nas.measure.latency_model import LatencyModel
 from nas.measure.layers import as_module, trace
+from nas.measure.memory import compute_memory
 from search_spaces.architecture import Architecture
 from search_spaces.survey import PublishedNetwork, published
 
@@ -21,6 +22,8 @@ class Count:
     macs_organiser: int
     runtime_ms: float
     """Predicted."""
+    memory_mb: float
+    """Computed peak of an eager pass in FP16, in units of 1e6 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +70,5 @@ def count(architecture: Architecture, model: LatencyModel) -> Count:
         macs=network_macs(module, layers),
         macs_organiser=organiser_macs(layers),
         runtime_ms=model.predict_ms(layers),
+        memory_mb=compute_memory(module).mb,
     )

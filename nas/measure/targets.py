@@ -21,6 +21,7 @@ from nas.data.cache import cache_root
 from nas.measure.latency import QUICK, Kind, Latency, Mode, measure_cpu, measure_cuda, versions
 from nas.measure.latency_model import LatencyModel, profile_names
 from nas.measure.layers import LayerCost, trace
+from nas.measure.memory import Precision
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.files import write_atomic
@@ -47,6 +48,11 @@ class Target:
     threads: int | None = None
     """CPU threads; None for all that the process may use."""
 
+    @property
+    def precision(self) -> Precision:
+        """What networks run in there."""
+        return "float32" if self.name == "cpu" else "float16"
+
     def latency(self, network: nn.Module | Architecture) -> Latency:
         """Return the runtime of a deploy form: predicted, remembered, or measured now."""
         if self.kind == "predicted":
@@ -72,10 +78,8 @@ class Target:
             "backends": list(self.backends or QUICK),
             "target": self.name,
         }
-        if self.name == "cuda":
-            key |= {"mode": self.mode, "precision": "float16"}
-        else:
-            key |= {"threads": self.threads, "precision": "float32"}
+        key |= {"mode": self.mode} if self.name == "cuda" else {"threads": self.threads}
+        key["precision"] = self.precision
         return key | versions(self.name)
 
 

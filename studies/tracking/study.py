@@ -189,6 +189,8 @@ def _metrics(record: Record, now: int) -> list[Metric]:
         if outcome.size is not None:
             values["params"] = outcome.size.params
             values["macs_g"] = outcome.size.macs / 1e9
+            if outcome.size.memory_mb is not None:
+                values["memory_mb"] = outcome.size.memory_mb
         values["seconds"] = outcome.seconds
     if isinstance(outcome, Trained):
         values["gain_db"] = outcome.gain_db
