@@ -55,9 +55,9 @@ def in_onnxruntime(exported):
 def test_a_published_network_exports_for_any_size_and_batch(name):
     torch.manual_seed(0)
     network = deployed(published[name].architecture)
-    exported, smallest = program(Portable(network), None)
-    assert smallest == 8
-    assert worst(exported.module(), network, [*pictures(), *pictures(3)]) < 1e-5
+    graph = program(Portable(network))
+    assert graph.smallest == 8 and graph.batch
+    assert worst(graph.exported.module(), network, [*pictures(), *pictures(3)]) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -67,16 +67,16 @@ def test_a_published_network_exports_for_any_size_and_batch(name):
 def test_onnxruntime_computes_the_same(name):
     torch.manual_seed(0)
     network = deployed(published[name].architecture)
-    run = in_onnxruntime(program(Portable(network), None)[0])
+    run = in_onnxruntime(program(Portable(network)).exported)
     assert worst(run, network, [*pictures(), *pictures(2)]) < 1e-5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", references)
-def test_a_comparator_exports_for_any_size_and_batch(name):
+def test_a_comparator_exports_for_any_size(name):
     network = fuse(build(references[name].architecture, seed=0))
-    exported, smallest = program(Portable(network), None)
-    assert worst(exported.module(), network, pictures(smallest=smallest)) < 1e-5
+    graph = program(Portable(network))
+    assert worst(graph.exported.module(), network, pictures(smallest=graph.smallest)) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["VPEG-S", "CASR"])
@@ -88,11 +88,11 @@ def test_torchscript_computes_the_same(name):
 
 def test_a_fixed_size_is_that_size_only():
     network = deployed(published["CASR"].architecture)
-    exported, _ = program(Portable(network), (17, 22))
+    run = program(Portable(network), (17, 22)).exported.module()
     x = torch.rand(1, 3, 17, 22)
-    assert worst(exported.module(), network, [x]) < 1e-5
+    assert worst(run, network, [x]) < 1e-5
     with pytest.raises(Exception, match="22"):
-        exported.module()(x[..., :21])
+        run(x[..., :21])
 
 
 @st.composite
@@ -115,9 +115,9 @@ def test_a_sample_of_any_preset_builds_folds_runs_at_odd_sizes_and_exports(sampl
         out = network(x)
         assert out.shape == (1, 3, 4 * size[0], 4 * size[1])
         assert (folded(x) - out).abs().max() <= 1e-4 * out.abs().max()
-    exported, smallest = program(Portable(folded), None)
-    assert smallest == 8
-    assert worst(exported.module(), folded, [x, *pictures()]) < 1e-5
+    graph = program(Portable(folded))
+    assert graph.smallest == 8 and graph.batch
+    assert worst(graph.exported.module(), folded, [x, *pictures()]) < 1e-5
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from nas.cli import data, evaluate, measure, networks, proxy_check, review, search, teacher, train
+from nas.cli import (
+    data,
+    evaluate,
+    export,
+    measure,
+    networks,
+    promote,
+    proxy_check,
+    review,
+    search,
+    teacher,
+    train,
+)
 
 app = typer.Typer(
     name="nas",
@@ -29,11 +41,13 @@ def common(
 
 app.command()(search.search)
 app.command()(train.train)
+app.command()(promote.promote)
 app.command()(review.front)
 app.command()(review.studies)
 app.command()(review.ui)
 app.command()(evaluate.evaluate)
 app.command()(proxy_check.proxy_check)
+app.command()(export.export)
 app.command()(measure.cost)
 app.command()(measure.latency)
 app.add_typer(networks.app, name="networks")

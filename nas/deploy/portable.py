@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +21,12 @@ from search_spaces.network import Network, fuse
 INPUT, OUTPUT = "lr", "sr"
 """What goes in and out: (N, 3, H, W) RGB in [0, 1], and the same at 4 times the sides."""
 
-SMALLEST = (8, 16)
-"""Smallest sides that exported programs promise to take; the second for networks that pool more."""
+_PROMISES = ((True, 8), (True, 16), (False, 8), (False, 16))
+"""Any batch or one picture, and the smallest side: the first that a network can keep. The larger
+side is for networks that pool with strides; normalising over channels wants one picture."""
 
-_EXAMPLE = (2, 3, 27, 35)  # odd, unequal, no size divides another: nothing looks constant by chance
+_SIDES = (27, 35)
+"""Of the example: odd and unequal sides, so that nothing looks constant by chance."""
 
 
 class Portable(nn.Module):
@@ -50,28 +53,46 @@ class Portable(nn.Module):
         return upscaled[..., : SCALE * height, : SCALE * width].clamp(0, 1)
 
 
-def program(portable: Portable, size: tuple[int, int] | None) -> tuple[ExportedProgram, int]:
-    """Export for any batch, height and width, or for one picture of a given size.
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """A portable form as a graph of operators.
 
-    Returns:
-        The program, and the smallest side that it takes (that of ``size`` where it is fixed).
+    Attributes:
+        exported: the graph.
+        size: LR height and width that it is for; None for any.
+        smallest: smallest side that it takes.
+        batch: whether it takes any number of pictures, or one.
+    """
+
+    exported: ExportedProgram
+    size: tuple[int, int] | None
+    smallest: int
+    batch: bool
+
+
+def program(portable: Portable, size: tuple[int, int] | None = None) -> Program:
+    """Export for any batch, height and width, or for one picture of a given size.
 
     Raises:
         InputError: the network does something that depends on the very size of the picture.
     """
-    dtype = next(portable.parameters()).dtype
     if size is not None:
-        with _quiet(), _no_guards():
-            return torch.export.export(portable, (torch.rand(1, 3, *size).to(dtype),)), min(size)
-    for smallest in SMALLEST:
-        sizes = {0: Dim("batch"), 2: Dim("height", min=smallest), 3: Dim("width", min=smallest)}
+        with quiet(), _no_guards():
+            exported = torch.export.export(portable, (_example(portable, (1, 3, *size)),))
+        return Program(exported, size, min(size), batch=False)
+    for batch, smallest in _PROMISES:
+        sizes = {2: Dim("height", min=smallest), 3: Dim("width", min=smallest)}
+        if batch:
+            sizes[0] = Dim("batch")
+        example = _example(portable, (2 if batch else 1, 3, *_SIDES))
         try:
-            with _quiet(), _no_guards():
-                example = torch.rand(_EXAMPLE).to(dtype)
+            with quiet(), _no_guards(), torch.no_grad():
                 exported = torch.export.export(portable, (example,), dynamic_shapes=(sizes,))
-                return exported, smallest
+                exported.module()(_example(portable, (1, 3, smallest, smallest + 1)))
         except Exception as error:  # PyTorch raises several kinds; all say which guard it was
             fault = error
+            continue
+        return Program(exported, None, smallest, batch)
     detail = " ".join(str(fault).split())[:200]
     raise InputError(
         f"{portable.network.architecture.label} cannot be exported for changing sizes; "
@@ -81,9 +102,13 @@ def program(portable: Portable, size: tuple[int, int] | None) -> tuple[ExportedP
 
 def traced(portable: Portable) -> torch.jit.ScriptModule:
     """Trace to TorchScript, for any batch, height and width."""
-    example = torch.rand(_EXAMPLE).to(next(portable.parameters()).dtype)
-    with _quiet(), torch.no_grad():  # that torch.export succeeds it is known to who asks for it
-        return torch.jit.trace(portable, example, check_trace=False)
+    with quiet(), torch.no_grad():
+        return torch.jit.trace(portable, _example(portable, (2, 3, *_SIDES)), check_trace=False)
+
+
+def _example(portable: Portable, shape: tuple[int, ...]) -> Tensor:
+    """Always the same values, as files keep them."""
+    return torch.full(shape, 0.5, dtype=next(portable.parameters()).dtype)
 
 
 def _repeated(x: Tensor, length: int, factor: int, axis: int) -> Tensor:
@@ -121,7 +146,7 @@ def _merge_unshuffle(stem: nn.Sequential) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """PyTorch warns of its own deprecations, and of branches that are on ranks, not on sizes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

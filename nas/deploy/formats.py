@@ -1,0 +1,196 @@
+"""The file formats of an exported network: how each is written, and how it is run again."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from nas.deploy.portable import INPUT, OUTPUT, Portable, Program, quiet, traced
+from search_spaces.errors import InputError
+from search_spaces.model import Model, load_model, model_bytes
+
+OPSETS = (18, 23)
+"""The oldest and the newest ONNX opset on offer: PyTorch writes none below the first, and programs
+in the field read few above the second."""
+
+Run: TypeAlias = Callable[[Tensor], Tensor]
+"""A file as a function, (N, 3, H, W) to (N, 3, 4H, 4W), both of the file's own precision."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """What a file is written from.
+
+    Attributes:
+        model: the trained network, in float32.
+        portable: its portable form, in the precision of the file.
+        program: that form as a graph, for the sizes that the file shall take.
+        facts: what the file says of itself.
+        opset: of ONNX.
+    """
+
+    model: Model
+    portable: Portable
+    program: Program
+    facts: Mapping[str, str]
+    opset: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of weights, input and output."""
+        return next(self.portable.parameters()).dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One file format.
+
+    Attributes:
+        suffixes: of its files; the first is the usual one.
+        write: write a file; it may be half written when this raises.
+        load: make a file a function again, by the library that its users have.
+        sized: whether a file can be for one size of picture only.
+    """
+
+    suffixes: tuple[str, ...]
+    write: Callable[[Source, Path], None]
+    load: Callable[[Path], Run]
+    sized: bool = False
+
+
+def _write_onnx(source: Source, path: Path) -> None:
+    onnx = _onnx_packages()[0]
+    with quiet(), _no_log("torch.onnx"):
+        written = torch.onnx.export(
+            source.program.exported,
+            dynamo=True,
+            verbose=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=source.opset,
+        )
+    assert written is not None
+    proto = written.model_proto
+    found = max(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
+    if found != source.opset:
+        raise InputError(f"this network cannot be written for opset {source.opset}; try {found}")
+    _bare(proto)
+    proto.producer_name, proto.producer_version = source.facts["producer"].split()
+    proto.graph.name = "network"
+    onnx.helper.set_model_props(proto, dict(sorted(source.facts.items())))
+    onnx.checker.check_model(proto)
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def _bare(proto: Any) -> None:
+    """Take off what PyTorch notes of its own program, paths of this machine included."""
+    graph = proto.graph
+    del graph.value_info[:], proto.functions[:]
+    for item in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        item.ClearField("doc_string")
+        item.ClearField("metadata_props")
+    for value, sides in ((graph.input[0], ""), (graph.output[0], "4*")):
+        names = ("batch", None, f"{sides}height", f"{sides}width")
+        for dim, name in zip(value.type.tensor_type.shape.dim, names, strict=True):
+            if name and not dim.dim_value:
+                dim.dim_param = name
+
+
+def _load_onnx(path: Path) -> Run:
+    _, runtime = _onnx_packages()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda x: torch.from_numpy(session.run([OUTPUT], {INPUT: x.numpy()})[0])
+
+
+def _onnx_packages() -> tuple[Any, Any]:
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401  # PyTorch's exporter needs it
+    except ImportError as fault:
+        raise InputError(
+            "format onnx needs the packages onnx, onnxscript and onnxruntime: "
+            "pip install 'nas-workbench[export]'"
+        ) from fault
+    return onnx, onnxruntime
+
+
+def _write_pt2(source: Source, path: Path) -> None:
+    for node in source.program.exported.graph.nodes:
+        for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node"):
+            node.meta.pop(key, None)  # notes for debugging, paths of this machine among them
+    with quiet(), _no_log("torch.export"):
+        torch.export.save(source.program.exported, path, extra_files=dict(source.facts))
+
+
+def _load_pt2(path: Path) -> Run:
+    with quiet():
+        return torch.export.load(path).module()
+
+
+def _write_torchscript(source: Source, path: Path) -> None:
+    with quiet():
+        torch.jit.save(traced(source.portable), path, _extra_files=dict(source.facts))
+
+
+def _load_torchscript(path: Path) -> Run:
+    with quiet():
+        return torch.jit.load(path)
+
+
+def _write_safetensors(source: Source, path: Path) -> None:
+    """A model file of the workbench itself: weights and architecture, no program."""
+    own = ("name", "scale", "architecture")
+    facts = {key: value for key, value in source.facts.items() if key not in own}
+    content = model_bytes(source.model.network, source.model.name, facts)
+    if source.dtype != torch.float32:
+        tensors = {key: each.to(source.dtype) for key, each in load_tensors(content).items()}
+        content = save_tensors(tensors, _header(content))
+    path.write_bytes(content)
+
+
+def _header(content: bytes) -> dict[str, str]:
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + length])["__metadata__"]
+
+
+def _load_safetensors(path: Path) -> Run:
+    network = load_model(path).network
+    return lambda x: network(x.float()).clamp(0, 1)
+
+
+@contextmanager
+def _no_log(name: str) -> Iterator[None]:
+    """Silence a library that warns of what its user cannot change."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {
+        "onnx": Format((".onnx",), _write_onnx, _load_onnx, sized=True),
+        "pt2": Format((".pt2",), _write_pt2, _load_pt2, sized=True),
+        "torchscript": Format((".pt", ".torchscript"), _write_torchscript, _load_torchscript),
+        "safetensors": Format((".safetensors",), _write_safetensors, _load_safetensors),
+    }
+)
+"""Name -> format."""
