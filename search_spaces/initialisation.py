@@ -150,7 +150,13 @@ def _end(ends: list[Layer], a: Architecture, carried: _Carried, gain: float) -> 
         passing[channel, y, x, channel, y, x, size // 2, size // 2] = 1
     if signed:
         passing[channels : 2 * channels] = -passing[:channels]
-    assign(ends[0], _reading(ends[0], passing.flatten(0, 2), carried, gain))
+    first = _reading(ends[0], passing.flatten(0, 2), carried, gain)
+    if channels:
+        # The last convolution ignores the other channels at first. Were they zero as well, neither
+        # would ever move.
+        spare = channels * (2 if signed else 1) * f * f
+        first[spare:] = _random(ends[0])[spare:]
+    assign(ends[0], first)
     last = torch.zeros(_shape(ends[1]))
     if a.tail.cascade >= 3:
         last[:, :3] = _upscaling(1, 3, a.residual).flatten(0, 4).flatten(1, 3)

@@ -69,6 +69,20 @@ def test_cascades_start_at_the_baseline(residual, activation):
     assert distance_to_lanczos(network) < 1
 
 
+@pytest.mark.parametrize("stem", ["conv", "unshuffle2", "strided2"])
+@pytest.mark.parametrize("residual", ["none", "nearest", "bicubic", "learned"])
+@pytest.mark.parametrize("activation", ["relu", "prelu", "gelu"])
+def test_every_channel_of_a_cascade_can_learn(stem, residual, activation):
+    """One that is zero before and after its activation would stay so for ever."""
+    architecture = plain(stem, tail=Tail(cascade=16), residual=residual, activation=activation)
+    network = fuse(build(architecture, 0)).requires_grad_(True)
+    x = torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    network(x).square().sum().backward()
+    entering = network.tail.weight.grad.unflatten(0, (16, -1)).flatten(1).abs().sum(1)
+    leaving = network.lift[-1].weight.grad.transpose(0, 1).flatten(1).abs().sum(1)
+    assert bool((entering + leaving > 0).all())
+
+
 def test_a_linear_stem_carries_signed_images_at_the_right_strength():
     architecture = replace(plain(activation="gelu"), stem_activation=False)
     assert distance_to_lanczos(build(architecture, 0)) < 1
