@@ -12,7 +12,7 @@ import errno
 import fcntl
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,32 +62,49 @@ def teacher_outputs(
     outputs = []
     for done, image in enumerate(images, start=1):
         image = np.ascontiguousarray(image)
-        key = _key(teacher, image, tile, overlap)
-        path = folder / f"{key}.npy"
-        output = _stored(path, image)
-        if output is None:
-            try:
-                with _claimed(folder, key):
-                    output = _stored(path, image)  # another process may have made it meanwhile
-                    if output is None:
-                        _store(
-                            path,
-                            upscale_pixels(
-                                teacher, image, device=device, tile=tile, overlap=overlap
-                            ),
-                        )
-                        output = _stored(path, image)
-            except OSError as fault:
-                why = "no space is left" if fault.errno == errno.ENOSPC else fault.strerror
-                raise InputError(
-                    f"The teacher's outputs cannot be kept in {folder} ({why}): "
-                    "make room, or allow writing there."
-                ) from fault
-        if output is None:
-            raise InputError(f"{path} does not read back as it was written: check that disk.")
-        outputs.append(output)
+        shape = (SCALE * image.shape[0], SCALE * image.shape[1], 3)
+
+        def make(image: np.ndarray = image) -> np.ndarray:
+            return upscale_pixels(teacher, image, device=device, tile=tile, overlap=overlap)
+
+        outputs.append(kept(folder, _key(teacher, image, tile, overlap), shape, make))
         progress(done, len(images), teacher.name)
     return outputs
+
+
+def kept(
+    folder: Path, key: str, shape: tuple[int, ...], make: Callable[[], np.ndarray]
+) -> np.ndarray:
+    """Return the array of a key, memory-mapped; make it where there is none, or a damaged one.
+
+    Args:
+        folder: Where arrays are kept.
+        key: A hash, in hex digits, of everything that the array depends on.
+        shape: What it must have.
+        make: Called if it is not there, by one process at a time.
+
+    Raises:
+        InputError: The folder cannot be written, or a disk does not keep what it is given.
+    """
+    path = folder / f"{key}.npy"
+    array = _stored(path, shape)
+    if array is not None:
+        return array
+    try:
+        with _claimed(folder, key):
+            array = _stored(path, shape)  # another process may have made it meanwhile
+            if array is None:
+                _store(path, make())
+                array = _stored(path, shape)
+    except OSError as fault:
+        why = "no space is left" if fault.errno == errno.ENOSPC else fault.strerror
+        raise InputError(
+            f"The teacher's outputs cannot be kept in {folder} ({why}): "
+            "make room, or allow writing there."
+        ) from fault
+    if array is None:
+        raise InputError(f"{path} does not read back as it was written: check that disk.")
+    return array
 
 
 def upscale_pixels(
@@ -122,7 +139,7 @@ def _store(path: Path, output: np.ndarray) -> None:
     write_atomic(path, content + hashlib.sha256(content).digest())
 
 
-def _stored(path: Path, image: np.ndarray) -> np.ndarray | None:
+def _stored(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     """Map an entry, or None where there is none or it is damaged."""
     try:
         whole = np.memmap(path, np.uint8, "r")
@@ -132,7 +149,6 @@ def _stored(path: Path, image: np.ndarray) -> np.ndarray | None:
         output = np.load(path, mmap_mode="r", allow_pickle=False) if sound else None
     except (OSError, ValueError, EOFError):
         return None
-    shape = (SCALE * image.shape[0], SCALE * image.shape[1], 3)
     return output if output is not None and output.shape == shape else None
 
 

@@ -1,6 +1,7 @@
-"""Teachers from files: the shipped one, ours, and the official HAT checkpoints.
+"""Teachers from files: HATs (ours and the official), models of the workbench, and foreign ones.
 
-The settings of a network are read off the shapes of its tensors, so a bare checkpoint is enough.
+The settings of a HAT are read off the shapes of its tensors, so a bare checkpoint is enough; a
+model of the workbench says its architecture itself; others are for the optional package spandrel.
 Nothing in a file is ever executed: safetensors hold only numbers, and ``.pth`` files are opened
 with ``weights_only``.
 """
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from search_spaces.errors import InputError
 from search_spaces.files import write_atomic
+from search_spaces.model import SUFFIX, is_model, load_model
 from teachers.hat import HAT, OFFICIAL_CONV_SCALE, SCALE, HATSettings
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -50,8 +52,11 @@ class Teacher:
 def load_teacher(source: str | Path) -> Teacher:
     """Load a teacher by its shipped name or from a ``.safetensors`` or ``.pth`` file.
 
+    The file holds a 4x HAT, a model that this workbench trained, or anything for 4x that the
+    package spandrel recognises, where that is installed.
+
     Raises:
-        InputError: There is no such file, or it holds no 4x HAT; says what is missing.
+        InputError: There is no such file, or it holds none of these; says what is missing.
     """
     shipped = str(source) in SHIPPED
     path = WEIGHTS / f"{source}.safetensors" if shipped else Path(source)
@@ -64,7 +69,14 @@ def load_teacher(source: str | Path) -> Teacher:
         content = path.read_bytes()
     except OSError as fault:
         raise InputError(f"{path} cannot be read: {fault.strerror}.") from fault
-    network = _assemble(path, _tensors(path, content))
+    tensors = _tensors(path, content)
+    if path.suffix == SUFFIX and is_model(path):
+        model = load_model(path)
+        return Teacher(model.name, model.network, model.digest)
+    if any(name.endswith("relative_position_bias_table") for name in tensors):
+        network: nn.Module = _assemble(path, tensors)
+    else:
+        network = _foreign(path, tensors)
     return Teacher(path.stem, network, hashlib.sha256(content).hexdigest())
 
 
@@ -155,6 +167,15 @@ def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
         for name, t in loaded.items()
         if isinstance(t, Tensor)
     }
+
+
+def _foreign(path: Path, tensors: dict[str, Tensor]) -> nn.Module:
+    from teachers.foreign import assemble
+
+    try:
+        return assemble(tensors).eval().requires_grad_(False)
+    except InputError as fault:
+        raise InputError(f"{path} is no teacher: {fault}") from fault
 
 
 def _assemble(path: Path, tensors: Mapping[str, Tensor]) -> HAT:

@@ -4,19 +4,52 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import pickle
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from search_spaces import Architecture, build, fuse
 from search_spaces.errors import InputError
+from search_spaces.model import Model, save_model
+from teachers.features import Features
 from teachers.hat import HAT, PRESETS, HATSettings
 from teachers.loading import load_teacher, save_teacher, settings_of
 
 OFFICIAL_LIKE = HATSettings(12, (2, 1), (2, 3), window=4, compress=3, squeeze=4, features=8)
 OURS = dataclasses.replace(OFFICIAL_LIKE, conv_scale=0.5, image_skip=True, mlp_ratio=1.5)
+
+
+def test_a_model_of_the_workbench_can_teach(tmp_path):
+    network = build(Architecture(width=8), seed=0)
+    path = tmp_path / "best.safetensors"
+    saved = save_model(Model("mine", network, {}), path)
+    teacher = load_teacher(path)
+    lr = torch.rand(1, 3, 7, 9)
+    with torch.inference_mode():
+        assert torch.allclose(teacher.network(lr), fuse(network)(lr))
+    assert (teacher.name, teacher.digest) == ("mine", saved.digest)
+
+
+def test_networks_that_spandrel_knows_can_teach(tmp_path):
+    pytest.importorskip("spandrel")
+    compact = importlib.import_module("spandrel.architectures.Compact").Compact
+    network = compact(num_feat=8, num_conv=2, upscale=4).eval()
+    torch.save({"params": network.state_dict()}, tmp_path / "compact.pth")
+    teacher = load_teacher(tmp_path / "compact.pth")
+    lr = torch.rand(1, 3, 7, 9)
+    with torch.inference_mode():
+        assert torch.equal(teacher.network(lr), network(lr).clamp(0, 1))
+    maps = Features(teacher).of([np.zeros((9, 13, 3), np.uint8)], tmp_path / "maps")
+    assert maps[0].shape == (2, 3, 16)
+    torch.save(compact(num_feat=8, upscale=2).state_dict(), tmp_path / "x2.pth")
+    with pytest.raises(InputError, match="3 channels by 2, not RGB by 4"):
+        load_teacher(tmp_path / "x2.pth")
 
 
 @pytest.mark.parametrize("preset", ["HAT-S", "HAT", "HAT-L", "hat-tiny"])
@@ -120,9 +153,19 @@ class TestRefusals:
         assert "cannot be read as weights" in self.refused(tmp_path / "trap.pth")
         assert not (tmp_path / "sprung").exists()
 
-    def test_another_network(self, tmp_path):
+    def test_another_network_without_the_package_that_knows_more(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "spandrel", None)
         save_file({"body.0.weight": torch.rand(4, 3, 3, 3)}, tmp_path / "other.safetensors")
-        assert "no usable tensor conv_first.weight" in self.refused(tmp_path / "other.safetensors")
+        told = self.refused(tmp_path / "other.safetensors")
+        assert "pip install 'nas-workbench[spandrel]'" in told
+
+    def test_a_hat_without_its_first_convolution(self, tmp_path):
+        state = HAT(OFFICIAL_LIKE).state_dict()
+        del state["conv_first.weight"]
+        save_file(state, tmp_path / "headless.safetensors")
+        assert "no usable tensor conv_first.weight" in self.refused(
+            tmp_path / "headless.safetensors"
+        )
 
     def test_not_even_a_dictionary(self, tmp_path):
         torch.save(torch.rand(3), tmp_path / "tensor.pth")

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from nas.training.crops import Crops
 from nas.training.distributed import World
+from search_spaces.architecture import SCALE
+from teachers.features import STRIDE
 
 AHEAD = 3
 """Steps that are cut while one runs."""
@@ -42,12 +44,14 @@ class Material:
     Attributes:
         crops: the pictures of a stage.
         outputs: the teacher's output for each of them, or none at all.
-        features: maps of the teacher, each for all of them.
+        features: the teacher's feature maps of each of them, or none at all.
+        channels: how the features divide into maps.
     """
 
     crops: Crops
     outputs: Sequence[np.ndarray] = ()
-    features: Sequence[Sequence[np.ndarray]] = ()
+    features: Sequence[np.ndarray] = ()
+    channels: tuple[int, ...] = ()
 
 
 class Batches:
@@ -75,13 +79,14 @@ class Batches:
         """Cut the batch of a step."""
         crops = self.material.crops
         chosen = crops.choose(self.size, np.random.default_rng((*self.key, step)))[self.part]
-        outputs, features = self.material.outputs, self.material.features
-        return Batch(
-            self._there(crops.lr(chosen)),
-            self._there(crops.hr(chosen)),
-            self._there(crops.aligned(chosen, outputs)) if outputs else None,
-            tuple(self._there(crops.aligned(chosen, maps)).float() for maps in features),
-        )
+        material, teacher, features = self.material, None, ()
+        if material.outputs:
+            teacher = self._there(crops.aligned(chosen, material.outputs, SCALE))
+        if material.features:
+            maps = self._there(crops.aligned(chosen, material.features, 1 / STRIDE))
+            features = maps.float().split(material.channels, dim=1)
+        lr, hr = self._there(crops.lr(chosen)), self._there(crops.hr(chosen))
+        return Batch(lr, hr, teacher, features)
 
     def after(self, first: int) -> Iterator[Batch]:
         """Batches of the steps from ``first`` on, without end; close it to stop the thread."""

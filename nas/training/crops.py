@@ -107,18 +107,13 @@ class Crops:
             [self._cut(crop, self.pictures[crop.picture].hr(), SCALE) for crop in crops]
         )
 
-    def aligned(self, crops: Sequence[Crop], maps: Sequence[np.ndarray]) -> Tensor:
-        """Cut the same places from one map ``(h, w, C)`` a picture, of any resolution.
+    def aligned(self, crops: Sequence[Crop], maps: Sequence[np.ndarray], scale: float) -> Tensor:
+        """Cut the same places from one map ``(h, w, C)`` a picture.
 
-        The maps' resolution must be a multiple of the LR's, or the LR's a multiple of theirs, in
-        which case ``grid`` is what keeps the places exact.
+        The maps have ``scale`` times the LR's resolution: a whole number, or one over a number
+        that divides ``grid`` and ``patch``.
         """
-        cut = []
-        for crop in crops:
-            map_ = maps[crop.picture]
-            lr_height = self.pictures[crop.picture].height // SCALE
-            cut.append(self._cut(crop, map_, round(map_.shape[0] / lr_height, 6)))
-        return _stacked(cut)
+        return _stacked([self._cut(crop, maps[crop.picture], scale) for crop in crops])
 
     def _crop(self, cell: int, rng: np.random.Generator) -> Crop:
         index = int(np.searchsorted(self._bounds, cell, side="right")) - 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from math import lcm
 
 import numpy as np
 import torch
@@ -19,8 +20,9 @@ from nas.training.proxy import network_input
 from nas.training.recipe import Recipe
 from nas.training.teacher import evaluate_teacher, require_gain
 from search_spaces.errors import InputError
-from search_spaces.progress import Progress
+from search_spaces.progress import Progress, silent
 from teachers.cache import teacher_outputs
+from teachers.features import STRIDE, Features
 from teachers.loading import Teacher
 
 _CALIBRATION = 24, 48
@@ -64,7 +66,9 @@ class Sources:
         self.recipe, self.pair_set, self.teacher = recipe, pair_set, teacher
         self.world, self.device, self.progress = world, device, progress
         self._look = look
-        self._unit = factor
+        wants_features = any(s.distillation.wants_features for s in recipe.stages)
+        self._grid = STRIDE if teacher is not None and wants_features else 1
+        self._unit = lcm(factor, self._grid)
         self._crops: dict[tuple[int, tuple[int, ...]], Crops] = {}
         notes = []
         if recipe.wants_teacher and teacher is None:
@@ -106,6 +110,9 @@ class Sources:
         outputs: Sequence[np.ndarray] = ()
         if self.teacher is not None and taught.wants_output:
             outputs = [self._outputs[i] for i in crops.indices]
+        if self.teacher is not None and taught.wants_features:
+            channels, maps = self._features
+            return Material(crops, outputs, [maps[i] for i in crops.indices], channels)
         return Material(crops, outputs)
 
     def calibration(self, seed: int) -> tuple[Tensor, Tensor]:
@@ -121,24 +128,54 @@ class Sources:
         qps = self.recipe.qps_of(self.recipe.stages[index], self.pair_set.qps)
         key = (self.patch(index), qps)
         if key not in self._crops:
-            self._crops[key] = Crops(self.pair_set.train, key[0], qps, progress=self.progress)
+            self._crops[key] = Crops(
+                self.pair_set.train, key[0], qps, grid=self._grid, progress=self.progress
+            )
         return self._crops[key]
 
     @cached_property
     def _outputs(self) -> list[np.ndarray]:
-        teacher = self.teacher
-        assert teacher is not None
-        clean = [picture.lr(None) for picture in self.pair_set.train]
+        teacher = self._trusted
         folder = self.pair_set.path / "teacher"
+
+        def ask(progress: Progress) -> list[np.ndarray]:
+            return teacher_outputs(teacher, self._clean(), folder, progress, device=self.device)
+
+        return self._first_then_all(ask)
+
+    @cached_property
+    def _features(self) -> tuple[tuple[int, ...], list[np.ndarray]]:
+        features = Features(self._trusted)
+        folder = self.pair_set.path / "teacher"
+
+        def ask(progress: Progress) -> list[np.ndarray]:
+            return features.of(self._clean(), folder, progress, device=self.device)
+
+        return features.channels, self._first_then_all(ask)
+
+    @cached_property
+    def _trusted(self) -> Teacher:
+        """The teacher, once it has shown that it beats Lanczos."""
+        assert self.teacher is not None
         if self.world.first:
             quality = evaluate_teacher(
-                teacher,
+                self.teacher,
                 self.pair_set,
                 pictures=self._look.windows,
                 device=self.device,
                 progress=self.progress,
             )
-            require_gain(teacher, quality)
-            teacher_outputs(teacher, clean, folder, self.progress, device=self.device)
+            require_gain(self.teacher, quality)
+        return self.teacher
+
+    def _clean(self) -> list[np.ndarray]:
+        return [picture.lr(None) for picture in self.pair_set.train]
+
+    def _first_then_all(self, ask: Callable[[Progress], list[np.ndarray]]) -> list[np.ndarray]:
+        """Of several processes the first asks the teacher, and the others read what it kept."""
+        if self.world.size == 1:
+            return ask(self.progress)
+        if self.world.first:
+            ask(self.progress)
         self.world.wait()
-        return teacher_outputs(teacher, clean, folder, device=self.device)
+        return ask(silent)

@@ -67,7 +67,7 @@ class StageRun:
         self._batches: Iterator[Batch] | None = None
         self._losses: list[Tensor] = []
         self._mean = math.nan
-        self._taps = _Taps(student.network, len(material.features))
+        self._taps = _Taps(student.network, len(material.channels))
 
     def choose_precision(self) -> Precision:
         """Measure which format is fastest on this GPU; changes nothing but the layout of memory."""
