@@ -214,6 +214,22 @@ def test_muon_moves_a_kernel_by_its_rate():
     assert float(moved) == pytest.approx(0.1 * (8 / 36) ** 0.5, rel=0.3)
 
 
+def test_muon_lets_a_kernel_without_gradient_rest():
+    """Behind dead ReLUs: no drift in the last direction, and no division by what underflows."""
+    kernel = torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    kernel.grad = torch.randn(kernel.shape, generator=torch.Generator().manual_seed(1)) * 1e-4
+    muon = Muon([kernel])
+    muon.step(0.1)
+    kernel.grad.zero_()
+    for _ in range(200):
+        muon.step(0.1)
+    resting = kernel.clone()
+    for _ in range(700):
+        muon.step(0.1)
+    assert bool(kernel.isfinite().all())
+    torch.testing.assert_close(kernel, resting, rtol=0, atol=1e-3)
+
+
 def test_the_average_follows_and_lags():
     live = torch.nn.Linear(1, 1, bias=False)
     ema = Ema(live, decay=0.9)

@@ -18,6 +18,11 @@ from torch import Tensor
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 """Newton-Schulz coefficients of the paper: singular values go near 1 within five rounds."""
 
+VANISHED = 1e-8
+"""Norm of a mean gradient below which steps get shorter instead of staying as they are. Behind dead
+ReLUs gradients are zero and the mean fades: it must not drag its kernel on in the last direction,
+and the squares of its last traces are zero in float32."""
+
 
 class Muon:
     """Moves matrices; everything else is another optimiser's.
@@ -73,8 +78,8 @@ def orthogonalised(matrices: Tensor, rounds: int = 5) -> Tensor:
     a, b, c = _QUINTIC
     wide = matrices.shape[-2] <= matrices.shape[-1]
     x = matrices if wide else matrices.mT
-    # Divided first, and by a norm that cannot be zero: gradients of any size stay finite.
-    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-30)
+    # Divided first: gradients of any size stay finite.
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(VANISHED)
     gram = x @ x.mT
     eye = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
     product = eye
