@@ -1,54 +1,67 @@
-"""Bringing results to MLflow beside the search, so that a slow or absent server never delays it."""
+"""Bringing results to MLflow beside the work, so that a slow or absent server never delays it."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from studies.record import Record
 from studies.settings import StudyInfo
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from studies.tracking.store import Delivery
+
 _CLOSE_S = 120.0  # a server that hangs keeps the user waiting no longer at the end
 
+News = TypeVar("News", contravariant=True)
 
-class Courier:
-    """Delivers the newest records from a thread of its own; it alone touches MLflow.
+
+class Deliver(Protocol[News]):
+    """Delivers the newest state; with ``final`` everything that is left."""
+
+    def __call__(self, news: News, /, *, final: bool = False) -> Delivery:
+        """Never raises for a fault of the store: the fault comes back in one sentence."""
+        ...
+
+
+class Courier(Generic[News]):
+    """Delivers the newest news from a thread of its own; it alone touches MLflow.
 
     Args:
-        uri: MLflow tracking URI.
-        info: The study.
-        folder: The study's folder.
+        connect: Called in that thread; returns what delivers.
     """
 
-    def __init__(self, uri: str, info: StudyInfo, folder: Path) -> None:
-        self._uri, self._info, self._folder = uri, info, folder
-        self._news = threading.Condition()
-        self._records: Sequence[Record] | None = None
+    def __init__(self, connect: Callable[[], Deliver[News]]) -> None:
+        self._connect = connect
+        self._wake = threading.Condition()
+        self._news: list[News] = []  # the newest, or nothing
         self._closing = False
-        self._busy = True
         self.fault: str | None = None
         # A daemon, because a hanging connection must not keep the process alive.
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
 
-    def bring(self, records: Sequence[Record]) -> None:
-        """Have these records delivered soon; what they replace was not newer."""
-        with self._news:
-            self._records = records
-            self._news.notify()
+    def bring(self, news: News) -> None:
+        """Have this delivered soon; what it replaces was not newer."""
+        with self._wake:
+            self._news = [news]
+            self._wake.notify()
 
-    def close(self, records: Sequence[Record]) -> str | None:
-        """Deliver all that is left, figures and note included.
+    def close(self, news: News) -> str | None:
+        """Deliver all that is left.
 
         Returns:
             None when everything arrived, otherwise one sentence on what is in the way. Nothing is
-            lost then: the next run of the study delivers it.
+            lost then: the next run delivers it.
         """
-        with self._news:
-            self._records = records
+        with self._wake:
+            self._news = [news]
             self._closing = True
-            self._news.notify()
+            self._wake.notify()
         self._thread.join(_CLOSE_S)
         if self._thread.is_alive():
             return f"it has not answered for {_CLOSE_S:.0f} s"
@@ -56,17 +69,31 @@ class Courier:
 
     def _work(self) -> None:
         try:
-            from studies.tracking import Tracking
-
-            tracking = Tracking(self._uri, self._info, self._folder)
+            deliver = self._connect()
             while True:
-                with self._news:
-                    self._news.wait_for(lambda: self._records is not None)
-                    records, self._records = self._records, None
+                with self._wake:
+                    self._wake.wait_for(lambda: self._news)
+                    (news,), self._news = self._news, []
                     closing = self._closing
-                assert records is not None
-                self.fault = tracking.deliver(records, final=closing).fault
+                self.fault = deliver(news, final=closing).fault
                 if closing:
                     return
-        except Exception as error:  # whatever it is, the search goes on without a view
+        except Exception as error:  # whatever it is, the work goes on without a view
             self.fault = (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def study_courier(uri: str, info: StudyInfo, folder: Path) -> Courier[Sequence[Record]]:
+    """Return a courier for a study's records.
+
+    Args:
+        uri: MLflow tracking URI.
+        info: The study.
+        folder: The study's folder.
+    """
+
+    def connect() -> Deliver[Sequence[Record]]:
+        from studies.tracking import Tracking
+
+        return Tracking(uri, info, folder).deliver
+
+    return Courier(connect)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from search_spaces.progress import Progress, silent
 from studies.candidate import Candidate, Evaluate
-from studies.courier import Courier
+from studies.courier import Courier, study_courier
 from studies.events import Finished, OnEvent, Opened, Passed, Started, ignore
 from studies.front import Member, front, hypervolume, reference_of, trained
 from studies.limits import Budget
@@ -152,7 +152,7 @@ def conduct(
     folder = study_folder(settings.storage, settings.name)
     with open_study(settings) as study:
         info = StudyInfo(settings.name, settings.fixed, study.runs)
-        courier = None if tracking_uri is None else Courier(tracking_uri, info, folder)
+        courier = None if tracking_uri is None else study_courier(tracking_uri, info, folder)
         on_event(Opened(settings.name, settings.trials, settings.budget, study.records))
         desk = _Desk(study, courier, stop_from, on_event)
         try:

@@ -142,8 +142,10 @@ def _explanation(error: BaseException) -> str:
 
 
 @contextmanager
-def held(url: str, name: str) -> Iterator[None]:
+def held(url: str, name: str, work: str = "run") -> Iterator[None]:
     """Hold a study for one coordinator, until the block or the process ends, however it ends.
+
+    Each kind of work on a study is held apart: it can be ``promoted`` while it is ``run``.
 
     SQLite: a lock on a file beside the database. PostgreSQL: an advisory lock of the server.
     Other databases have no lock here, so that there the user must see to it.
@@ -153,17 +155,22 @@ def held(url: str, name: str) -> Iterator[None]:
     """
     file = sqlite_file(url)
     if file is not None:
-        with _held_file(file.with_name(f".{file.stem}-{name}.lock"), name):
+        lock = file.with_name(f".{file.stem}-{_lock_name(name, work)}.lock")
+        with _held_file(lock, name, work):
             yield
     elif url.startswith("postgres"):
-        with _held_postgres(url, name):
+        with _held_postgres(url, name, work):
             yield
     else:
         yield
 
 
+def _lock_name(name: str, work: str) -> str:
+    return name if work == "run" else f"{name}.{work}"
+
+
 @contextmanager
-def _held_file(path: Path, name: str) -> Iterator[None]:
+def _held_file(path: Path, name: str, work: str) -> Iterator[None]:
     # Not `atomic_path`: the lock belongs to the inode, and dies with the process.
     with path.open("a+") as lock:
         try:
@@ -172,7 +179,7 @@ def _held_file(path: Path, name: str) -> Iterator[None]:
             lock.seek(0)
             holder = lock.read().strip() or "another process"
             raise InputError(
-                f"The study {name!r} is being run by {holder}: wait for it to end, "
+                f"The study {name!r} is being {work} by {holder}: wait for it to end, "
                 "or give another --study."
             ) from None
         lock.truncate(0)
@@ -182,18 +189,19 @@ def _held_file(path: Path, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _held_postgres(url: str, name: str) -> Iterator[None]:
+def _held_postgres(url: str, name: str, work: str) -> Iterator[None]:
     from sqlalchemy import create_engine, text
     from sqlalchemy.pool import NullPool
 
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+    key = _lock_name(name, work)
+    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
     with explained(url):
         connection = create_engine(url, poolclass=NullPool).connect()
     with connection:
         query = text("SELECT pg_try_advisory_lock(:number)")
         if not connection.execute(query, {"number": number}).scalar():
             raise InputError(
-                f"The study {name!r} is being run by another process: wait for it to end, "
+                f"The study {name!r} is being {work} by another process: wait for it to end, "
                 "or give another --study."
             )
         connection.commit()

@@ -6,13 +6,27 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from studies import promoted
 from studies.front import front, knee, memory_shown, trained
+from studies.promoted import Promotion
 from studies.record import Record, counts
 from studies.settings import StudyInfo
 
 
-def story(info: StudyInfo, records: Sequence[Record]) -> str:
-    """Markdown that tells what was searched, what was found and what to do next."""
+def story(
+    info: StudyInfo,
+    records: Sequence[Record],
+    promotions: Sequence[Promotion] = (),
+    registered: str | None = None,
+) -> str:
+    """Markdown that tells what was searched, what was found and what to do next.
+
+    Args:
+        info: The study.
+        records: Its trials.
+        promotions: Those of its winners that were trained fully.
+        registered: Name of the registered model that they are versions of.
+    """
     tally = counts(records)
     identity = info.identity
     lines = [
@@ -32,13 +46,47 @@ def story(info: StudyInfo, records: Sequence[Record]) -> str:
             "Gains are of short proxy runs: they rank, full training decides.",
             "",
             f"The best compromise is trial {best.trial} ({best.name}). "
-            "Open `front.html` among the artifacts for the interactive front. Next:",
+            "Open `front.html` among the artifacts for the interactive front.",
             "",
-            "```",
-            f"nas front {info.name}",
-            "```",
         ]
-    return "\n".join(lines)
+    if promotions:
+        lines += ["## Promoted", "", promoted.markdown(promotions), "", *_agreements(promotions)]
+    commands = next_commands(info, records, promotions, registered)
+    return "\n".join([*lines, "Next:", "", "```", *commands, "```"] if commands else lines)
+
+
+def next_commands(
+    info: StudyInfo,
+    records: Sequence[Record],
+    promotions: Sequence[Promotion] = (),
+    registered: str | None = None,
+) -> tuple[str, ...]:
+    """Return the commands that lead on from where a study stands; see `story`."""
+    if not trained(records):
+        return ()
+    champion = promoted.best(promotions, info.budget.runtime_ms)
+    if champion is None:
+        return (f"nas front {info.name}", f"nas promote {info.name}")
+    if registered is None:
+        return _use(f"{info.name}/{champion.trial}")
+    model = f"models:/{registered}@champion"
+    return (*_use(model), f"mlflow models serve -m {model} --env-manager local")
+
+
+def _use(model: str) -> tuple[str, ...]:
+    return (
+        f"nas export {model} --format onnx",
+        f"nas upscale photo.avif -o photo-4x.png --model {model}",
+    )
+
+
+def _agreements(promotions: Sequence[Promotion]) -> list[str]:
+    """What the proxy's ranking was worth, for each group that was trained alike."""
+    groups: dict[tuple[object, ...], list[Promotion]] = {}
+    for p in promotions:
+        groups.setdefault((p.recipe, p.steps, p.data, p.teacher, p.seed), []).append(p)
+    found = [agreed.sentence for g in groups.values() if (agreed := promoted.agreement(g))]
+    return [line for sentence in found for line in (f"{sentence[0].upper()}{sentence[1:]}", "")]
 
 
 def front_table(records: Sequence[Record]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections import Counter
 from mlflow import MlflowClient
 from quick_search import TRIALS, Quick, settings
 
-from studies.courier import Courier
+from studies.courier import study_courier
 from studies.search import conduct
 from studies.settings import StudyInfo
 from studies.tracking import EXPERIMENT
@@ -48,7 +48,7 @@ def test_a_store_that_hangs_keeps_nobody_waiting(tmp_path, monkeypatch):
     monkeypatch.setattr("studies.tracking.Tracking.deliver", lambda *args, **more: never.wait(60))
     monkeypatch.setattr("studies.courier._CLOSE_S", 0.3)
     info = StudyInfo("quick", settings(tmp_path).fixed, ())
-    courier = Courier(f"sqlite:///{tmp_path}/mlflow.db", info, tmp_path)
+    courier = study_courier(f"sqlite:///{tmp_path}/mlflow.db", info, tmp_path)
     courier.bring([])
     fault = courier.close([])
     never.set()
@@ -57,5 +57,5 @@ def test_a_store_that_hangs_keeps_nobody_waiting(tmp_path, monkeypatch):
 
 def test_a_view_that_cannot_be_made_at_all_is_a_fault_not_a_crash(tmp_path):
     info = StudyInfo("quick", settings(tmp_path).fixed, ())
-    fault = Courier("nonsense://", info, tmp_path).close([])
+    fault = study_courier("nonsense://", info, tmp_path).close([])
     assert fault and "\n" not in fault

@@ -29,12 +29,16 @@ from studies.storage import masked, sqlite_file  # noqa: E402
 
 for _noisy in ("mlflow", "alembic"):  # they log the making of a fresh database step by step
     logging.getLogger(_noisy).setLevel(logging.WARNING)
+# Environments without pip are as good as others: nothing here builds one from a model.
+logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 EXPERIMENT = "nas-workbench"
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 STUDY = "study"
+REGISTERED = "registered_model"
+"""Tag of a study's run: the name that its promotions are registered under."""
 DONE = ("FINISHED", "FAILED", "KILLED")
 
 # The UI opens on runs and metrics instead of on its view for language models.
@@ -56,10 +60,12 @@ class Store:
     Attributes:
         client: For this store alone: nothing here depends on MLflow's global settings.
         experiment: Its identifier.
+        is_server: Whether it is a server, which looks up for itself what it is told of.
     """
 
     client: MlflowClient
     experiment: str
+    is_server: bool
 
     def search(self, condition: str) -> list[Run]:
         """Return all runs that a condition holds for, newest first."""
@@ -97,8 +103,10 @@ def connected(uri: str) -> Store:
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is not None:
-        return Store(client, found.experiment_id)
-    return Store(client, client.create_experiment(EXPERIMENT, _artifacts(uri), tags=_VIEW))
+        experiment = found.experiment_id
+    else:
+        experiment = client.create_experiment(EXPERIMENT, _artifacts(uri), tags=_VIEW)
+    return Store(client, experiment, uri.startswith("http"))
 
 
 def fault(uri: str, error: BaseException) -> str:

@@ -16,6 +16,7 @@ from mlflow.entities import Metric, RunTag
 from studies import figures
 from studies.front import hypervolume_history, reference_of, trained
 from studies.outcome import Broken, Rejected, Trained
+from studies.promoted import ended
 from studies.record import Record, counts
 from studies.settings import StudyInfo
 from studies.story import front_markdown, front_table, story
@@ -23,6 +24,7 @@ from studies.tracking.store import (
     DONE,
     NOTE,
     PARENT,
+    REGISTERED,
     Delivery,
     Store,
     connected,
@@ -175,7 +177,9 @@ class Tracking:
             client.log_artifact(parent, str(path))
         client.log_dict(parent, front_table(records), "front.json")
         client.log_text(parent, front_markdown(records), "front.md")
-        client.set_tag(parent, NOTE, story(self._info, records))
+        shown = tuple(ended(self._folder).values())
+        registered = client.get_run(parent).data.tags.get(REGISTERED)
+        client.set_tag(parent, NOTE, story(self._info, records, shown, registered))
         client.set_terminated(parent, "FINISHED")
 
 

@@ -1,0 +1,213 @@
+"""What a promotion left: the files of a fully trained winner, and what can be read from several.
+
+Each lies in the study's folder, in ``promoted/TRIAL/HOW``, where HOW names the recipe and a hash of
+all that the training depends on: another recipe or set never meets the files of the first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from nas.measure.agreement import kendall, spearman
+from search_spaces.files import write_atomic
+
+MODEL, ONNX, RESULT = "model.safetensors", "model.onnx", "promotion.json"
+FRONT, EVALUATION, SAMPLES = "front.json", "evaluation", "samples"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """A winner that was trained fully, and measured.
+
+    Attributes:
+        study: Name of the study that it won.
+        trial: Its trial there.
+        name: The network's, as in the study.
+        architecture: Its key.
+        recipe: Name of the recipe.
+        steps: Steps of training.
+        seed: Of the training.
+        data: Digest of the set.
+        data_name: The set's name.
+        teacher: Name of the teacher, or ``none``.
+        proxy_gain_db: What its proxy run ended with.
+        gain_db: PSNR-Y over Lanczos on the whole held-out pictures, mean over QPs, in dB.
+        gain_db_per_qp: The same for each QP.
+        psnr_y_db: PSNR-Y for each QP.
+        runtime_ms: For one 540x960 picture, as the study has it.
+        runtime_kind: ``measured`` or ``predicted``.
+        runtime_target: The device.
+        macs_g: Multiply-accumulates in units of 1e9.
+        params: Of the deploy form.
+        digest: SHA-256 of the model's file.
+        onnx_error: Largest difference of the ONNX file from PyTorch; None if there is no such file.
+        seconds: Of training.
+        made_by: Versions, commit, machine and time.
+    """
+
+    study: str
+    trial: int
+    name: str
+    architecture: str
+    recipe: str
+    steps: int
+    seed: int
+    data: str
+    data_name: str
+    teacher: str
+    proxy_gain_db: float
+    gain_db: float
+    gain_db_per_qp: Mapping[int, float]
+    psnr_y_db: Mapping[int, float]
+    runtime_ms: float
+    runtime_kind: str
+    runtime_target: str
+    macs_g: float
+    params: int
+    digest: str
+    onnx_error: float | None
+    seconds: float
+    made_by: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Promotion:
+        """Read what `to_dict` wrote, also after a round trip through JSON text.
+
+        Raises:
+            TypeError, KeyError, ValueError, AttributeError: It is something else.
+        """
+        values = {field.name: data[field.name] for field in fields(cls)}
+        for name in ("gain_db_per_qp", "psnr_y_db"):  # JSON has made the QPs strings
+            values[name] = {int(qp): float(value) for qp, value in values[name].items()}
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How the proxy's ranking of promoted networks agrees with the one after full training.
+
+    Attributes:
+        networks: How many were compared.
+        kendall: Kendall's tau-b.
+        spearman: Spearman's coefficient.
+        chance: Standard deviation of Kendall's coefficient when the ranking is pure luck.
+    """
+
+    networks: int
+    kendall: float
+    spearman: float
+    chance: float
+
+    @property
+    def sentence(self) -> str:
+        """What it says, and how much that proves."""
+        line = (
+            f"proxy rank against full rank of {self.networks} networks: "
+            f"Kendall {self.kendall:+.2f}, Spearman {self.spearman:+.2f}"
+        )
+        few = " Few networks prove little" if self.networks < _MANY else " Luck is not excluded"
+        if abs(self.kendall) >= 2 * self.chance and self.networks >= _MANY:
+            return f"{line}; luck alone gives 0 +- {self.chance:.2f}."
+        return f"{line}.{few}: luck alone gives 0 +- {self.chance:.2f}."
+
+
+_MANY = 8
+
+
+def promoted_root(study_folder: Path) -> Path:
+    """Return the folder of all promotions of a study."""
+    return study_folder / "promoted"
+
+
+def folder_of(study_folder: Path, trial: int, recipe: str, identity: Mapping[str, Any]) -> Path:
+    """Return the folder of a promotion; ``identity`` is all that its training depends on."""
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    return promoted_root(study_folder) / str(trial) / f"{recipe}-{digest}"
+
+
+def read(folder: Path) -> Promotion | None:
+    """Return what a folder's promotion ended with; None while it has not ended."""
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        found = Promotion.from_dict(json.loads((folder / RESULT).read_bytes()))
+        if (folder / MODEL).is_file():
+            return found
+    return None
+
+
+def write(folder: Path, promotion: Promotion) -> None:
+    """Say that a promotion has ended; the last thing that is written."""
+    content = json.dumps(promotion.to_dict(), indent=2, allow_nan=False)
+    write_atomic(folder / RESULT, content.encode())
+
+
+def ended(study_folder: Path) -> dict[Path, Promotion]:
+    """Return all promotions of a study that have ended, by folder, the oldest first."""
+    found = {
+        result.parent: promotion
+        for result in promoted_root(study_folder).glob(f"*/*/{RESULT}")
+        if (promotion := read(result.parent)) is not None
+    }
+    return dict(sorted(found.items(), key=lambda item: (item[0] / RESULT).stat().st_mtime))
+
+
+def promoted_model(study_folder: Path, trial: int) -> Path | None:
+    """Return the model of a trial's promotion, the newest if there are several."""
+    models = [f / MODEL for f, p in ended(study_folder).items() if p.trial == trial]
+    return models[-1] if models else None
+
+
+def best(promotions: Sequence[Promotion], limit_ms: float | None) -> Promotion | None:
+    """Return the one of the highest gain that is not slower than a limit, None when all are."""
+    fits = [p for p in promotions if limit_ms is None or p.runtime_ms <= limit_ms]
+    return max(fits, key=lambda p: (p.gain_db, -p.runtime_ms), default=None)
+
+
+def agreement(promotions: Sequence[Promotion]) -> Agreement | None:
+    """Return how well the proxy ranked what was trained alike; None of fewer than two.
+
+    None also when all gains of one side are equal: then there is no rank.
+    """
+    n = len(promotions)
+    proxy, full = [p.proxy_gain_db for p in promotions], [p.gain_db for p in promotions]
+    if n < 2 or len(set(proxy)) == 1 or len(set(full)) == 1:
+        return None
+    chance = math.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1)))
+    return Agreement(n, kendall(proxy, full), spearman(proxy, full), chance)
+
+
+def gains(promotions: Sequence[Promotion]) -> dict[str, float]:
+    """Return full gains by the networks' names, as ``nas proxy-check --reference`` takes them."""
+    named: dict[str, float] = {}
+    for p in promotions:
+        named[p.name if p.name not in named else f"{p.name} ({p.trial})"] = p.gain_db
+    return named
+
+
+def markdown(promotions: Sequence[Promotion]) -> str:
+    """Return a table of promotions."""
+    rows = [
+        f"| trial | network | proxy dB | full dB | ms ({_kinds(promotions)}) | MACs G | params "
+        "| recipe | steps |",
+        "|---:|---|---:|---:|---:|---:|---:|---|---:|",
+    ]
+    rows += [
+        f"| {p.trial} | {p.name} | {p.proxy_gain_db:+.3f} | {p.gain_db:+.3f} | {p.runtime_ms:.3f} "
+        f"| {p.macs_g:.2f} | {p.params:,} | {p.recipe} | {p.steps:,} |"
+        for p in promotions
+    ]
+    return "\n".join(rows)
+
+
+def _kinds(promotions: Sequence[Promotion]) -> str:
+    return " or ".join(sorted({p.runtime_kind for p in promotions}))

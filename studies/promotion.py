@@ -1,0 +1,286 @@
+"""Promotion: winners of a study trained fully, measured, and made ready to ship.
+
+Everything stands in the study's folder first, so that a promotion that was stopped or killed goes
+on where it was, and one that has ended is not repeated. MLflow is told from there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+from nas.deploy.export import export
+from nas.measure.cost import cost
+from nas.measure.evaluation import Evaluation, evaluate_all, upscaler_of
+from nas.measure.latency import Kind, Latency
+from nas.measure.report import Entry, document
+from nas.measure.report import write as write_report
+from nas.training.events import Event, Finished, Looked
+from nas.training.trainer import train
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
+from search_spaces.files import write_atomic
+from search_spaces.model import Model, load_model, save_model
+from search_spaces.progress import Progress, silent
+from studies import promoted
+from studies.courier import Courier
+from studies.front import front, trained
+from studies.looks import keep_samples
+from studies.promoted import Agreement, Promotion
+from studies.promotion_plan import Plan, PromotionSettings, Winner
+from studies.provenance import provenance
+from studies.storage import held, masked, study_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a promotion ended with.
+
+    Attributes:
+        plan: What it was to do.
+        promotions: Those that ended, in the order of the plan.
+        failed: Trials that could not be trained, and why.
+        champion: The highest full gain within the limit; None if there is none.
+        agreement: Proxy rank against full rank, over all that was trained alike.
+        gains: File of gains by name.
+        versions: Versions in the model registry, by trial.
+        registered: The registry's champion as a URI; None if it was not told.
+        tracking_uri: MLflow's, without secrets.
+        tracking_fault: Why not everything arrived there.
+    """
+
+    plan: Plan
+    promotions: tuple[Promotion, ...]
+    failed: dict[int, str]
+    champion: Promotion | None
+    agreement: Agreement | None
+    gains: Path
+    versions: dict[int, str]
+    registered: str | None
+    tracking_uri: str | None
+    tracking_fault: str | None
+
+
+OnEvent = Callable[[Winner, Event], None]
+"""Told of every event of every training."""
+
+
+def promote(
+    settings: PromotionSettings,
+    plan: Plan,
+    on_event: OnEvent = lambda winner, event: None,
+    progress: Progress = silent,
+) -> Summary:
+    """Train, measure, export and register what is planned; what has ended already is kept.
+
+    Args:
+        settings: What the user asked for.
+        plan: As `prepare` made it.
+        on_event: Told of every event of every training.
+        progress: Called while the teacher upscales and pictures are measured.
+
+    Raises:
+        InputError: Nothing of it could be trained, or the folder cannot be written.
+        KeyboardInterrupt: It was interrupted; the same call continues.
+    """
+    folder = study_folder(settings.storage, plan.info.name)
+    failed: dict[int, str] = {}
+    with held(settings.storage, plan.info.name, "promoted"):
+        desk = _Desk(settings.tracking_uri, plan, folder)
+        try:
+            for winner in plan.winners:
+                try:
+                    if promoted.read(winner.folder) is None:
+                        _promote_one(winner, plan, settings, desk, on_event, progress)
+                except InputError as fault:  # its own: the others may do better
+                    failed[winner.member.trial] = str(fault)
+            alike = _alike(plan, folder)
+            gains = promoted.promoted_root(folder) / "gains.json"
+            if alike:
+                write_atomic(gains, json.dumps(promoted.gains(alike), indent=2).encode())
+        finally:
+            desk.close()
+    ended = [promoted.read(winner.folder) for winner in plan.winners]
+    return Summary(
+        plan=plan,
+        promotions=tuple(promotion for promotion in ended if promotion is not None),
+        failed=failed,
+        champion=promoted.best(alike, plan.limit_ms),
+        agreement=promoted.agreement(alike),
+        gains=gains,
+        versions=desk.versions,
+        registered=desk.champion,
+        tracking_uri=None if settings.tracking_uri is None else masked(settings.tracking_uri),
+        tracking_fault=desk.fault,
+    )
+
+
+class _Desk:
+    """Whoever shows the promotions elsewhere: MLflow, in a thread of its own."""
+
+    def __init__(self, uri: str | None, plan: Plan, folder: Path) -> None:
+        self._courier: Courier[None] | None = None
+        self._shown: Any = None
+        self.fault: str | None = None
+        if uri is not None:
+            self._courier = Courier(lambda: self._open(uri, plan, folder))
+
+    def _open(self, uri: str, plan: Plan, folder: Path) -> Any:
+        from studies.tracking.promotions import PromotionTracking
+
+        folders = [winner.folder for winner in plan.winners]
+        self._shown = PromotionTracking(
+            uri, plan.info, plan.records, folder, folders, plan.name, plan.limit_ms
+        )
+        return self._shown.deliver
+
+    def news(self) -> None:
+        """Have what is new in the folders shown soon."""
+        if self._courier is not None:
+            self._courier.bring(None)
+
+    def close(self) -> None:
+        """Have the rest shown."""
+        if self._courier is not None:
+            self.fault = self._courier.close(None)
+
+    @property
+    def versions(self) -> dict[int, str]:
+        return {} if self._shown is None else dict(self._shown.versions)
+
+    @property
+    def champion(self) -> str | None:
+        return None if self._shown is None else self._shown.champion
+
+
+def _promote_one(
+    winner: Winner,
+    plan: Plan,
+    settings: PromotionSettings,
+    desk: _Desk,
+    on_event: OnEvent,
+    progress: Progress,
+) -> None:
+    finished: Finished | None = None
+    for event in _events(winner, plan, settings, progress):
+        if isinstance(event, Looked):
+            keep_samples(event, winner.folder / promoted.SAMPLES)
+            desk.news()
+        elif isinstance(event, Finished):
+            finished = event
+        on_event(winner, event)
+    assert finished is not None
+    model = load_model(finished.best)
+    evaluation, model = _measured(model, winner, plan, progress)
+    onnx_error = _export(model, winner.folder)
+    front_members = [member.to_dict() for member in front(trained(plan.records))]
+    write_atomic(winner.folder / promoted.FRONT, json.dumps(front_members, indent=2).encode())
+    promoted.write(
+        winner.folder, _promotion(winner, plan, settings, finished, evaluation, model, onnx_error)
+    )
+    desk.news()
+
+
+def _events(
+    winner: Winner, plan: Plan, settings: PromotionSettings, progress: Progress
+) -> Iterator[Event]:
+    return train(
+        winner.member.name,
+        Architecture.from_dict(winner.member.architecture),
+        plan.recipe,
+        plan.pair_set,
+        winner.folder,
+        teacher=plan.teacher,
+        seed=settings.seed,
+        device=plan.device,
+        progress=progress,
+    )
+
+
+def _measured(
+    model: Model, winner: Winner, plan: Plan, progress: Progress
+) -> tuple[Evaluation, Model]:
+    """Measure the model on whole held-out pictures, report it, and write it with what is known."""
+    member = winner.member
+    (evaluation,) = evaluate_all(
+        [upscaler_of(model, plan.device)],
+        plan.pair_set.validation,
+        plan.pair_set.qps,
+        device=plan.device,
+        progress=progress,
+    )
+    model.network.cpu()
+    facts = {
+        **model.facts,
+        "kind": "promotion",
+        "study": plan.info.name,
+        "trial": str(member.trial),
+        "gain_db": f"{evaluation.gain_db():.4f}",
+        "runtime_ms": f"{member.runtime_ms:.4f}",
+        "runtime_kind": member.runtime_kind,
+    }
+    written = save_model(replace(model, facts=facts), winner.folder / promoted.MODEL)
+    target = plan.info.identity.get("target", {})
+    kind = cast(Kind, member.runtime_kind)
+    latency = Latency(member.runtime_ms, kind, target.get("name", ""), "", "study")
+    entry = Entry(written, evaluation, cost(written.network), latency)
+    note = f"{member.runtime_kind} in the study: {target.get('note', 'no more is known')}"
+    write_report(document([entry], plan.pair_set, note), winner.folder / promoted.EVALUATION)
+    return evaluation, written
+
+
+def _export(model: Model, folder: Path) -> float | None:
+    """Write the model as ONNX too, where its packages are installed."""
+    if any(find_spec(package) is None for package in ("onnx", "onnxscript", "onnxruntime")):
+        return None
+    return export(model, folder / promoted.ONNX, "onnx").error
+
+
+def _promotion(
+    winner: Winner,
+    plan: Plan,
+    settings: PromotionSettings,
+    finished: Finished,
+    evaluation: Evaluation,
+    model: Model,
+    onnx_error: float | None,
+) -> Promotion:
+    member = winner.member
+    figures = {qp: evaluation.at(qp) for qp in plan.pair_set.qps}
+    return Promotion(
+        study=plan.info.name,
+        trial=member.trial,
+        name=member.name,
+        architecture=model.architecture.key,
+        recipe=plan.recipe.name,
+        steps=plan.recipe.steps,
+        seed=settings.seed,
+        data=plan.pair_set.digest,
+        data_name="sample" if plan.pair_set.is_sample else plan.pair_set.path.name,
+        teacher="none" if plan.teacher is None else plan.teacher.name,
+        proxy_gain_db=member.gain_db,
+        gain_db=evaluation.gain_db(),
+        gain_db_per_qp={
+            qp: ours.psnr_y_db - base.psnr_y_db for qp, (ours, base) in figures.items()
+        },
+        psnr_y_db={qp: ours.psnr_y_db for qp, (ours, _) in figures.items()},
+        runtime_ms=member.runtime_ms,
+        runtime_kind=member.runtime_kind,
+        runtime_target=plan.info.identity.get("target", {}).get("name", ""),
+        macs_g=member.macs_g,
+        params=member.params,
+        digest=model.digest,
+        onnx_error=onnx_error,
+        seconds=finished.seconds,
+        made_by=provenance(),
+    )
+
+
+def _alike(plan: Plan, folder: Path) -> list[Promotion]:
+    """All promotions of the study that were trained as these are: their gains compare."""
+    how = {winner.folder.name for winner in plan.winners}
+    return [p for place, p in promoted.ended(folder).items() if place.name in how]

@@ -1,0 +1,199 @@
+"""From what the user asked for to what a promotion will do, all checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from nas.data.sample import sample_set
+from nas.data.store import PairSet, open_set
+from nas.training.recipe import Recipe, load_recipe
+from search_spaces.errors import InputError
+from search_spaces.plugins import load_all
+from search_spaces.progress import Progress, silent
+from studies import promoted
+from studies.front import Member
+from studies.promoted import Promotion
+from studies.record import Record
+from studies.settings import StudyInfo
+from studies.storage import DEFAULT_STORAGE, study_folder
+from studies.study import read_study
+from studies.winners import Choice, winners
+from teachers.loading import Teacher, load_teacher
+
+OF_THE_STUDY = "study"
+"""The teacher that the study had."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionSettings:
+    """What a user asks for: the options of ``nas promote``.
+
+    Attributes:
+        study: Name of the study.
+        choice: Which candidates.
+        storage: Database URL of the study.
+        recipe: A shipped name or a YAML file.
+        data: A prepared set; None for the study's own.
+        teacher: `OF_THE_STUDY`, a name, a file, or None to train without.
+        steps: Of all stages together; None for the recipe's own.
+        seed: Of the training.
+        name: In the model registry; None for the study's.
+        tracking_uri: MLflow's; None leaves MLflow out.
+        device: Where to train; None for CUDA if there is any.
+        plugins: Python files that bring blocks, beside those of the study.
+    """
+
+    study: str
+    choice: Choice = field(default_factory=Choice)
+    storage: str = DEFAULT_STORAGE
+    recipe: str = "standard"
+    data: Path | None = None
+    teacher: str | None = OF_THE_STUDY
+    steps: int | None = None
+    seed: int = 0
+    name: str | None = None
+    tracking_uri: str | None = "sqlite:///mlflow.db"
+    device: str | None = None
+    plugins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """A candidate to promote.
+
+    Attributes:
+        member: The candidate as the front has it.
+        folder: Where its full training lies.
+        done: What it ended with, if it has.
+    """
+
+    member: Member
+    folder: Path
+    done: Promotion | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a promotion will do, all checked.
+
+    Attributes:
+        info: The study.
+        records: Its trials.
+        winners: Candidates, the most valuable first.
+        recipe: How each is trained.
+        pair_set: On what.
+        teacher: By whom; None for nobody.
+        device: Where.
+        limit_ms: Slowest runtime of a champion; None for any.
+        name: In the model registry.
+        notes: Sentences the user should read first.
+    """
+
+    info: StudyInfo
+    records: tuple[Record, ...]
+    winners: tuple[Winner, ...]
+    recipe: Recipe
+    pair_set: PairSet
+    teacher: Teacher | None
+    device: str
+    limit_ms: float | None
+    name: str
+    notes: tuple[str, ...]
+
+
+def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
+    """Check everything that was asked for, before anything that takes long.
+
+    Raises:
+        InputError: Something asked for does not exist, or is not what the study had.
+    """
+    info, records = _read(settings)
+    chosen = winners(info.name, records, info.budget, settings.choice)
+    recipe = load_recipe(settings.recipe)
+    if settings.steps is not None:
+        recipe = recipe.scaled(settings.steps)
+    pair_set, notes = _data(info, settings.data, progress)
+    teacher = _teacher(info, settings.teacher) if recipe.wants_teacher else None
+    folder = study_folder(settings.storage, info.name)
+    identity = {
+        "recipe": recipe.model_dump(mode="json"),
+        "data": pair_set.digest,
+        "teacher": None if teacher is None else teacher.digest,
+        "seed": settings.seed,
+    }
+    places = [promoted.folder_of(folder, m.trial, recipe.name, identity) for m in chosen]
+    under = settings.choice.under_ms
+    return Plan(
+        info=info,
+        records=records,
+        winners=tuple(
+            Winner(member, place, promoted.read(place))
+            for member, place in zip(chosen, places, strict=True)
+        ),
+        recipe=recipe,
+        pair_set=pair_set,
+        teacher=teacher,
+        device=settings.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        limit_ms=info.budget.runtime_ms if under is None else under,
+        name=settings.name or info.name,
+        notes=notes,
+    )
+
+
+def _read(settings: PromotionSettings) -> tuple[StudyInfo, tuple[Record, ...]]:
+    """Read the study, with the blocks that its networks may need."""
+    load_all(settings.plugins)
+    info, records = read_study(settings.storage, settings.study)
+    load_all(path for path in info.sources.get("plugins", ()) if Path(path).is_file())
+    return info, records
+
+
+def _data(
+    info: StudyInfo, given: Path | None, progress: Progress
+) -> tuple[PairSet, tuple[str, ...]]:
+    """Open the set: the one that is given, or exactly the study's own."""
+    had = info.identity.get("data", {})
+    if given is not None:
+        pair_set = open_set(given)
+        if pair_set.digest == had.get("digest"):
+            return pair_set, ()
+        told = f"the study was made on another set, {had.get('name')}: gains of its proxy runs are"
+        return pair_set, (f"{told} of other pictures than those of the full training.",)
+    source = info.sources.get("data")
+    if had.get("name") == "sample":
+        note = "Training on the small sample set: enough to see it work, too little to ship."
+        pair_set, notes = open_set(sample_set(progress)), [note]
+    elif source is not None and Path(source).is_dir():
+        pair_set, notes = open_set(Path(source)), []
+    else:
+        where = f"is not in {source} any more" if source else "is not known to lie anywhere"
+        raise InputError(f"the set {had.get('name')!r} of {info.name!r} {where}: give it as --data")
+    if pair_set.digest != had.get("digest"):
+        raise InputError(
+            f"{pair_set.path} is not the set that {info.name!r} was made on any more "
+            f"(its digest was {str(had.get('digest'))[:12]}, and is {pair_set.digest[:12]}): "
+            f"give --data {pair_set.path} to train on it all the same"
+        )
+    return pair_set, tuple(notes)
+
+
+def _teacher(info: StudyInfo, given: str | None) -> Teacher | None:
+    """Load the teacher: the one that is given, or exactly the study's own."""
+    if given != OF_THE_STUDY:
+        return None if given is None else load_teacher(given)
+    had = info.identity.get("teacher")
+    if had is None:
+        return None
+    try:
+        teacher = load_teacher(info.sources.get("teacher") or had["name"])
+    except InputError as fault:
+        raise InputError(f"the teacher of {info.name!r} is gone: {fault}") from fault
+    if teacher.digest != had["digest"]:
+        raise InputError(
+            f"the teacher {teacher.name} is not the one that {info.name!r} was made with any more: "
+            "give --teacher to say which one to learn from"
+        )
+    return teacher

@@ -1,0 +1,218 @@
+"""Promoted models in the model registry: one version each, and which of them is the champion."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+import tempfile
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, Schema
+from PIL import Image
+
+from search_spaces.errors import InputError
+from search_spaces.model import load_model
+from studies.promoted import FRONT, MODEL, ONNX, Promotion
+from studies.tracking.store import Store, model_name
+from studies.tracking.training import TRAINING, identify
+
+CHAMPION = "champion"
+_CODE = Path(__file__).with_name("served.py")
+_NEEDED = ("nas-workbench", "torch", "safetensors", "pillow", "pillow-avif-plugin", "mlflow")
+
+
+def register(store: Store, run_id: str, name: str, folder: Path, promotion: Promotion) -> str:
+    """Register a promoted model unless it is there, and return its version.
+
+    Args:
+        store: Where.
+        run_id: The run of its promotion.
+        name: Of the registered model; made if it is not there.
+        folder: The promotion's.
+        promotion: What it ended with.
+
+    Raises:
+        InputError: MLflow does not take such a name.
+    """
+    _ensure(store, name)
+    identity = identify(folder)
+    for known in versions(store, name):
+        if known.tags.get(TRAINING) == identity:
+            return str(known.version)
+    logged = _logged(store, run_id, folder, promotion)
+    made = store.client.create_model_version(
+        name,
+        source=logged.artifact_location,
+        run_id=run_id,
+        tags={TRAINING: identity, **tags(promotion)},
+        description=described(promotion),
+        # Only a server can look it up: beside a database MLflow asks its global store instead.
+        model_id=logged.model_id if store.is_server else None,
+    )
+    return str(made.version)
+
+
+def versions(store: Store, name: str) -> list[ModelVersion]:
+    """Return all versions of a registered model."""
+    found: list[ModelVersion] = []
+    token = None
+    while True:
+        page = store.client.search_model_versions(f"name = '{name}'", page_token=token)
+        found += list(page)
+        token = page.token
+        if not token:
+            return found
+
+
+def crown(store: Store, name: str, data: str, limit_ms: float | None) -> str | None:
+    """Give the alias `CHAMPION` to the version of the highest gain within a limit.
+
+    Only gains on the same pictures compare: versions of another set are left aside.
+
+    Args:
+        store: Where.
+        name: Of the registered model.
+        data: Digest of the set that gains are of.
+        limit_ms: Slowest runtime; None for any.
+
+    Returns:
+        The version; None if none is within the limit.
+    """
+    fits = [
+        found
+        for found in versions(store, name)
+        if found.tags.get("data") == data
+        and (limit_ms is None or float(found.tags["runtime_ms"]) <= limit_ms)
+    ]
+    best = max(
+        fits,
+        key=lambda v: (float(v.tags["gain_db"]), -float(v.tags["runtime_ms"]), int(v.version)),
+        default=None,
+    )
+    if best is None:
+        return None
+    store.client.set_registered_model_alias(name, CHAMPION, str(best.version))
+    return str(best.version)
+
+
+def tags(promotion: Promotion) -> dict[str, str]:
+    """What runs and versions say of a promotion, so that they can be found by it."""
+    return {
+        "study_name": promotion.study,
+        "trial": str(promotion.trial),
+        "network": promotion.name,
+        "architecture": promotion.architecture,
+        "recipe": promotion.recipe,
+        "steps": str(promotion.steps),
+        "teacher": promotion.teacher,
+        "data": promotion.data,
+        "data_name": promotion.data_name,
+        "gain_db": f"{promotion.gain_db:.4f}",
+        "proxy_gain_db": f"{promotion.proxy_gain_db:.4f}",
+        "runtime_ms": f"{promotion.runtime_ms:.4f}",
+        "runtime": f"{promotion.runtime_kind} {promotion.runtime_target}".strip(),
+        "git": str(promotion.made_by.get("git")),
+        "sha256": promotion.digest,
+    }
+
+
+def described(promotion: Promotion) -> str:
+    """Markdown on one version."""
+    p = promotion
+    rows = [
+        f"| QP {qp} | {p.psnr_y_db[qp]:.3f} | {gain:+.3f} |"
+        for qp, gain in p.gain_db_per_qp.items()
+    ]
+    exported = "not exported" if p.onnx_error is None else f"within {p.onnx_error:.1e} of PyTorch"
+    return "\n".join(
+        [
+            f"**{p.name}**, trial {p.trial} of `{p.study}`: **{p.gain_db:+.3f} dB** over Lanczos, "
+            f"{p.runtime_ms:.3f} ms {p.runtime_kind} ({p.runtime_target}).",
+            "",
+            "| held-out pictures | PSNR-Y dB | gain dB |",
+            "|---|---:|---:|",
+            *rows,
+            f"| mean | | {p.gain_db:+.3f} |",
+            "",
+            f"- {p.params:,} parameters, {p.macs_g:.2f} G MACs at 540x960",
+            f"- trained {p.steps:,} steps by recipe `{p.recipe}`, teacher `{p.teacher}`",
+            f"- set `{p.data_name}` ({p.data[:12]}), commit `{p.made_by.get('git')}`",
+            f"- its proxy run had {p.proxy_gain_db:+.3f} dB",
+            f"- ONNX {exported}",
+        ]
+    )
+
+
+def _ensure(store: Store, name: str) -> None:
+    if not name or any(character in name for character in "/:.%\"'"):
+        raise InputError(
+            f"--name {name!r}: a registered model is called by letters, digits, '_', '-' and blanks"
+        )
+    try:
+        store.client.create_registered_model(name, tags={"task": "super-resolution-x4"})
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _logged(store: Store, run_id: str, folder: Path, promotion: Promotion) -> Any:
+    """The model with everything about it as one LoggedModel that can be served."""
+    logged = store.client.create_logged_model(
+        store.experiment,
+        name=model_name(f"{promotion.study}-{promotion.trial}-full"),
+        source_run_id=run_id,
+        params={"architecture": promotion.architecture},
+        model_type="super-resolution-x4",
+        tags=tags(promotion),
+    )
+    with tempfile.TemporaryDirectory(prefix="nas-model-") as aside:
+        place = Path(aside) / "model"
+        _save_served(place, folder / MODEL, Model(run_id=run_id, model_id=logged.model_id))
+        for file in (MODEL, ONNX, FRONT):
+            if (folder / file).is_file():
+                shutil.copyfile(folder / file, place / file)
+        architecture = load_model(folder / MODEL).architecture.to_json()
+        (place / "architecture.json").write_text(architecture)
+        store.client.log_model_artifacts(logged.model_id, str(place))
+    store.client.finalize_logged_model(logged.model_id, "READY")
+    return logged
+
+
+def _save_served(place: Path, model: Path, described: Model) -> None:
+    """Write the files from which MLflow serves the model: our code, safetensors, no pickle."""
+    column = Schema([ColSpec("string", "image")])
+    mlflow.pyfunc.save_model(
+        str(place),
+        python_model=str(_CODE),
+        artifacts={"model": str(model)},
+        signature=ModelSignature(column, column),
+        input_example={"image": [_example()]},
+        pip_requirements=list(_requirements(_NEEDED)),
+        mlflow_model=described,
+    )
+
+
+def _requirements(names: Iterable[str]) -> Iterable[str]:
+    for name in names:
+        try:
+            yield f"{name}=={version(name)}"
+        except PackageNotFoundError:
+            yield name
+
+
+def _example() -> str:
+    """A small picture, as a request holds it."""
+    ramp = np.linspace(0, 255, 16, dtype=np.uint8)
+    pixels = np.stack(np.broadcast_arrays(ramp, ramp[:, None], ramp[::-1]), 2)
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
