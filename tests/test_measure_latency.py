@@ -168,6 +168,9 @@ class FakeCuda:
             "current_stream": lambda: stream,
             "stream": contextlib.nullcontext,
             "device": contextlib.nullcontext,
+            "memory_allocated": lambda: 1_000_000,
+            "reset_peak_memory_stats": lambda: None,
+            "max_memory_allocated": lambda: 4_500_000,
         }.items():
             monkeypatch.setattr(torch.cuda, name, value)
 
@@ -197,10 +200,12 @@ def fake(monkeypatch):
 
 def test_challenge_mode_is_the_organisers_protocol(fake):
     latency = measure_cuda(Counted(fake), mode="challenge", height=8, width=12, device="cpu")
-    assert fake.forwards == 1 + 50 + 100  # the first shows that it runs
-    assert fake.synchronised == 1 + 100  # after warming up, and after every repeat
+    # The first shows that it runs; of the last two, the second shows its peak memory.
+    assert fake.forwards == 1 + 50 + 100 + 2
+    assert fake.synchronised == 1 + 100 + 2  # after warming up, and after every repeat
     assert fake.replays == 0
     assert latency.ms == pytest.approx(0.75)
+    assert latency.details["memory_mb"] == pytest.approx(3.5)  # beyond what was there before
     assert (latency.mode, latency.backend, latency.details["samples"]) == (
         "challenge",
         "eager",
