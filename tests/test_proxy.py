@@ -23,10 +23,10 @@ from nas.training.proxy import (
     ProxySettings,
     Rung,
     run_proxy,
-    schedule,
     starting_network,
     target_phases,
 )
+from nas.training.schedules import warmed_cosine
 from search_spaces import Architecture, Stage, build, fuse
 from search_spaces.model import load_model
 
@@ -244,7 +244,7 @@ def test_the_average_follows_and_lags():
 
 
 def test_the_schedule_warms_up_and_ends_near_zero():
-    rates = [schedule(step / 100, 0.1) for step in range(100)]
+    rates = [warmed_cosine(step / 100, 0.1) for step in range(100)]
     assert rates[0] < 0.1
     assert max(rates) == pytest.approx(1)
     assert rates[-1] < 0.01

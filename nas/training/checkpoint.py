@@ -57,8 +57,8 @@ def load_checkpoint(path: Path, settings: Mapping[str, str]) -> dict[str, Any] |
     for name in settings:
         if kept.get(name) != settings[name]:
             raise InputError(
-                f"{path.parent} holds a training with another {name}: give another --out, "
-                f"or remove {path} to begin again"
+                f"{path} is of a training with another {name}: write to another place, "
+                "or remove that file to begin again"
             )
     return dict(state)
 

@@ -19,6 +19,7 @@ from nas.training.calibration import calibrate
 from nas.training.ema import Ema
 from nas.training.muon import Muon
 from nas.training.patches import Batch, PatchBank, cut_patches, draw
+from nas.training.schedules import warmed_cosine
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.initialisation import initialise
@@ -257,7 +258,7 @@ class _Training:
             parameter.grad = None
         phases.backward(gradient)
         nn.utils.clip_grad_norm_(self.parameters, settings.clip)
-        rate = schedule(self.done / settings.steps, settings.warmup)
+        rate = warmed_cosine(self.done / settings.steps, settings.warmup)
         self.muon.step(settings.lr * rate)
         if self.adam is not None:
             self.adam.param_groups[0]["lr"] = settings.adam_lr * rate
@@ -333,10 +334,3 @@ def _mean(values: Sequence[float]) -> float:
 _WINDOW = 25
 _EXPLODED = 20.0
 _CALIBRATION_PATCHES = 24
-
-
-def schedule(progress: float, warmup: float) -> float:
-    """Learning rate as a share of its peak: linear rise, then half a cosine down to zero."""
-    if progress < warmup:
-        return (progress / warmup) * 0.96 + 0.04
-    return 0.5 + 0.5 * math.cos(math.pi * (progress - warmup) / (1 - warmup))

@@ -60,10 +60,7 @@ class Cosine(_Part):
 
     def rate(self, progress: float) -> float:
         """Share of the peak rate when this share of the stage is done."""
-        rising = schedules.warmed(progress, self.warmup)
-        if rising is not None:
-            return rising
-        return schedules.cosine((progress - self.warmup) / (1 - self.warmup), self.end)
+        return schedules.warmed_cosine(progress, self.warmup, self.end)
 
 
 class Linear(_Part):

@@ -21,6 +21,12 @@ def cosine(progress: float, end: float = 0.0) -> float:
     return end + (1 - end) * (0.5 + 0.5 * math.cos(math.pi * progress))
 
 
+def warmed_cosine(progress: float, warmup: float, end: float = 0.0) -> float:
+    """A rise in a line during the share ``warmup``, then half a cosine from 1 down to ``end``."""
+    rising = warmed(progress, warmup)
+    return cosine((progress - warmup) / (1 - warmup), end) if rising is None else rising
+
+
 def linear(progress: float, end: float = 0.0, hold: float = 0.0) -> float:
     """1 for the share ``hold``, then a line down to ``end``."""
     return 1.0 if progress <= hold else 1 - (1 - end) * (progress - hold) / (1 - hold)

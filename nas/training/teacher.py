@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from nas.data.baseline import SCALE, lanczos
-from nas.data.detail import Window
+from nas.data.detail import Window, windows
 from nas.data.store import PairSet, Picture
 from nas.measure.quality import psnr_y
 from nas.training.crops import Crops
@@ -24,8 +24,7 @@ from teachers.hat import HAT, PRESETS
 from teachers.loading import Teacher, load_teacher, save_teacher
 
 CHECKPOINT_SECONDS = 60.0
-LOOK_SIDE = 96  # LR side of the centres that the progress note is measured on
-LOOK_PICTURES = 8
+LOOK_AREA = 50_000  # LR pixels that the progress note is measured on
 PROGRESS_STEPS = 1000  # resolution of the progress of a run that is limited by time
 
 
@@ -111,8 +110,7 @@ def train_teacher(
     identity = f"{pair_set.digest} {preset} {start} {asdict(training)}"
     run = TeacherRun(_network(preset, start, training.seed), training, device)
     checkpoint = out.with_name(f"{out.stem}.checkpoint.pt")
-    if checkpoint.exists():
-        run.restore(checkpoint, identity)
+    run.restore(checkpoint, identity)
     try:
         _train(run, crops, pair_set.validation, progress, checkpoint_seconds, checkpoint, identity)
         run.save(checkpoint, identity)
@@ -192,7 +190,7 @@ def _train(
     checkpoint: Path,
     identity: str,
 ) -> None:
-    look = _Look(held_out[:LOOK_PICTURES])
+    look = _Look(windows(held_out, LOOK_AREA) if held_out else ())
     total = run.training.steps if run.training.minutes is None else PROGRESS_STEPS
     note, saved = "", time.monotonic()
     while run.done < 1:
@@ -210,10 +208,10 @@ def _train(
 
 
 class _Look:
-    """The gain on the centres of held-out pictures: quick enough to be shown while training."""
+    """The gain on windows of held-out pictures: quick enough to be shown while training."""
 
-    def __init__(self, pictures: Sequence[Picture]) -> None:
-        self.pairs = [_centre(picture) for picture in pictures]
+    def __init__(self, pictures: Sequence[Window]) -> None:
+        self.pairs = [(picture.lr(None), picture.hr()) for picture in pictures]
         self.base = [psnr_y(lanczos(lr), hr) for lr, hr in self.pairs]
 
     def at(self, network: HAT, device: str | torch.device) -> str:
@@ -227,16 +225,6 @@ class _Look:
             for sr, (_, hr), base in zip(outputs, self.pairs, self.base, strict=True)
         ]
         return f"{np.mean(gains):+.2f} dB over Lanczos"
-
-
-def _centre(picture: Picture) -> tuple[np.ndarray, np.ndarray]:
-    lr, hr = picture.lr(None), picture.hr()
-    top, left = (max(0, (length - LOOK_SIDE) // 2) for length in lr.shape[:2])
-    lr = lr[top : top + LOOK_SIDE, left : left + LOOK_SIDE]
-    rows, columns = (
-        slice(SCALE * a, SCALE * (a + n)) for a, n in zip((top, left), lr.shape[:2], strict=True)
-    )
-    return np.array(lr), np.array(hr[rows, columns])
 
 
 def _network(preset: str, start: str | Path | None, seed: int) -> HAT:

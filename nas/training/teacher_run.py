@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import copy
-import math
-import pickle
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
+from nas.training.checkpoint import load_checkpoint, save_checkpoint
 from nas.training.crops import Crops
-from search_spaces.errors import InputError
-from search_spaces.files import atomic_path
+from nas.training.ema import Ema
+from nas.training.losses import losses
+from nas.training.schedules import warmed_cosine
 from teachers.hat import HAT
 
 TeacherInput: TypeAlias = Literal["clean", "compressed"]
@@ -61,7 +57,6 @@ class TeacherRun:
 
     Attributes:
         network: What is trained.
-        average: The moving average of its weights, in eval mode: what is kept.
         step: Steps done.
         seconds: Time they took, over all resumptions.
     """
@@ -69,12 +64,17 @@ class TeacherRun:
     def __init__(self, network: HAT, training: TeacherTraining, device: str | torch.device) -> None:
         self.training, self.device = training, device
         self.network = network.to(device).train().requires_grad_(True)
-        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self._ema = Ema(self.network, training.decay)
         self.optimiser = torch.optim.Adam(
             self.network.parameters(), lr=training.lr, betas=(0.9, 0.99)
         )
         self.step = 0
         self.seconds = 0.0
+
+    @property
+    def average(self) -> HAT:
+        """The moving average of its weights, in eval mode: what is kept."""
+        return self._ema.network
 
     @property
     def done(self) -> float:
@@ -92,67 +92,46 @@ class TeacherRun:
         rng = np.random.default_rng((training.seed, self.step))
         lr, hr = (t.to(self.device).float() / 255 for t in crops.draw(training.batch, rng))
         for group in self.optimiser.param_groups:
-            group["lr"] = training.lr * _schedule(self.done, training.warmup)
-        loss = _loss(training.loss)(self.network(lr), hr)
+            group["lr"] = training.lr * warmed_cosine(self.done, training.warmup)
+        loss = losses[training.loss].function(self.network(lr), hr)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
-        self._follow()
+        self._ema.update()
         value = float(loss.detach())
         self.seconds += time.monotonic() - began
         return value
 
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the average towards the weights, further while it is young."""
-        decay = min(self.training.decay, self.step / (self.step + 9))
-        for kept, live in zip(self.average.parameters(), self.network.parameters(), strict=True):
-            kept.lerp_(live, 1 - decay)
-
     def save(self, path: Path, identity: str) -> None:
-        """Replace the checkpoint at ``path``; ``identity`` says whose it is."""
+        """Replace the checkpoint at ``path``; ``identity`` says whose it is.
+
+        Raises:
+            InputError: It cannot be written.
+        """
         state = {
-            "identity": identity,
             "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
+            "average": self._ema.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
         }
-        with atomic_path(path) as aside:
-            torch.save(state, aside)
+        save_checkpoint(path, {_WHOSE: identity}, state)
 
     def restore(self, path: Path, identity: str) -> None:
-        """Go on from a checkpoint.
+        """Go on from a checkpoint, if there is one.
 
         Raises:
             InputError: It is another run's, or no checkpoint.
         """
-        try:
-            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-            if state["identity"] != identity:
-                raise InputError(
-                    f"{path} belongs to a training with other settings or on another set: "
-                    "repeat its command to finish it, or remove the file."
-                )
-            self.network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            self.optimiser.load_state_dict(state["optimiser"])
-        except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, TypeError) as fault:
-            raise InputError(f"{path} is no checkpoint of this training: remove it.") from fault
+        state = load_checkpoint(path, {_WHOSE: identity})
+        if state is None:
+            return
+        self.network.load_state_dict(state["network"])
+        self._ema.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
 
 
-def _schedule(done: float, warmup: float) -> float:
-    """Share of the peak rate: up in a line, down along a cosine."""
-    if done < warmup:
-        return max(done / warmup, 0.01)
-    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
-
-
-def _loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    if name == "mse":
-        return F.mse_loss
-    return lambda a, b: ((a - b).square() + 1e-6).sqrt().mean()
+_WHOSE = "set or other settings"
