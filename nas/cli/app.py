@@ -14,6 +14,7 @@ from nas.cli import (
     networks,
     promote,
     proxy_check,
+    report,
     review,
     search,
     teacher,
@@ -43,6 +44,7 @@ app.command()(search.search)
 app.command()(train.train)
 app.command()(promote.promote)
 app.command()(review.front)
+app.command()(report.report)
 app.command()(review.studies)
 app.command()(review.ui)
 app.command()(evaluate.evaluate)

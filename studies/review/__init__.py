@@ -1,0 +1,1 @@
+"""What a person looks at to decide: pages of a study, and of several beside each other."""

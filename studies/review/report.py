@@ -1,0 +1,439 @@
+"""The report of a study: one page on which a person can decide which network to promote."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.errors import InputError
+from search_spaces.space import Space
+from studies.front import (
+    Member,
+    contributions,
+    front,
+    hypervolume,
+    knee,
+    reference_of,
+    trained,
+)
+from studies.outcome import Broken, Rejected, Trained
+from studies.promoted import agreement
+from studies.record import Record, counts
+from studies.review import plots
+from studies.review.evidence import Evidence
+from studies.review.importance import (
+    choices_of,
+    gain_importance,
+    least,
+    runtime_importance,
+)
+from studies.review.page import (
+    Column,
+    Section,
+    commands,
+    facts,
+    page,
+    paragraph,
+    plot,
+    table,
+    tiles,
+)
+from studies.review.spent import spent
+from studies.settings import StudyInfo
+from studies.storage import DEFAULT_STORAGE
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from studies.promoted import Promotion
+
+_Figures = dict[str, "Figure"]
+
+
+def report(
+    info: StudyInfo,
+    records: Sequence[Record],
+    evidence: Evidence | None = None,
+    storage: str = DEFAULT_STORAGE,
+) -> str:
+    """Return the report as one self-contained HTML page.
+
+    Args:
+        info: The study.
+        records: Its trials.
+        evidence: What was found beside the records; None when nobody looked.
+        storage: The study's database, without secrets, for the commands.
+    """
+    figures: _Figures = {}
+    sections = [
+        _front(info, records, figures),
+        _pictures(info, evidence),
+        _promoted(evidence.promoted if evidence else ()),
+        _searched(info, evidence),
+        _course(info, records, figures),
+        _dimensions(info, records, figures),
+        _next(info, records, storage),
+    ]
+    shown = [section for section in sections if section is not None]
+    return page(f"Study {info.name}", _lead(info, records), shown, figures)
+
+
+def _lead(info: StudyInfo, records: Sequence[Record]) -> str:
+    members = trained(records)
+    line, best, tally = front(members), knee(members), counts(records)
+    space = (info.identity.get("space") or {}).get("name", "a space")
+    told = f"Searched {space} under {info.budget}. "
+    if best is None:
+        return paragraph(told + "No candidate has been trained yet.")
+    first, last = line[0], line[-1]
+    told += (
+        f"{tally.trained} candidates were trained and {len(line)} of them make the front, from "
+        f"{first.gain_db:+.3f} dB at {first.runtime_ms:.2f} ms to {last.gain_db:+.3f} dB at "
+        f"{last.runtime_ms:.2f} ms ({best.runtime_kind})."
+    )
+    reference = reference_of(members, info.budget.runtime_ms)
+    time = spent(records)
+    return paragraph(told) + tiles(
+        [
+            (
+                f"{best.gain_db:+.3f} dB",
+                f"best compromise, {best.runtime_ms:.2f} ms",
+                f"trial {best.trial}: {best.name}",
+            ),
+            (
+                f"{last.gain_db:+.3f} dB",
+                f"highest gain, {last.runtime_ms:.2f} ms",
+                f"trial {last.trial}: {last.name}",
+            ),
+            (
+                f"{first.runtime_ms:.2f} ms",
+                f"fastest of the front, {first.gain_db:+.3f} dB",
+                f"trial {first.trial}: {first.name}",
+            ),
+            (
+                f"{hypervolume(members, reference):.3f}",
+                "hypervolume [dB x octaves]",
+                f"above Lanczos, faster than {reference:g} ms",
+            ),
+            (
+                duration(time.wall_s),
+                "of searching",
+                f"{tally.trained} trained, {tally.stopped} stopped early, {tally.rejected} "
+                f"rejected, {tally.broken} broken, {tally.duplicates} duplicates",
+            ),
+        ]
+    )
+
+
+def _front(info: StudyInfo, records: Sequence[Record], figures: _Figures) -> Section:
+    members = front(trained(records))
+    if not members:
+        return Section("front", "Front", paragraph("No candidate has been trained yet."))
+    figures["front"] = plots.front_plot(records, info.budget)
+    body = plot("front", "Gain over Lanczos against runtime of all candidates", 520)
+    kind = members[0].runtime_kind
+    if note := (info.identity.get("target") or {}).get("note"):
+        body += paragraph(f"Runtimes of a 540x960 picture: {note}.", "note")
+    body += paragraph(
+        "Gains are of short proxy runs on held-out pictures: they rank, full training decides. "
+        "The survey's networks are as published, fully trained and measured on other pictures.",
+        "note",
+    )
+    below = sum(member.gain_db < plots.LOWEST_DB for member in trained(records))
+    if below:
+        told = f"{below} trained below {plots.LOWEST_DB:g} dB: zoom out to see them."
+        body += paragraph(told, "note")
+    return Section("front", "Front", body + _front_table(info, records, members, kind))
+
+
+def _front_table(
+    info: StudyInfo, records: Sequence[Record], members: Sequence[Member], kind: str
+) -> str:
+    outcomes = {record.trial: record.outcome for record in records}
+    done = [outcomes[member.trial] for member in members]
+    qps = sorted({qp for o in done if isinstance(o, Trained) for qp in o.gain_db_per_qp})
+    worth = contributions(members, reference_of(trained(records), info.budget.runtime_ms))
+    with_memory = any(member.memory_mb is not None for member in members)
+    columns = [
+        Column("trial", "d"),
+        Column("gain dB", "+.3f"),
+        Column(f"ms {kind}", ".3f"),
+        Column("MACs G", ".2f"),
+        Column("params", ",d"),
+        *([Column("MB", ".1f")] if with_memory else []),
+        *(Column(f"QP {qp}", "+.3f") for qp in qps),
+        Column("worth", ".4f"),
+        Column("network"),
+    ]
+    rows = []
+    for member, outcome in zip(members, done, strict=True):
+        per_qp = outcome.gain_db_per_qp if isinstance(outcome, Trained) else {}
+        rows.append(
+            [
+                member.trial,
+                member.gain_db,
+                member.runtime_ms,
+                member.macs_g,
+                member.params,
+                *([member.memory_mb] if with_memory else []),
+                *(per_qp.get(qp) for qp in qps),
+                worth[member.trial],
+                member.name,
+            ]
+        )
+    best = knee(members)
+    marked = next((i for i, member in enumerate(members) if member == best), -1)
+    told = (
+        "The marked row is the best compromise. Worth is what the front's hypervolume would lose "
+        "without the network. A click on a heading sorts."
+    )
+    return table(columns, rows, marked) + paragraph(told, "note")
+
+
+def _pictures(info: StudyInfo, evidence: Evidence | None) -> Section | None:
+    if evidence is None:
+        told = f"'nas report {info.name}' adds a held-out picture through each of these networks."
+        return Section("pictures", "Pictures", paragraph(told))
+    found = evidence.pictures
+    if found is None:
+        told = f"Networks of the front cannot be shown at work: {evidence.why_no_pictures}"
+        return Section("pictures", "Pictures", paragraph(told))
+    place = found.place
+    body = paragraph(
+        f"{place.width}x{place.height} pixels of {found.picture} at {place.left},{place.top}: of "
+        "the held-out picture with the median gain, the place in which "
+        f"{found.strips[0].crops[-2].label} and Lanczos differ most. Hold a picture to see the "
+        "original in its place."
+    )
+    for index, strip in enumerate(found.strips):
+        shown = ""
+        for crop in strip.crops:
+            original = crop is strip.crops[-1]
+            mark = f'id="original{index}"' if original else f'data-other="original{index}"'
+            focus = "" if original else ' tabindex="0"'
+            small = "" if original else f"{crop.psnr_y_db:.2f} dB PSNR-Y here"
+            if crop.gain_db is not None:
+                small += f" ({crop.gain_db:+.2f})"
+            shown += (
+                f'<figure><img {mark}{focus} src="{crop.uri}" width="{2 * place.width}" '
+                f'height="{2 * place.height}" alt="{escape(crop.label)}">'
+                f"<figcaption>{escape(crop.label)}<small>{small}</small></figcaption></figure>"
+            )
+        body += f'<h3>QP {strip.qp}</h3><div class="crops">{shown}</div>'
+    if evidence.why_no_pictures:
+        body += paragraph(evidence.why_no_pictures, "note")
+    return Section("pictures", "Pictures", body)
+
+
+def _promoted(promoted: Sequence[Promotion]) -> Section | None:
+    if not promoted:
+        return None
+    columns = [
+        Column("trial", "d"),
+        Column("proxy dB", "+.3f"),
+        Column("full dB", "+.3f"),
+        Column(f"ms {promoted[0].runtime_kind}", ".3f"),
+        Column("params", ",d"),
+        Column("steps", ",d"),
+        Column("recipe"),
+        Column("network"),
+    ]
+    rows = [
+        [p.trial, p.proxy_gain_db, p.gain_db, p.runtime_ms, p.params, p.steps, p.recipe, p.name]
+        for p in promoted
+    ]
+    best = max(range(len(promoted)), key=lambda index: promoted[index].gain_db)
+    body = paragraph("Trained fully, and measured on the whole held-out pictures.")
+    body += table(columns, rows, best)
+    agreed = agreement(promoted)
+    if agreed is not None:
+        body += paragraph(agreed.sentence[:1].upper() + agreed.sentence[1:], "note")
+    return Section("promoted", "Promoted", body)
+
+
+def _searched(info: StudyInfo, evidence: Evidence | None) -> Section:
+    identity, newest = info.identity, info.runs[-1] if info.runs else {}
+    space, data = identity.get("space") or {}, identity.get("data") or {}
+    proxy, teacher = identity.get("proxy") or {}, identity.get("teacher")
+    rows = {
+        "Space": f"<code>{escape(str(space.get('name')))}</code> of {_size(space)}",
+        "Budget": escape(str(info.budget)),
+        "Runtimes": escape(str((identity.get("target") or {}).get("note", "unknown"))),
+        "Data": f"<code>{escape(str(data.get('name')))}</code>, digest "
+        f"<code>{escape(str(data.get('digest', ''))[:12])}</code>"
+        + (
+            ", the built-in sample set: good for a first look, too small to judge a network"
+            if data.get("name") == "sample"
+            else ""
+        ),
+        "Teacher": _teacher(teacher, evidence),
+        "Proxy run": escape(", ".join(f"{k} {v}" for k, v in proxy.items()) or "unknown"),
+        "Seed": escape(str(identity.get("seed", "unknown"))),
+        "Runs": escape(f"{len(info.runs)}, the newest of {newest.get('time', 'unknown')}"),
+        "Versions": escape(
+            ", ".join(f"{k} {v}" for k, v in (newest.get("packages") or {}).items()) or "unknown"
+        ),
+    }
+    choices = [
+        [name, ", ".join(str(choice) for choice in listed)]
+        for name, listed in (space.get("dimensions") or {}).items()
+    ]
+    body = facts(rows)
+    if choices:
+        cells = {name: escape(listed) for name, listed in choices}
+        body += f"<h3>Dimensions of the space</h3>{facts(cells)}"
+    return Section("searched", "What was searched", body)
+
+
+def _size(space: Mapping[str, Any]) -> str:
+    size = 1
+    for choices in (space.get("dimensions") or {}).values():
+        size *= len(choices)
+    return f"{size:,} parameter sets"
+
+
+def _teacher(teacher: Mapping[str, Any] | None, evidence: Evidence | None) -> str:
+    if not teacher:
+        return "none"
+    told = f"<code>{escape(str(teacher.get('name')))}</code>"
+    if evidence is None or evidence.teacher_gain_db is None:
+        return told
+    return f"{told}, {evidence.teacher_gain_db:+.3f} dB over Lanczos on the clean held-out pictures"
+
+
+def _course(info: StudyInfo, records: Sequence[Record], figures: _Figures) -> Section:
+    body = ""
+    if trained(records):
+        figures["hypervolume"] = plots.hypervolume_plot(records, info.budget)
+        body += "<h3>Hypervolume</h3>" + plot("hypervolume", "Hypervolume over candidates", 300)
+        curves = plots.curves_plot(records)
+        body += "<h3>Learning curves of the front</h3>"
+        if curves is None:
+            body += paragraph("Their trainings were not watched on the way.", "note")
+        else:
+            figures["curves"] = curves
+            body += plot("curves", "Gain over training steps of the front's networks", 400)
+    body += "<h3>Time</h3>" + _time(records)
+    if reasons := _reasons(records):
+        columns = [Column("what became of them"), Column("how many", "d"), Column("for instance")]
+        body += "<h3>Not trained</h3>" + table(columns, reasons)
+    return Section("course", "How it went", body)
+
+
+def _time(records: Sequence[Record]) -> str:
+    time = spent(records)
+    if not time.total_s:
+        return paragraph("No candidate has ended yet.")
+    parts = (
+        ("one", "training", time.training_s),
+        ("two", "measuring", time.measuring_s),
+        ("three", "waiting and writing", time.overhead_s),
+    )
+    bar = "".join(
+        f'<span class="{kind}" style="width:{100 * seconds / time.total_s:.2f}%"></span>'
+        for kind, _, seconds in parts
+    )
+    key = " &nbsp; ".join(
+        f'<span><i class="key {kind}"></i>{told} {duration(seconds)} '
+        f"({seconds / time.total_s:.0%})</span>"
+        for kind, told, seconds in parts
+    )
+    told = (
+        f"Candidates took {duration(time.total_s)} together, "
+        f"in {duration(time.wall_s)} by the clock: {time.at_once:.1f} at once."
+    )
+    return f'{paragraph(told)}<div class="bar">{bar}</div><p>{key}</p>'
+
+
+def _reasons(records: Sequence[Record]) -> list[list[Any]]:
+    """How many were rejected or broke in which way, each with an example."""
+    found: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for record in records:
+        outcome = record.outcome
+        if record.duplicate_of is not None or not isinstance(outcome, Rejected | Broken):
+            continue
+        if isinstance(outcome, Broken):
+            kind = outcome.kind.replace("_", " ")
+        else:
+            kind = "stopped early" if outcome.limit == "rung" else f"over {outcome.limit}"
+        found[kind] += 1
+        examples[kind] = f"trial {record.trial}: {outcome.reason}"
+    return [[kind, number, examples[kind]] for kind, number in found.most_common()]
+
+
+def _dimensions(info: StudyInfo, records: Sequence[Record], figures: _Figures) -> Section | None:
+    members = trained(records)
+    if not members:
+        return None
+    try:
+        space = Space.from_dict(info.identity.get("space"), "the study's space")
+        choices = choices_of(space, records)
+    except InputError as fault:
+        told = f"The study's space cannot be read here ({fault}): give its --plugin."
+        return Section("dimensions", "Dimensions", paragraph(told))
+    gain = gain_importance(space, records, choices)
+    runtime = runtime_importance(space, records, choices)
+    body = "<h3>Importance</h3>"
+    if gain or runtime:
+        figures["importance"] = plots.importance_plot(gain, runtime)
+        shown = sum(len(dimension.choices) > 1 for dimension in space.dimensions)
+        body += plot("importance", "Share of each dimension in gain and runtime", 90 + 42 * shown)
+        body += paragraph(
+            "The share of the differences that each dimension explains by itself (fANOVA over "
+            "what was tried, so that it says nothing of choices that were not).",
+            "note",
+        )
+    if not gain:
+        body += paragraph(
+            f"Too few candidates to say what decides the gain: {len(members)} were trained, and "
+            f"a space of so many dimensions needs {least(space)}."
+        )
+    known = [member for member in members if member.trial in choices]
+    if len(known) > 1:
+        figures["parallel"] = plots.parallel_plot(space.dimensions, choices, known)
+        body += "<h3>All trained candidates</h3>"
+        body += paragraph("Drag along an axis to keep only the candidates that pass there.", "note")
+        drawn = plot("parallel", "Choices, runtime and gain of every trained candidate", 460)
+        body += f'<div class="scroll">{drawn}</div>'
+    return Section("dimensions", "Dimensions", body)
+
+
+def _next(info: StudyInfo, records: Sequence[Record], storage: str) -> Section:
+    more = "" if storage == DEFAULT_STORAGE else f" --storage {storage}"
+    best = knee(trained(records))
+    if best is None:
+        return Section("next", "What to do next", commands([("Search", "nas search --help")]))
+    model = f"{info.name}/{best.trial}"
+    return Section(
+        "next",
+        "What to do next",
+        commands(
+            [
+                (
+                    "Train the three most valuable networks of the front fully; only that decides.",
+                    f"nas promote {info.name} --top 3{more}",
+                ),
+                (
+                    "Ship a network: after promotion the fully trained one, before it the proxy "
+                    "run's, to try the way.",
+                    f"nas export {model} --format onnx -o {info.name}-{best.trial}.onnx{more}",
+                ),
+                (
+                    "See it at work on pictures of your own.",
+                    f"nas upscale pictures/ -o upscaled/ --model {model}{more}",
+                ),
+            ]
+        ),
+    )
+
+
+def duration(seconds: float) -> str:
+    """A time for people: ``42 s``, ``7.1 min``, ``3.5 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"

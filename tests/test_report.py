@@ -1,0 +1,328 @@
+"""``nas report``: one page that needs nothing else, on which all that is said is so."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import json
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from PIL import Image
+from quick_search import BUDGET, Quick, settings
+from skimage import data as photographs
+
+from nas.cli import main
+from nas.data.baseline import lanczos
+from nas.data.prepare import prepare
+from nas.data.store import open_set
+from nas.measure.strips import upscale_picture
+from search_spaces import Architecture, build
+from search_spaces.model import load_model, model_bytes
+from search_spaces.space import Space
+from studies.candidate import Candidate
+from studies.front import contributions, front, trained
+from studies.outcome import Broken, Rejected, Rung, Runtime, Size, Trained
+from studies.record import Record, counts
+from studies.review.importance import choices_of, gain_importance, least, runtime_importance
+from studies.review.report import report
+from studies.review.spent import spent
+from studies.search import conduct
+from studies.settings import StudyInfo
+from studies.storage import study_folder
+from studies.study import read_study
+from studies.weights import weights_file
+
+
+class Real(Quick):
+    """As the quick search, with weights that are models as proxy runs write them."""
+
+    def __call__(self, candidate):
+        outcome = yield from super().__call__(candidate)
+        if isinstance(outcome, Trained):
+            content = model_bytes(build(candidate.architecture, seed=0), candidate.name)
+            object.__setattr__(outcome.weights, "data", content)
+        return outcome
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hr")
+    Image.fromarray(photographs.coffee()[:256, 100:420]).save(folder / "coffee.png")
+    Image.fromarray(photographs.chelsea()[:256, :256]).save(folder / "cat.png")
+    Image.fromarray(photographs.astronaut()[:256, 128:384]).save(folder / "face.png")
+    out = tmp_path_factory.mktemp("sets") / "photos"
+    prepare(folder, out, qps=(31, 63), validation=0.66)
+    return open_set(out)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory, prepared):
+    """A study of real networks on that set: its storage, where it says that the set lies."""
+    folder = tmp_path_factory.mktemp("study")
+    identity = {
+        "target": {"name": "quick", "note": "predicted, leave-one-out error 12%"},
+        "data": {"name": "photos", "digest": prepared.digest},
+    }
+    study = settings(folder, identity=identity, sources={"data": str(prepared.path)})
+    conduct(study, Real())
+    return study.storage
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def nas(monkeypatch, capsys):
+    """Run ``nas`` in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["nas", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        shown = capsys.readouterr()
+        return end.value.code or 0, shown.out, shown.err
+
+    return run
+
+
+class Page(HTMLParser):
+    """What a browser would find on a page: addresses, pictures, tables, text, figures."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.rows: list[list[str]] = []
+        self.words = ""
+        self.scripts: list[str] = []
+        self.styles = ""
+        self._inside = ""
+        self.feed(text)
+        (found,) = [s for s in self.scripts if s.startswith("{")] or ["{}"]
+        self.figures = json.loads(found)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+        if tag == "tr":
+            self.rows.append([])
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        self._inside = ""
+
+    def handle_data(self, data):
+        if self._inside == "script":
+            self.scripts[-1] += data
+        elif self._inside == "style":
+            self.styles += data
+        else:
+            self.words += data
+        if self._inside in ("td", "button"):
+            self.rows[-1].append(data)
+
+
+def read(storage):
+    return read_study(storage, "quick")
+
+
+def test_the_page_says_what_the_study_found_and_what_to_do(nas, searched):
+    code, out, err = nas("report", "quick", "--storage", searched, "-o", "out/page.html", "--json")
+    assert code == 0, err
+    written = json.loads(out)
+    text = Path(written["report"]).read_text(encoding="utf-8")
+    assert written["bytes"] == len(text.encode())
+    page = Page(text)
+    _, records = read(searched)
+    members = front(trained(records))
+    worth = contributions(members, BUDGET.runtime_ms)
+    header = next(i for i, row in enumerate(page.rows) if row[:2] == ["trial", "gain dB"])
+    for row, member in zip(page.rows[header + 1 :], members, strict=False):
+        assert row[0] == str(member.trial) and row[-1] == member.name
+        assert row[1:3] == [f"{member.gain_db:+.3f}", f"{member.runtime_ms:.3f}"]
+        assert row[-2] == f"{worth[member.trial]:.4f}"
+    assert f"{counts(records).trained} candidates were trained" in page.words
+    assert "ms predicted" in page.rows[header] and "leave-one-out error 12%" in page.words
+    for command in ("nas promote quick --top 3", "nas export quick/", "nas upscale pictures/"):
+        assert f"{command}" in page.words
+    assert f"--storage {searched}" in page.words
+
+
+def test_the_page_asks_nothing_of_the_network(nas, searched):
+    assert nas("report", "quick", "--storage", searched)[0] == 0
+    page = Page(Path("report.html").read_text(encoding="utf-8"))
+    for tag, attributes in page.tags:
+        for name in ("src", "href"):
+            assert attributes.get(name, "#").startswith(("#", "data:")), (tag, attributes)
+        assert tag not in ("link", "iframe", "object", "embed")
+    assert not re.search(r"url\(|@import", page.styles)
+    (policy,) = [a["content"] for t, a in page.tags if a.get("http-equiv")]
+    assert policy.startswith("default-src 'none'") and "http" not in policy
+    assert page.styles.count("prefers-color-scheme: dark") == 1
+
+
+def test_every_figure_has_its_place_and_is_one_of_plotly(searched):
+    info, records = read(searched)
+    page = Page(report(info, records))
+    places = {a["data-figure"] for _, a in page.tags if "data-figure" in a}
+    assert places == set(page.figures) >= {"front", "hypervolume", "curves", "parallel"}
+    for figure in page.figures.values():
+        go.Figure(figure)  # raises at an unknown property
+    traces = {trace["name"]: trace for trace in page.figures["front"]["data"]}
+    members = front(trained(records))
+    assert traces["front (trial)"]["x"] == [m.runtime_ms for m in members]
+    first = traces["front (trial)"]["hovertext"][0]
+    assert "QP 31:" in first and "parameters" in first and members[0].name in first
+    assert len(traces["survey, full training"]["x"]) >= 16
+    low, high = page.figures["front"]["layout"]["xaxis"]["range"]
+    every = [x for trace in traces.values() for x in trace["x"]] + [BUDGET.runtime_ms]
+    assert low < math.log10(min(every)) and math.log10(max(every)) < high
+    assert all("template" not in figure["layout"] for figure in page.figures.values())
+
+
+def test_the_pictures_are_what_the_networks_make_of_the_held_out_one(nas, searched, prepared):
+    assert nas("report", "quick", "--storage", searched)[0] == 0
+    page = Page(Path("report.html").read_text(encoding="utf-8"))
+    shown = [a for t, a in page.tags if t == "img"]
+    name, left, top = re.search(r"128x128 pixels of (\S+) at (\d+),(\d+)", page.words).groups()
+    (picture,) = [p for p in prepared.validation if p.name == name]
+    there = slice(int(top), int(top) + 128), slice(int(left), int(left) + 128)
+    _, records = read(searched)
+    by_trial = {record.trial: record.outcome for record in records}
+    strips = [shown[: len(shown) // 2], shown[len(shown) // 2 :]]
+    for qp, strip in zip((31, 63), strips, strict=True):
+        assert strip[0]["alt"] == "Lanczos" and strip[-1]["alt"] == "original"
+        assert np.array_equal(pixels(strip[0]), lanczos(picture.lr(qp))[there])
+        assert np.array_equal(pixels(strip[-1]), picture.hr()[there])
+        for image in strip[1:-1]:
+            trial = int(re.match(r"trial (\d+),", image["alt"])[1])
+            file = weights_file(by_trial[trial], study_folder(searched, "quick"))
+            whole = upscale_picture(load_model(file).network, picture.lr(qp)).numpy()
+            # Rounding may differ by one where a network sees other batches of pixels.
+            assert np.abs(pixels(image).astype(int) - whole[there]).max() <= 1
+            assert image["data-other"] == strip[-1]["id"]
+
+
+def pixels(image):
+    kind, _, content = image["src"].partition("base64,")
+    assert kind == "data:image/png;"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+
+
+@pytest.mark.parametrize("gone", ["set", "weights"])
+def test_without_the_set_or_the_weights_a_sentence_stands_for_the_pictures(
+    nas, searched, tmp_path, gone
+):
+    identity = {"data": {"name": "photos", "digest": "0" * 64}}
+    if gone == "set":
+        study = settings(tmp_path, trials=3, identity=identity)
+        conduct(study, Real())
+        told = "does not say where its set 'photos' lies: give it with --data"
+    else:
+        info, _ = read(searched)
+        identity["data"]["digest"] = info.identity["data"]["digest"]
+        study = settings(tmp_path, trials=3, identity=identity, sources=info.sources)
+        conduct(study, Quick())  # its weights are no models
+        told = "No network of the front has its weights here"
+    code, _, err = nas("report", "quick", "--storage", study.storage)
+    assert code == 0 and told in " ".join(err.split())
+    page = Page(Path("report.html").read_text(encoding="utf-8"))
+    assert told in page.words and not [t for t, _ in page.tags if t == "img"]
+
+
+def test_a_set_that_is_not_the_studys_is_refused(nas, searched, prepared, tmp_path):
+    study = settings(tmp_path, trials=2, identity={"data": {"name": "a", "digest": "0" * 64}})
+    conduct(study, Quick())
+    for arguments, told in (
+        (["--data", prepared.path], "is not the set that the study was made with"),
+        (["--data", tmp_path / "nowhere"], "nowhere"),
+        (["-o", "/proc/nowhere/page.html"], "cannot be written"),
+    ):
+        code, out, err = nas("report", "quick", "--storage", study.storage, *arguments)
+        assert code == 2 and out == "" and told in " ".join(err.split()), err
+        assert "Traceback" not in err
+    code, _, err = nas("report", "other", "--storage", study.storage)
+    assert code == 2 and "no study 'other'" in err
+
+
+def test_a_study_without_results_says_so():
+    info = StudyInfo("empty", {"budget": BUDGET.to_dict(), "space": {"name": "s"}}, ())
+    page = Page(report(info, []))
+    assert "No candidate has been trained yet" in page.words and page.figures == {}
+
+
+def test_names_and_reasons_cannot_break_out_of_the_page(searched):
+    evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+    info, records = read(searched)
+    size, runtime = Size(1, 1), Runtime(1.0, "predicted", "x")
+    broken = Record(Candidate(90, Architecture(), evil), Broken("error", evil, runtime, size))
+    info = replace(info, identity={**info.identity, "data": {"name": evil, "digest": evil}})
+    page = Page(report(info, [*records, broken]))
+    assert not [t for t, a in page.tags if t == "img" or "onerror" in a]
+    assert len(page.scripts) == 3 and "alert(1)" in page.words
+    assert "<img" not in json.dumps(page.figures["front"])
+
+
+def records_of(space: Space, gain, runtime, count: int) -> list[Record]:
+    """Candidates all over a space, with a gain and a runtime by their choices."""
+    random = np.random.default_rng(0)
+    found = {}
+    while len(found) < count:
+        choices = {d.name: d.choices[random.integers(len(d.choices))] for d in space.dimensions}
+        trial = len(found)
+        outcome = Trained(
+            gain(choices), {}, {}, Runtime(runtime(choices), "predicted", "x"), Size(1, 1)
+        )
+        found[trial] = Record(Candidate(trial, space.architecture(choices)), outcome)
+    return list(found.values())
+
+
+def test_importance_names_the_dimension_that_decides():
+    dimensions = {"width": [8, 12, 16, 20], "depth": [1, 2, 3], "activation": ["relu", "gelu"]}
+    space = Space.from_dict({"name": "small", "dimensions": dimensions}, "small")
+    records = records_of(space, lambda c: c["width"] / 20, lambda c: float(c["depth"]), 40)
+    choices = choices_of(space, records)
+    gain = gain_importance(space, records, choices)
+    runtime = runtime_importance(space, records, choices)
+    assert set(gain) == set(runtime) == set(dimensions)
+    assert gain["width"] > 0.9 and runtime["depth"] > 0.9
+    assert sum(gain.values()) == pytest.approx(1.0)
+    few = records[: least(space) - 1]
+    assert gain_importance(space, few, choices_of(space, few)) == {}
+    info = StudyInfo("s", {"budget": BUDGET.to_dict(), "space": space.to_dict()}, ())
+    assert "Too few candidates to say what decides the gain" in Page(report(info, few)).words
+    assert "importance" in Page(report(info, records)).figures
+
+
+def test_time_is_counted_once():
+    runtime, size = Runtime(1.0, "predicted", "x"), Size(1, 1)
+    done = Trained(0.1, {}, {}, runtime, size, (Rung(1, 0.0, 4.0), Rung(2, 0.1, 7.0)), 2, 9.0)
+    over = Rejected("runtime_ms", 9.0, 8.0, runtime, size, seconds=1.0)
+    where = itertools.count()
+
+    def record(outcome, started, finished, **more):
+        candidate = Candidate(next(where), Architecture())
+        return Record(candidate, outcome, started=started, finished=finished, **more)
+
+    time = spent(
+        [
+            record(done, 100.0, 110.0),
+            record(done, 105.0, 115.0),
+            record(over, 200.0, 202.0),
+            record(done, 300.0, 310.0, duplicate_of=0),
+            record(None, 400.0, None),
+        ]
+    )
+    assert (time.training_s, time.measuring_s, time.overhead_s) == (14.0, 5.0, 3.0)
+    assert time.wall_s == 17.0 and time.at_once == pytest.approx(22 / 17)
