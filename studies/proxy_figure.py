@@ -15,6 +15,8 @@ def scatter(found: Mapping[str, Any]) -> bytes:
     from matplotlib.figure import Figure
 
     networks = found["networks"]
+    references = [network["reference_gain_db"] for network in networks]
+    middle = (min(references) + max(references)) / 2
     budgets = sorted(int(steps) for steps in networks[0]["runs"])
     judged = {guess["steps"]: guess for guess in found["guesses"] if "gain" in guess["name"]}
     figure = Figure(figsize=(4.6 * len(budgets), 4.8), dpi=120, layout="constrained")
@@ -28,10 +30,12 @@ def scatter(found: Mapping[str, Any]) -> bytes:
             panel.errorbar(
                 network["reference_gain_db"], mean, spread, fmt="o", color=colour, capsize=2, ms=5
             )
+            right = network["reference_gain_db"] > middle
             panel.annotate(
                 network["name"],
                 (network["reference_gain_db"], mean),
-                xytext=(5, 4),
+                xytext=(-5, 4) if right else (5, 4),
+                ha="right" if right else "left",
                 textcoords="offset points",
                 fontsize=7,
                 color="#57606a",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +86,7 @@ def judge(guesses: Sequence[Sequence[float]], field: Field) -> Verdict:
     """Hold guesses, a row a seed and a column a network, larger is better, against the truth."""
     values, truth = np.asarray(guesses, float), np.asarray(field.truth, float)
     means = values.mean(0)
-    single = [_defined(kendall(row, field.truth)) for row in guesses]
+    single = [_agreement(kendall, row, field) for row in guesses]
     apart = np.abs(np.subtract.outer(means, means))
     seed_sd = resolved = None
     if len(values) > 1:
@@ -99,8 +99,8 @@ def judge(guesses: Sequence[Sequence[float]], field: Field) -> Verdict:
         kendall=float(np.mean(single)),
         kendall_low=min(single),
         kendall_high=max(single),
-        kendall_of_means=_defined(kendall(means.tolist(), field.truth)),
-        spearman=float(np.mean([_defined(spearman(row, field.truth)) for row in guesses])),
+        kendall_of_means=_agreement(kendall, means.tolist(), field),
+        spearman=float(np.mean([_agreement(spearman, row, field) for row in guesses])),
         seed_sd=seed_sd,
         resolved=resolved,
         similar=_pairs(means, truth, similar),
@@ -116,6 +116,12 @@ def _pairs(guess: np.ndarray, truth: np.ndarray, chosen: np.ndarray) -> Pairs:
     return Pairs(len(of_those), int((of_those > 0).sum()), int((of_those < 0).sum()))
 
 
-def _defined(coefficient: float) -> float:
+def _agreement(
+    coefficient: Callable[[Sequence[float], Sequence[float]], float],
+    guess: Sequence[float],
+    field: Field,
+) -> float:
     """A guess that tells nothing apart has no coefficient: it agrees with nothing."""
-    return coefficient if math.isfinite(coefficient) else 0.0
+    if len(set(guess)) == 1 or len(set(field.truth)) == 1:
+        return 0.0
+    return coefficient(guess, field.truth)

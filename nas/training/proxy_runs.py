@@ -173,7 +173,9 @@ class _Pool:
     """Worker processes that end when this one lets go of them or dies, however it does."""
 
     def __init__(self, workers: int) -> None:
-        context = multiprocessing.get_context("spawn")
+        # Workers are forked off a process that has done the imports, and that has no threads.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
         self._reader, self._writer = context.Pipe(duplex=False)
         self._pool = ProcessPoolExecutor(workers, context, _begin, (self._reader,))
 
