@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL import Image
 
 from nas.data.baseline import SCALE
-from nas.data.degrade import ffmpeg_binary, run_ffmpeg
+from nas.data.decode import UnusablePicture, decode, is_grey
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm"}
@@ -20,29 +19,9 @@ SUFFIXES = frozenset(
 BACKGROUND = (255, 255, 255)
 """What shows through transparent pixels: white, as on a page."""
 
-MAX_PIXELS = 134_217_728
-"""16384 x 8192: four times 8K. A file that claims more is taken for a decompression bomb."""
-
 MIN_SIDE = 256
 """Smallest HR side: its LR side of 64 holds a training patch. The encoder itself needs no more
 than 2 LR pixels."""
-
-_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "PPM")
-
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""EXIF orientation to the move that undoes it."""
-
-
-class UnusablePicture(Exception):
-    """One picture cannot be used; the message is the reason, a few words."""
 
 
 class Normalised(NamedTuple):
@@ -66,21 +45,21 @@ def read_picture(path: Path) -> Normalised:
     Raises:
         UnusablePicture: not a picture, damaged, too small, or too large to be honest.
     """
-    import pillow_avif  # noqa: F401  # makes Pillow read AVIF with the decoder of the LR files
-
-    try:
-        with Image.open(path, formats=_FORMATS) as picture:
-            pixels, notes = _to_rgb(picture, path)
-    except UnusablePicture:
-        raise
-    except Image.DecompressionBombError as fault:
-        raise UnusablePicture(_TOO_MANY) from fault
-    except UnidentifiedImageError as fault:
-        raise UnusablePicture("not a picture that can be read") from fault
-    except MemoryError as fault:
-        raise UnusablePicture("not enough memory to decode it") from fault
-    except Exception as fault:  # Pillow's plugins raise nearly anything on damaged files
-        raise UnusablePicture(f"damaged ({str(fault).strip() or type(fault).__name__})") from fault
+    image, _, decoding = decode(path)
+    notes = []
+    if "icc_profile" in image.info:
+        notes.append("colour profile ignored")
+    if is_grey(image):
+        notes.append("grey")
+    if image.mode == "CMYK":
+        notes.append("CMYK converted without a profile")
+    notes += decoding
+    if image.has_transparency_data:
+        layered = image.convert("RGBA")
+        if layered.getchannel("A").getextrema() != (255, 255):
+            notes.append("transparency laid over white")
+        image = over_background(layered)
+    pixels = np.asarray(image.convert("RGB"))
     height, width = (side - side % SCALE for side in pixels.shape[:2])
     if min(height, width) < MIN_SIDE:
         raise UnusablePicture(
@@ -89,77 +68,7 @@ def read_picture(path: Path) -> Normalised:
     return Normalised(np.ascontiguousarray(pixels[:height, :width]), tuple(notes))
 
 
-def _to_rgb(picture: Image.Image, path: Path) -> tuple[np.ndarray, list[str]]:
-    notes = []
-    if picture.width * picture.height > MAX_PIXELS:
-        raise UnusablePicture(_TOO_MANY)
-    if getattr(picture, "n_frames", 1) > 1:
-        notes.append("first frame of several")
-    if "icc_profile" in picture.info:
-        notes.append("colour profile ignored")
-    if picture.mode in ("L", "LA", "1") or picture.mode.startswith("I;16"):
-        notes.append("grey")
-    if picture.mode == "CMYK":
-        notes.append("CMYK converted without a profile")
-    stored = _orientation(picture) if isinstance(picture, TiffImageFile) else None
-    picture.load()  # turns some TIFFs, and finds EXIF data that a PNG holds behind its pixels
-    orientation = _orientation(picture)
-    if (stored or orientation) in _UPRIGHT:
-        notes.append("turned upright")
-    if _is_16_bit(picture, path):
-        picture, orientation = _reduce_16_bit(picture, path), stored or orientation
-        notes.append("16 bits rounded to 8")
-    elif picture.mode in ("I", "F"):
-        raise UnusablePicture("32-bit samples have no agreed range; save it with 8 or 16 bits")
-    if orientation in _UPRIGHT:
-        picture = picture.transpose(_UPRIGHT[orientation])
-    if picture.has_transparency_data:
-        layered = picture.convert("RGBA")
-        if layered.getchannel("A").getextrema() != (255, 255):
-            notes.append("transparency laid over white")
-        page = Image.new("RGBA", layered.size, (*BACKGROUND, 255))
-        picture = Image.alpha_composite(page, layered)
-    return np.asarray(picture.convert("RGB")), notes
-
-
-def _orientation(picture: Image.Image) -> int:
-    """The EXIF orientation; 1, upright, where there is none or the EXIF data is damaged."""
-    try:
-        return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # the pixels may be whole all the same
-        return 1
-
-
-def _is_16_bit(picture: Image.Image, path: Path) -> bool:
-    """Whether samples have 16 bits: Pillow tells for grey only, colour it cuts in silence."""
-    if picture.mode.startswith("I;16"):
-        return True
-    if picture.format == "PNG":
-        with path.open("rb") as file:
-            return file.read(25)[24] == 16  # bit depth, in the IHDR chunk that comes first
-    if isinstance(picture, TiffImageFile):
-        return 16 in picture.tag_v2.get(ExifTags.Base.BitsPerSample, ())
-    return False
-
-
-def _reduce_16_bit(picture: Image.Image, path: Path) -> Image.Image:
-    """Round 16-bit samples to 8 bits, in the orientation in which the file stores them.
-
-    Pillow cuts colour off and clips grey; ffmpeg hands over the samples as they are.
-    """
-    width, height = picture.size
-    if isinstance(picture, TiffImageFile):  # its size may be that of the turned picture
-        tags = ExifTags.Base
-        width, height = (picture.tag_v2[tag] for tag in (tags.ImageWidth, tags.ImageLength))
-    command = [ffmpeg_binary(), "-hide_banner", "-loglevel", "error", "-noautorotate"]
-    command += ["-i", f"file:{path}", "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgba64le"]
-    samples = np.frombuffer(run_ffmpeg([*command, "pipe:1"]), np.dtype("<u2"))
-    samples = samples.reshape(height, width, 4)
-    reduced = np.empty(samples.shape, np.uint8)
-    for row in range(0, height, 64):  # in bands, for the sake of memory
-        band = samples[row : row + 64].astype(np.uint32)
-        reduced[row : row + 64] = (band * 255 + 32895) >> 16  # round(band / 257), exactly
-    return Image.fromarray(reduced)
-
-
-_TOO_MANY = f"more than {MAX_PIXELS // 1_000_000} megapixels, refused as a decompression bomb"
+def over_background(layered: Image.Image) -> Image.Image:
+    """An RGBA picture as it looks on a white page."""
+    page = Image.new("RGBA", layered.size, (*BACKGROUND, 255))
+    return Image.alpha_composite(page, layered).convert("RGB")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,9 @@ class Source:
     name: str
 
 
-def find_sources(folder: Path, leave_out: Path) -> list[Source]:
+def find_sources(
+    folder: Path, leave_out: Path, suffixes: Collection[str] = SUFFIXES
+) -> list[Source]:
     """List the picture files under a folder in the order of their names.
 
     Hidden files and folders, and the folder ``leave_out``, are passed over; links are followed.
@@ -29,12 +32,12 @@ def find_sources(folder: Path, leave_out: Path) -> list[Source]:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: name a folder of pictures.")
     if leave_out.resolve() == folder.resolve():
-        raise InputError(f"{folder} holds the pictures: name another folder for the set.")
+        raise InputError(f"{folder} holds the pictures: name another folder for what is made.")
     seen = {leave_out.resolve()}
     found = []
     for here, folders, files in os.walk(folder, followlinks=True):
         inside = Path(here).resolve()
-        if inside in seen:  # a link back up, or the set itself
+        if inside in seen:  # a link back up, or what is made
             folders.clear()
             continue
         seen.add(inside)
@@ -42,10 +45,10 @@ def find_sources(folder: Path, leave_out: Path) -> list[Source]:
         for name in files:
             path = Path(here, name)
             special = path.exists() and not path.is_file()  # reading a pipe would never end
-            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and not special:
+            if path.suffix.lower() in suffixes and not name.startswith(".") and not special:
                 found.append(Source(path, _printable(path.relative_to(folder))))
     if not found:
-        kinds = " ".join(sorted(SUFFIXES))
+        kinds = " ".join(sorted(suffixes))
         raise InputError(f"{folder} holds no picture: files named {kinds} are looked for.")
     return sorted(found, key=lambda source: source.name)
 
