@@ -19,6 +19,7 @@ from nas.cli import (
     search,
     teacher,
     train,
+    upscale,
 )
 
 app = typer.Typer(
@@ -50,6 +51,7 @@ app.command()(review.ui)
 app.command()(evaluate.evaluate)
 app.command()(proxy_check.proxy_check)
 app.command()(export.export)
+app.command()(upscale.upscale)
 app.command()(measure.cost)
 app.command()(measure.latency)
 app.add_typer(networks.app, name="networks")
