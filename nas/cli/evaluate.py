@@ -162,11 +162,13 @@ def _show(result: dict[str, Any]) -> None:
         TABLE1_COLUMNS,
         quality_rows,
         table1_rows,
+        without_empty,
     )
 
     data = result["data"]
     where = f"{data['name']}: {data['pictures']} held-out pictures"
-    show(table(QUALITY_COLUMNS, quality_rows(result), f"Quality on {where}, mean over pictures"))
+    quality = without_empty(QUALITY_COLUMNS, quality_rows(result))
+    show(table(*quality, f"Quality on {where}, mean over pictures"))
     ours, survey = table1_rows(result)
     kinds = " or ".join(sorted({model["runtime_kind"] for model in result["models"]}))
     print()

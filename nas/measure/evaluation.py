@@ -222,7 +222,7 @@ def _note(found: Sequence[Sequence[Figures]], upscalers: Sequence[Upscaler]) -> 
         for figures in found
     ]
     best = max(range(len(gains)), key=gains.__getitem__)
-    return f"{upscalers[best].name} {gains[best]:+.3f} dB so far"
+    return f"{gains[best]:+.3f} dB so far, {upscalers[best].name}"
 
 
 def _means(values: Sequence[Fidelity]) -> Fidelity:

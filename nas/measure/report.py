@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,14 @@ def quality_rows(found: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
+def without_empty(
+    columns: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[list[str], list[list[str]]]:
+    """Leave out the columns that have nothing in any row, such as SSIM of a quick evaluation."""
+    full = [any(row[index] != "-" for row in rows) for index in range(len(columns))]
+    return list(compress(columns, full)), [list(compress(row, full)) for row in rows]
+
+
 TABLE1_COLUMNS = (
     *("network", "score", "gain dB", "MACs G", "ms", "params M"),
     *("PSNR RGB 31/63", "PSNR-Y 31/63", "SSIM RGB 31/63", "SSIM-Y 31/63"),
@@ -197,7 +206,8 @@ def markdown(found: Mapping[str, Any]) -> str:
             f"{model['macs_g']:.3f} G MACs ({model['macs_organiser_g']:.3f} G as the challenge "
             f"counts), {model['params']:,} parameters, weights `{model['digest'][:12]}`"
         )
-    parts += ["## Quality", _markdown_table(QUALITY_COLUMNS, quality_rows(found))]
+    quality = without_empty(QUALITY_COLUMNS, quality_rows(found))
+    parts += ["## Quality", _markdown_table(*quality)]
     if ours:
         parts += ["## In the shape of Table 1", _markdown_table(TABLE1_COLUMNS, ours)]
     parts += ["### The survey's rows, on other pictures", SURVEY_NOTE]
