@@ -1,4 +1,4 @@
-"""The pictures of a study, front and hypervolume: PNG for paper, HTML for the eye."""
+"""The pictures of a study for paper, front and hypervolume; and its files for the eye."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search_spaces.files import write_atomic
-from studies.front import Member, front, hypervolume_history, reference_of, trained
+from studies.front import front, hypervolume_history, reference_of, trained
 from studies.limits import Budget
-from studies.outcome import Outcome, Trained
+from studies.outcome import Trained
 from studies.record import Record
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from studies.review.evidence import Evidence
+    from studies.settings import StudyInfo
 
 _LOWEST_DB = -0.5
 _FRONT, _OTHER, _SURVEY, _LIMIT = "#1f6feb", "#8fb8f5", "#8a8f98", "#d1242f"
@@ -95,16 +100,16 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
     return figure
 
 
-def write(name: str, budget: Budget, records: Sequence[Record], folder: Path) -> dict[str, Path]:
-    """Draw a study's figures into its folder and return their paths by name.
+def write(info: StudyInfo, records: Sequence[Record], folder: Path) -> dict[str, Path]:
+    """Draw a study's figures and pages into its folder and return their paths by name.
 
     A figure that cannot be drawn or written is left out: results never hang on one.
     """
-    title = f"{name}: {_TITLE}"
     drawings = {
-        "front.png": lambda: png(front_figure(records, budget, title)),
-        "front.html": lambda: front_html(records, budget, title).encode(),
-        "hypervolume.png": lambda: png(hypervolume_figure(records, budget)),
+        "front.png": lambda: png(front_figure(records, info.budget, f"{info.name}: {_TITLE}")),
+        "hypervolume.png": lambda: png(hypervolume_figure(records, info.budget)),
+        "front.html": lambda: _pages().front_page(info, records).encode(),
+        "report.html": lambda: _pages().report(info, records, _promoted(folder)).encode(),
     }
     for file, drawing in drawings.items():
         with suppress(Exception):
@@ -113,9 +118,9 @@ def write(name: str, budget: Budget, records: Sequence[Record], folder: Path) ->
 
 
 def written(folder: Path) -> dict[str, Path]:
-    """Return the figures that lie in a study's folder, by name."""
-    paths = [folder / name for name in ("front.png", "front.html", "hypervolume.png")]
-    return {path.name: path for path in paths if path.is_file()}
+    """Return the figures and pages that lie in a study's folder, by name."""
+    names = ("front.png", "front.html", "hypervolume.png", "report.html")
+    return {name: folder / name for name in names if (folder / name).is_file()}
 
 
 def png(figure: Figure) -> bytes:
@@ -123,67 +128,6 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
-
-
-def front_html(records: Sequence[Record], budget: Budget, title: str = _TITLE) -> str:
-    """The front as one self-contained interactive page: hover names the network and its figures."""
-    import plotly.graph_objects as go
-
-    done = trained(records)
-    members = front(done)
-    outcomes = {record.trial: record.outcome for record in records}
-    survey = _survey()
-    figure = go.Figure()
-    figure.add_scatter(
-        x=[ms for _, ms, _ in survey],
-        y=[gain for _, _, gain in survey],
-        mode="markers",
-        marker={"symbol": "x-thin-open", "color": _SURVEY, "size": 8},
-        name="survey, Table 1",
-        hovertext=[f"{name} (survey: other pictures, full training)" for name, _, _ in survey],
-        hoverinfo="text",
-    )
-    rest = tuple(member for member in done if member not in members)
-    for name, chosen, colour, mode in (
-        ("trained", rest, _OTHER, "markers"),
-        ("front", members, _FRONT, "lines+markers"),
-    ):
-        figure.add_scatter(
-            x=[member.runtime_ms for member in chosen],
-            y=[member.gain_db for member in chosen],
-            mode=mode,
-            line={"shape": "hv", "width": 1.5},
-            marker={"color": colour, "size": 10},
-            name=name,
-            hovertext=[_hover(member, outcomes[member.trial]) for member in chosen],
-            hoverinfo="text",
-        )
-    slow = _infeasible_ms(records)
-    if slow:
-        figure.add_scatter(
-            x=slow,
-            y=[0.0] * len(slow),
-            mode="markers",
-            marker={"symbol": "line-ns-open", "color": _SURVEY, "size": 10},
-            name="over a limit, not trained",
-            hovertemplate="%{x:.2f} ms, not trained<extra></extra>",
-        )
-    if budget.runtime_ms:
-        figure.add_vline(
-            x=budget.runtime_ms,
-            line={"color": _LIMIT, "width": 1},
-            annotation_text=f"budget {budget.runtime_ms:g} ms",
-        )
-    figure.add_hline(y=0, line={"color": "black", "width": 0.6}, annotation_text="Lanczos")
-    figure.update_layout(
-        title=title,
-        template="plotly_white",
-        xaxis={"type": "log", "title": _runtime_label(records)},
-        yaxis={"title": "PSNR-Y gain over Lanczos [dB]"},
-        legend={"orientation": "h", "y": -0.2},
-    )
-    html: str = figure.to_html(include_plotlyjs=True, full_html=True, config={"responsive": True})
-    return html
 
 
 def hypervolume_figure(records: Sequence[Record], budget: Budget) -> Figure:
@@ -200,6 +144,20 @@ def hypervolume_figure(records: Sequence[Record], budget: Budget) -> Figure:
     axes.set_title(f"reference: 0 dB at {reference:g} ms", loc="left", fontsize=9)
     axes.grid(True, linewidth=0.3)
     return figure
+
+
+def _pages() -> ModuleType:
+    """The pages' module: here, because it imports Plotly and what upscales pictures."""
+    from studies.review import report
+
+    return report
+
+
+def _promoted(folder: Path) -> Evidence:
+    from studies.promoted import ended
+    from studies.review.evidence import Evidence
+
+    return Evidence(promoted=tuple(ended(folder).values()))
 
 
 def _keep_in_sight(axes: Axes, gains: Sequence[float]) -> None:
@@ -236,17 +194,3 @@ def _runtime_label(records: Sequence[Record]) -> str:
             runtime = record.outcome.runtime
             return f"runtime at 540x960 [ms], {runtime.kind} for {runtime.target}"
     return "runtime [ms]"
-
-
-def _hover(member: Member, outcome: Outcome | None) -> str:
-    lines = [
-        f"<b>trial {member.trial}: {member.name}</b>",
-        f"{member.gain_db:+.3f} dB at {member.runtime_ms:.3f} ms {member.runtime_kind}",
-        f"{member.params:,} parameters, {member.macs_g:.2f} G MACs",
-    ]
-    if member.memory_mb is not None:
-        lines.append(f"{member.memory_mb:.1f} MB at the peak")
-    if isinstance(outcome, Trained):
-        per_qp = sorted(outcome.gain_db_per_qp.items())
-        lines += [f"QP {qp}: {gain:+.3f} dB" for qp, gain in per_qp]
-    return "<br>".join(lines)

@@ -21,7 +21,7 @@ from studies.runners.inline import InlineRunner
 from studies.runners.interface import Runner
 from studies.settings import SearchSettings, StudyInfo, StudySettings
 from studies.storage import masked, study_folder
-from studies.study import Study, open_study
+from studies.study import Study, open_study, read_study
 
 if TYPE_CHECKING:
     from studies.preparation import Prepared
@@ -41,7 +41,7 @@ class SearchSummary:
         seconds: How long this run took.
         ended: Why it ended before its goal, None when it reached it.
         interrupted: Whether the user stopped it; the same command continues it.
-        files: Figures by name: ``front.png``, ``front.html``, ``hypervolume.png``.
+        files: Figures and pages by name: ``front.png``, ``report.html``...
         tracking_uri: Where MLflow's view is, without secrets; None when it was left out.
         tracking_fault: Why that view is not complete, None when it is.
     """
@@ -102,7 +102,7 @@ def search(
         )
     folder = study_folder(settings.storage, summary.study)
     if summary.tracking_uri is None or summary.tracking_fault is not None:
-        figures.write(summary.study, summary.budget, summary.records, folder)
+        figures.write(read_study(settings.storage, summary.study)[0], summary.records, folder)
     return replace(summary, files=figures.written(folder))
 
 

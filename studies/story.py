@@ -46,7 +46,7 @@ def story(
             "Gains are of short proxy runs: they rank, full training decides.",
             "",
             f"The best compromise is trial {best.trial} ({best.name}). "
-            "Open `front.html` among the artifacts for the interactive front.",
+            "Open `report.html` among the artifacts: interactive front, course, importance.",
             "",
         ]
     if promotions:

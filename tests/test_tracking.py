@@ -79,6 +79,8 @@ def test_a_study_becomes_runs_models_figures_and_a_note(tmp_path, records):
 
     names = {item.path for item in client.list_artifacts(parent.info.run_id)}
     assert {"front.png", "front.html", "front.json", "hypervolume.png", "study.json"} <= names
+    page = Path(client.download_artifacts(parent.info.run_id, "report.html")).read_text()
+    assert "2 candidates were trained" in page and "nas promote demo" in page
     assert parent.data.metrics["hypervolume"] == pytest.approx(0.1 * 2 + 0.1 * 1)
     assert "| 1 |" in parent.data.tags["mlflow.note.content"]
 

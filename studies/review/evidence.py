@@ -33,7 +33,8 @@ class Evidence:
 
     Attributes:
         pictures: Networks of the front beside Lanczos and the original.
-        why_no_pictures: One sentence where there are none, and on networks that are left out.
+        why_no_pictures: One sentence where there are none, and on networks that are left out;
+            empty also when nobody looked.
         teacher_gain_db: Of the study's teacher on the held-out pictures; None if not known.
         promoted: Fully trained winners.
     """
@@ -42,6 +43,10 @@ class Evidence:
     why_no_pictures: str = ""
     teacher_gain_db: float | None = None
     promoted: tuple[Promotion, ...] = ()
+
+
+NOTHING = Evidence()
+"""When nobody looked."""
 
 
 def gather(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.errors import InputError
-from search_spaces.space import Space
 from studies.front import (
     Member,
     contributions,
@@ -18,17 +15,12 @@ from studies.front import (
     reference_of,
     trained,
 )
-from studies.outcome import Broken, Rejected, Trained
-from studies.promoted import agreement
+from studies.outcome import Trained
+from studies.promoted import agreement, best
 from studies.record import Record, counts
 from studies.review import plots
-from studies.review.evidence import Evidence
-from studies.review.importance import (
-    choices_of,
-    gain_importance,
-    least,
-    runtime_importance,
-)
+from studies.review.course import Figures, course, dimensions, duration
+from studies.review.evidence import NOTHING, Evidence
 from studies.review.page import (
     Column,
     Section,
@@ -45,17 +37,13 @@ from studies.settings import StudyInfo
 from studies.storage import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
     from studies.promoted import Promotion
-
-_Figures = dict[str, "Figure"]
 
 
 def report(
     info: StudyInfo,
     records: Sequence[Record],
-    evidence: Evidence | None = None,
+    evidence: Evidence = NOTHING,
     storage: str = DEFAULT_STORAGE,
 ) -> str:
     """Return the report as one self-contained HTML page.
@@ -63,44 +51,51 @@ def report(
     Args:
         info: The study.
         records: Its trials.
-        evidence: What was found beside the records; None when nobody looked.
+        evidence: What was found beside the records.
         storage: The study's database, without secrets, for the commands.
     """
-    figures: _Figures = {}
+    figures: Figures = {}
     sections = [
         _front(info, records, figures),
         _pictures(info, evidence),
-        _promoted(evidence.promoted if evidence else ()),
+        _promoted(evidence.promoted),
         _searched(info, evidence),
-        _course(info, records, figures),
-        _dimensions(info, records, figures),
-        _next(info, records, storage),
+        course(info, records, figures),
+        dimensions(info, records, figures),
+        _next(info, records, evidence.promoted, storage),
     ]
     shown = [section for section in sections if section is not None]
     return page(f"Study {info.name}", _lead(info, records), shown, figures)
 
 
+def front_page(info: StudyInfo, records: Sequence[Record]) -> str:
+    """Return the interactive front alone as a page."""
+    figures: Figures = {}
+    section = _front(info, records, figures)
+    return page(f"Study {info.name}", "", [section], figures)
+
+
 def _lead(info: StudyInfo, records: Sequence[Record]) -> str:
     members = trained(records)
-    line, best, tally = front(members), knee(members), counts(records)
+    line, middle, tally = front(members), knee(members), counts(records)
     space = (info.identity.get("space") or {}).get("name", "a space")
     told = f"Searched {space} under {info.budget}. "
-    if best is None:
+    if middle is None:
         return paragraph(told + "No candidate has been trained yet.")
     first, last = line[0], line[-1]
     told += (
         f"{tally.trained} candidates were trained and {len(line)} of them make the front, from "
         f"{first.gain_db:+.3f} dB at {first.runtime_ms:.2f} ms to {last.gain_db:+.3f} dB at "
-        f"{last.runtime_ms:.2f} ms ({best.runtime_kind})."
+        f"{last.runtime_ms:.2f} ms ({middle.runtime_kind})."
     )
     reference = reference_of(members, info.budget.runtime_ms)
     time = spent(records)
     return paragraph(told) + tiles(
         [
             (
-                f"{best.gain_db:+.3f} dB",
-                f"best compromise, {best.runtime_ms:.2f} ms",
-                f"trial {best.trial}: {best.name}",
+                f"{middle.gain_db:+.3f} dB",
+                f"best compromise, {middle.runtime_ms:.2f} ms",
+                f"trial {middle.trial}: {middle.name}",
             ),
             (
                 f"{last.gain_db:+.3f} dB",
@@ -127,7 +122,7 @@ def _lead(info: StudyInfo, records: Sequence[Record]) -> str:
     )
 
 
-def _front(info: StudyInfo, records: Sequence[Record], figures: _Figures) -> Section:
+def _front(info: StudyInfo, records: Sequence[Record], figures: Figures) -> Section:
     members = front(trained(records))
     if not members:
         return Section("front", "Front", paragraph("No candidate has been trained yet."))
@@ -183,8 +178,8 @@ def _front_table(
                 member.name,
             ]
         )
-    best = knee(members)
-    marked = next((i for i, member in enumerate(members) if member == best), -1)
+    middle = knee(members)
+    marked = next((i for i, member in enumerate(members) if member == middle), -1)
     told = (
         "The marked row is the best compromise. Worth is what the front's hypervolume would lose "
         "without the network. A click on a heading sorts."
@@ -192,11 +187,11 @@ def _front_table(
     return table(columns, rows, marked) + paragraph(told, "note")
 
 
-def _pictures(info: StudyInfo, evidence: Evidence | None) -> Section | None:
-    if evidence is None:
+def _pictures(info: StudyInfo, evidence: Evidence) -> Section | None:
+    found = evidence.pictures
+    if found is None and not evidence.why_no_pictures:
         told = f"'nas report {info.name}' adds a held-out picture through each of these networks."
         return Section("pictures", "Pictures", paragraph(told))
-    found = evidence.pictures
     if found is None:
         told = f"Networks of the front cannot be shown at work: {evidence.why_no_pictures}"
         return Section("pictures", "Pictures", paragraph(told))
@@ -244,16 +239,16 @@ def _promoted(promoted: Sequence[Promotion]) -> Section | None:
         [p.trial, p.proxy_gain_db, p.gain_db, p.runtime_ms, p.params, p.steps, p.recipe, p.name]
         for p in promoted
     ]
-    best = max(range(len(promoted)), key=lambda index: promoted[index].gain_db)
+    highest = max(range(len(promoted)), key=lambda index: promoted[index].gain_db)
     body = paragraph("Trained fully, and measured on the whole held-out pictures.")
-    body += table(columns, rows, best)
+    body += table(columns, rows, highest)
     agreed = agreement(promoted)
     if agreed is not None:
         body += paragraph(agreed.sentence[:1].upper() + agreed.sentence[1:], "note")
     return Section("promoted", "Promoted", body)
 
 
-def _searched(info: StudyInfo, evidence: Evidence | None) -> Section:
+def _searched(info: StudyInfo, evidence: Evidence) -> Section:
     identity, newest = info.identity, info.runs[-1] if info.runs else {}
     space, data = identity.get("space") or {}, identity.get("data") or {}
     proxy, teacher = identity.get("proxy") or {}, identity.get("teacher")
@@ -294,146 +289,42 @@ def _size(space: Mapping[str, Any]) -> str:
     return f"{size:,} parameter sets"
 
 
-def _teacher(teacher: Mapping[str, Any] | None, evidence: Evidence | None) -> str:
+def _teacher(teacher: Mapping[str, Any] | None, evidence: Evidence) -> str:
     if not teacher:
         return "none"
     told = f"<code>{escape(str(teacher.get('name')))}</code>"
-    if evidence is None or evidence.teacher_gain_db is None:
+    if evidence.teacher_gain_db is None:
         return told
     return f"{told}, {evidence.teacher_gain_db:+.3f} dB over Lanczos on the clean held-out pictures"
 
 
-def _course(info: StudyInfo, records: Sequence[Record], figures: _Figures) -> Section:
-    body = ""
-    if trained(records):
-        figures["hypervolume"] = plots.hypervolume_plot(records, info.budget)
-        body += "<h3>Hypervolume</h3>" + plot("hypervolume", "Hypervolume over candidates", 300)
-        curves = plots.curves_plot(records)
-        body += "<h3>Learning curves of the front</h3>"
-        if curves is None:
-            body += paragraph("Their trainings were not watched on the way.", "note")
-        else:
-            figures["curves"] = curves
-            body += plot("curves", "Gain over training steps of the front's networks", 400)
-    body += "<h3>Time</h3>" + _time(records)
-    if reasons := _reasons(records):
-        columns = [Column("what became of them"), Column("how many", "d"), Column("for instance")]
-        body += "<h3>Not trained</h3>" + table(columns, reasons)
-    return Section("course", "How it went", body)
-
-
-def _time(records: Sequence[Record]) -> str:
-    time = spent(records)
-    if not time.total_s:
-        return paragraph("No candidate has ended yet.")
-    parts = (
-        ("one", "training", time.training_s),
-        ("two", "measuring", time.measuring_s),
-        ("three", "waiting and writing", time.overhead_s),
-    )
-    bar = "".join(
-        f'<span class="{kind}" style="width:{100 * seconds / time.total_s:.2f}%"></span>'
-        for kind, _, seconds in parts
-    )
-    key = " &nbsp; ".join(
-        f'<span><i class="key {kind}"></i>{told} {duration(seconds)} '
-        f"({seconds / time.total_s:.0%})</span>"
-        for kind, told, seconds in parts
-    )
-    told = (
-        f"Candidates took {duration(time.total_s)} together, "
-        f"in {duration(time.wall_s)} by the clock: {time.at_once:.1f} at once."
-    )
-    return f'{paragraph(told)}<div class="bar">{bar}</div><p>{key}</p>'
-
-
-def _reasons(records: Sequence[Record]) -> list[list[Any]]:
-    """How many were rejected or broke in which way, each with an example."""
-    found: Counter[str] = Counter()
-    examples: dict[str, str] = {}
-    for record in records:
-        outcome = record.outcome
-        if record.duplicate_of is not None or not isinstance(outcome, Rejected | Broken):
-            continue
-        if isinstance(outcome, Broken):
-            kind = outcome.kind.replace("_", " ")
-        else:
-            kind = "stopped early" if outcome.limit == "rung" else f"over {outcome.limit}"
-        found[kind] += 1
-        examples[kind] = f"trial {record.trial}: {outcome.reason}"
-    return [[kind, number, examples[kind]] for kind, number in found.most_common()]
-
-
-def _dimensions(info: StudyInfo, records: Sequence[Record], figures: _Figures) -> Section | None:
-    members = trained(records)
-    if not members:
-        return None
-    try:
-        space = Space.from_dict(info.identity.get("space"), "the study's space")
-        choices = choices_of(space, records)
-    except InputError as fault:
-        told = f"The study's space cannot be read here ({fault}): give its --plugin."
-        return Section("dimensions", "Dimensions", paragraph(told))
-    gain = gain_importance(space, records, choices)
-    runtime = runtime_importance(space, records, choices)
-    body = "<h3>Importance</h3>"
-    if gain or runtime:
-        figures["importance"] = plots.importance_plot(gain, runtime)
-        shown = sum(len(dimension.choices) > 1 for dimension in space.dimensions)
-        body += plot("importance", "Share of each dimension in gain and runtime", 90 + 42 * shown)
-        body += paragraph(
-            "The share of the differences that each dimension explains by itself (fANOVA over "
-            "what was tried, so that it says nothing of choices that were not).",
-            "note",
-        )
-    if not gain:
-        body += paragraph(
-            f"Too few candidates to say what decides the gain: {len(members)} were trained, and "
-            f"a space of so many dimensions needs {least(space)}."
-        )
-    known = [member for member in members if member.trial in choices]
-    if len(known) > 1:
-        figures["parallel"] = plots.parallel_plot(space.dimensions, choices, known)
-        body += "<h3>All trained candidates</h3>"
-        body += paragraph("Drag along an axis to keep only the candidates that pass there.", "note")
-        drawn = plot("parallel", "Choices, runtime and gain of every trained candidate", 460)
-        body += f'<div class="scroll">{drawn}</div>'
-    return Section("dimensions", "Dimensions", body)
-
-
-def _next(info: StudyInfo, records: Sequence[Record], storage: str) -> Section:
+def _next(
+    info: StudyInfo, records: Sequence[Record], promoted: Sequence[Promotion], storage: str
+) -> Section:
     more = "" if storage == DEFAULT_STORAGE else f" --storage {storage}"
-    best = knee(trained(records))
-    if best is None:
-        return Section("next", "What to do next", commands([("Search", "nas search --help")]))
-    model = f"{info.name}/{best.trial}"
-    return Section(
-        "next",
-        "What to do next",
-        commands(
-            [
-                (
-                    "Train the three most valuable networks of the front fully; only that decides.",
-                    f"nas promote {info.name} --top 3{more}",
-                ),
-                (
-                    "Ship a network: after promotion the fully trained one, before it the proxy "
-                    "run's, to try the way.",
-                    f"nas export {model} --format onnx -o {info.name}-{best.trial}.onnx{more}",
-                ),
-                (
-                    "See it at work on pictures of your own.",
-                    f"nas upscale pictures/ -o upscaled/ --model {model}{more}",
-                ),
-            ]
-        ),
-    )
-
-
-def duration(seconds: float) -> str:
-    """A time for people: ``42 s``, ``7.1 min``, ``3.5 h``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h"
+    compromise, champion = knee(trained(records)), best(promoted, info.budget.runtime_ms)
+    if compromise is None:
+        steps = [("See what a search would do.", "nas search --dry-run")]
+    else:
+        trial = champion.trial if champion else compromise.trial
+        whose = (
+            "the best of the promoted networks"
+            if champion
+            else "a network by the weights of its proxy run, to try the way"
+        )
+        model = f"{info.name}/{trial}"
+        steps = [
+            (
+                "Train the most valuable networks of the front fully; only that decides.",
+                f"nas promote {info.name} --top 3{more}",
+            ),
+            (
+                f"Ship {whose}.",
+                f"nas export {model} --format onnx -o {info.name}-{trial}.onnx{more}",
+            ),
+            (
+                "See it at work on pictures of your own.",
+                f"nas upscale pictures/ -o upscaled/ --model {model}{more}",
+            ),
+        ]
+    return Section("next", "What to do next", commands(steps))

@@ -172,8 +172,8 @@ class Tracking:
         self._points = len(curve)
 
     def _write_story(self, store: Store, records: Sequence[Record]) -> None:
-        client, budget, parent = store.client, self._info.budget, self._parent
-        for path in figures.write(self._info.name, budget, records, self._folder).values():
+        client, parent = store.client, self._parent
+        for path in figures.write(self._info, records, self._folder).values():
             client.log_artifact(parent, str(path))
         client.log_dict(parent, front_table(records), "front.json")
         client.log_text(parent, front_markdown(records), "front.md")
