@@ -57,7 +57,7 @@ def export(
         suffixes = ", ".join(suffix for each in FORMATS.values() for suffix in each.suffixes)
         raise InputError(f"--output {output}: its name tells no format; end it in {suffixes}")
     if opset is not None and chosen != "onnx":
-        raise InputError(f"--opset is of ONNX; leave it out for {chosen}")
+        raise InputError(f"--opset is for onnx; leave it out for {chosen}")
     if output is None and chosen in FORMATS:
         output = Path(re.sub(r"[^\w.+-]+", "-", found.name) + FORMATS[chosen].suffixes[0])
     if output is not None and (output.is_dir() or _same(output, model)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -133,8 +134,10 @@ def _write_pt2(source: Source, path: Path) -> None:
     for node in source.program.exported.graph.nodes:
         for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node"):
             node.meta.pop(key, None)  # notes for debugging, paths of this machine among them
+    content = io.BytesIO()  # in a file, the archive would be called by the file's passing name
     with quiet(), _no_log("torch.export"):
-        torch.export.save(source.program.exported, path, extra_files=dict(source.facts))
+        torch.export.save(source.program.exported, content, extra_files=dict(source.facts))
+    path.write_bytes(content.getvalue())
 
 
 def _load_pt2(path: Path) -> Run:
@@ -143,8 +146,10 @@ def _load_pt2(path: Path) -> Run:
 
 
 def _write_torchscript(source: Source, path: Path) -> None:
+    content = io.BytesIO()  # as above
     with quiet():
-        torch.jit.save(traced(source.portable), path, _extra_files=dict(source.facts))
+        torch.jit.save(traced(source.portable), content, _extra_files=dict(source.facts))
+    path.write_bytes(content.getvalue())
 
 
 def _load_torchscript(path: Path) -> Run:
