@@ -30,7 +30,9 @@ def train(
     ] = None,
     teacher: Annotated[
         str,
-        typer.Option(help="hat-tiny, a teacher's or a model's file, or none to learn without."),
+        typer.Option(
+            help="hat-tiny, a teacher's or a model's file or folder, or none to learn without."
+        ),
     ] = "hat-tiny",
     steps: Annotated[
         int | None, typer.Option(min=1, help="Shorten or lengthen all stages to this many steps.")
@@ -97,9 +99,11 @@ def train(
 def _teacher(source: str, wanted: bool) -> Teacher | None:
     if source == "none" or not wanted:
         return None
+    from nas.deploy.models import find_file, shipped
     from teachers.loading import load_teacher
 
-    return load_teacher(source)
+    is_model = source in shipped() or Path(source).is_dir()
+    return load_teacher(find_file(source) if is_model else source)
 
 
 def _precision(name: str) -> Any:

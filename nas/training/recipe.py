@@ -44,10 +44,10 @@ class _Part(BaseModel):
     @classmethod
     def _known(cls, given: Any) -> Any:
         if isinstance(given, Mapping):
-            names = [name for name in cls.model_fields]
             for name in given:
-                if name not in names:
-                    raise ValueError(f"there is no field '{name}' here; it takes {_listed(names)}")
+                if name not in cls.model_fields:
+                    takes = _listed(cls.model_fields)
+                    raise ValueError(f"there is no field '{name}' here; it takes {takes}")
         return given
 
 
@@ -373,26 +373,42 @@ def at(weight: float | tuple[float, float], progress: float) -> float:
     return schedules.ramp(progress, *weight) if isinstance(weight, tuple) else weight
 
 
+_TAGS = ("float", "constrained-float", "cosine", "linear", "constant", "step", "restarts")
+"""What pydantic adds to a place to say which kind of value it tried."""
+
+
 def _sentence(fault: ValidationError) -> str:
     """The first of pydantic's complaints as one sentence with the place and the choices."""
-    error = min(fault.errors(), key=lambda found: len(found["loc"]) * 0)
-    words: list[str] = []
-    place = [part for part in error["loc"] if not str(part).startswith(("function-", "tuple["))]
-    tags = {"cosine", "linear", "constant", "step", "restarts", "float", "constrained-float"}
-    for before, part in zip([None, *place], place, strict=False):
-        if isinstance(part, int):
-            words.append(f"stage {part + 1}" if before == "stages" else f"entry {part + 1}")
-        elif part != "stages" and not (part in tags and before in ("schedule", "mix", "weight")):
-            words.append(str(part))
+    error = fault.errors()[0]
+    place = _place(error["loc"])
     told = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "missing":
         told = "must be given"
-    elif error["type"].startswith("union_tag"):
+    elif place.endswith("schedule") and error["type"] != "value_error":
         told = "needs a kind: cosine, linear, constant, step or restarts"
-    elif "Input should be" in told:
-        told = f"{told.replace('Input should be', 'must be')}, not {error['input']!r}"
-    told = told[:1].lower() + told[1:] if told[:1].isupper() else told
-    return f"{', '.join(words)}: {told}" if words else told
+    elif error["type"] == "too_short":
+        told = "must have one entry at least"
+    elif error["type"].startswith("tuple_"):
+        told = f"must be a list, not {error['input']!r}"
+    elif told.startswith("Input should be"):
+        told = f"{told.replace('Input should be', 'must be', 1)}, not {error['input']!r}"
+    return f"{place}: {told}" if place else told
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """``("stages", 0, "losses", "l1")`` as "stage 1, losses, l1"."""
+    words: list[str] = []
+    before: int | str = ""
+    for part in location:
+        if isinstance(part, int):
+            if before == "stages":
+                words[-1:] = [f"stage {part + 1}"]
+            else:
+                words.append(f"entry {part + 1}")
+        elif part not in _TAGS and "[" not in part:
+            words.append(part)
+        before = part
+    return ", ".join(words)
 
 
 def _listed(names: Any) -> str:
