@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nas.cli.options import AsJson, Plugins, Storage
+
+if TYPE_CHECKING:
+    from studies.comparison import Comparison
 
 
 def report(
@@ -25,8 +28,6 @@ def report(
 ) -> None:
     """Write what a study found as one HTML page: front, pictures, importance, what to do next."""
     from nas.cli.terminal import print_json, progress_bar, say
-    from search_spaces.errors import InputError
-    from search_spaces.files import write_atomic
     from search_spaces.plugins import load_all
     from studies.review.evidence import gather
     from studies.review.report import report as report_of
@@ -38,13 +39,79 @@ def report(
     with progress_bar("looking") as progress:
         evidence = gather(info, records, study_folder(storage, study), data, progress)
     page = report_of(info, records, evidence, masked(storage)).encode()
-    try:
-        write_atomic(output, page)
-    except OSError as fault:
-        raise InputError(f"--output {output} cannot be written: {fault.strerror}") from fault
+    _write(output, page)
     if evidence.pictures is None:
         say(f"no pictures: {evidence.why_no_pictures}")
     if as_json:
         print_json({"report": str(output), "bytes": len(page)})
     else:
         print(f"report: {output}")
+
+
+def compare(
+    study: Annotated[
+        list[str], typer.Argument(metavar="STUDY...", help="Two or more studies of the storage.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The page to write; a .png goes beside it.")
+    ] = Path("comparison.html"),
+    storage: Storage = "sqlite:///studies.db",
+    as_json: AsJson = False,
+) -> None:
+    """Compare studies: whose front covers more, and whose leads at which runtime."""
+    from nas.cli.terminal import print_json, say
+    from studies.comparison import compare as compared
+    from studies.review.comparison import comparison_page, overlay_png
+    from studies.study import read_study
+
+    read = [read_study(storage, name) for name in study]
+    found = compared(read)
+    for note in found.notes:
+        say(f"note: {note}")
+    budgets = [info.budget.runtime_ms for info, _ in read]
+    limits = [ms for ms in budgets if ms is not None]
+    _write(output, comparison_page(found, limits).encode())
+    _write(output.with_suffix(".png"), overlay_png(found, limits))
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        _show(found)
+        print(f"fronts over each other: {output}, {output.with_suffix('.png')}")
+
+
+def _show(found: Comparison) -> None:
+    from nas.cli.terminal import show, table
+    from studies.review.comparison import told
+
+    columns = ["study", "trained", "front", "hypervolume", "leads in", "beaten", "best dB", "ms"]
+    rows = [
+        [
+            entry.study,
+            str(entry.trained),
+            str(len(entry.members)),
+            f"{entry.hypervolume:.4f}",
+            f"{entry.leads:.0%}",
+            str(entry.beaten),
+            f"{entry.members[-1].gain_db:+.3f}",
+            f"{entry.members[0].runtime_ms:.3f} to {entry.members[-1].runtime_ms:.3f}",
+        ]
+        for entry in found.entries
+    ]
+    title = (
+        f"hypervolume in dB x octaves from 0 dB at {found.reference_ms:g} ms; leads in a share of "
+        f"the octaves; runtimes {found.runtime_kind} for {found.target}"
+    )
+    show(table(columns, rows, title))
+    print()
+    for lead in found.leads:
+        print(told(lead))
+
+
+def _write(path: Path, content: bytes) -> None:
+    from search_spaces.errors import InputError
+    from search_spaces.files import write_atomic
+
+    try:
+        write_atomic(path, content)
+    except OSError as fault:
+        raise InputError(f"--output {path} cannot be written: {fault.strerror}") from fault

@@ -188,7 +188,7 @@ def overlay_plot(
 ) -> go.Figure:
     """Fronts of several studies over each other, with their limits of the runtime."""
     figure = go.Figure()
-    for colour, (name, members) in zip(_cycled(len(fronts)), fronts.items(), strict=True):
+    for colour, (name, members) in zip(colours(len(fronts)), fronts.items(), strict=True):
         figure.add_scatter(
             x=[member.runtime_ms for member in members],
             y=[member.gain_db for member in members],
@@ -252,6 +252,11 @@ def shade(share: float) -> str:
             mixed = [round(a + (b - a) * part) for a, b in zip(*ends, strict=True)]
             return "#" + "".join(f"{value:02x}" for value in mixed)
     return _LOW_TO_HIGH[-1][1]
+
+
+def colours(count: int) -> list[str]:
+    """Colours for that many studies beside each other."""
+    return [STUDIES[index % len(STUDIES)] for index in range(count)]
 
 
 def _limit(figure: go.Figure, ms: float, words: str) -> None:
@@ -369,7 +374,3 @@ def _untrained(records: Iterable[Record]) -> Iterable[tuple[float, str]]:
                 words = f"<b>trial {record.trial}: {escape(record.candidate.name)}</b>"
                 words += f"<br>{outcome.runtime.ms:.2f} ms, not trained: {escape(outcome.reason)}"
                 yield outcome.runtime.ms, words
-
-
-def _cycled(count: int) -> list[str]:
-    return [STUDIES[index % len(STUDIES)] for index in range(count)]
