@@ -76,6 +76,16 @@ def test_a_loss_is_what_its_formula_says(name):
     assert value(name, sr, target) == pytest.approx(float(expected), rel=1e-6)
 
 
+def test_luma_mse_knows_its_gradient():
+    sr, target = (picture.double() for picture in pictures())
+    found, plain = (sr.clone().requires_grad_(True) for _ in range(2))
+    losses["luma_mse"].function(found, target).backward()
+    weights = torch.tensor([65.481, 128.553, 24.966], dtype=torch.float64)
+    brightness = ((plain - target) * (weights / weights.sum())[:, None, None]).sum(1)
+    (0.8 * brightness.square().mean() + 0.2 * F.mse_loss(plain, target)).backward()
+    assert torch.allclose(found.grad, plain.grad, rtol=1e-6)
+
+
 def test_every_loss_is_tested():
     assert set(losses) == {*INDEPENDENT, "lanczos_consistency", "uncertainty_mse"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -73,6 +74,8 @@ class Crops:
         for done, picture in enumerate(self.pictures, 1):
             maps.append(_cells(picture.hr(), patch))
             progress(done, len(self.pictures), "looking for detail")
+        # Opening a picture takes longer than cutting it; each open one keeps a file descriptor.
+        self._opened = lru_cache(maxsize=_OPEN)(self._open)
         self._widths = [cells.shape[1] for cells in maps]
         self._bounds = np.cumsum([0, *(cells.size for cells in maps)])
         weights = [cells.ravel() for cells in maps]
@@ -98,13 +101,13 @@ class Crops:
     def lr(self, crops: Sequence[Crop]) -> Tensor:
         """Cut the LR pictures: uint8 ``(N, 3, patch, patch)``."""
         return _stacked(
-            [self._cut(crop, self.pictures[crop.picture].lr(crop.qp)) for crop in crops]
+            [self._cut(crop, self._opened(crop.picture, False, crop.qp)) for crop in crops]
         )
 
     def hr(self, crops: Sequence[Crop]) -> Tensor:
         """Cut the HR pictures: uint8 ``(N, 3, 4 patch, 4 patch)``."""
         return _stacked(
-            [self._cut(crop, self.pictures[crop.picture].hr(), SCALE) for crop in crops]
+            [self._cut(crop, self._opened(crop.picture, True), SCALE) for crop in crops]
         )
 
     def aligned(self, crops: Sequence[Crop], maps: Sequence[np.ndarray], scale: float) -> Tensor:
@@ -114,6 +117,9 @@ class Crops:
         that divides ``grid`` and ``patch``.
         """
         return _stacked([self._cut(crop, maps[crop.picture], scale) for crop in crops])
+
+    def _open(self, picture: int, hr: bool, qp: int | None = None) -> np.ndarray:
+        return self.pictures[picture].hr() if hr else self.pictures[picture].lr(qp)
 
     def _crop(self, cell: int, rng: np.random.Generator) -> Crop:
         index = int(np.searchsorted(self._bounds, cell, side="right")) - 1
@@ -135,6 +141,9 @@ class Crops:
     def _cut(self, crop: Crop, pixels: np.ndarray, scale: float = 1) -> np.ndarray:
         top, left, side = (int(length * scale) for length in (crop.top, crop.left, self.patch))
         return _turned(pixels[top : top + side, left : left + side], crop.turn)
+
+
+_OPEN = 256
 
 
 def _stacked(parts: Sequence[np.ndarray]) -> Tensor:

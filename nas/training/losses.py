@@ -70,8 +70,15 @@ def psnr(sr: Tensor, target: Tensor) -> Tensor:
 def luma_mse(sr: Tensor, target: Tensor) -> Tensor:
     """Squared error of BT.601 luma (of full range) and of RGB, at `LUMA_SHARE` and the rest."""
     error = sr - target
-    luma = _luma(error)
-    return LUMA_SHARE * luma.square().mean() + (1 - LUMA_SHARE) * error.square().mean()
+    weights = error.new_tensor(LUMA_RGB).view(3, *[1] * (error.dim() - 2))
+    weights = weights / weights.sum()
+    # The loss is e'We, and its gradient 2We: known without going back through each operation.
+    with torch.no_grad():
+        luma = (error * weights).sum(1, keepdim=True)
+        pull = error * ((1 - LUMA_SHARE) / error.numel())
+        pull.addcmul_(weights, luma, value=LUMA_SHARE * 3 / error.numel())
+    loss = (error * pull).sum()
+    return 2 * loss - loss.detach()
 
 
 def fft_l1(sr: Tensor, target: Tensor) -> Tensor:
@@ -174,13 +181,6 @@ def _lanczos_taps(factor: int) -> Tensor:
 
 
 _LOBES = 5
-
-
-def _luma(rgb: Tensor) -> Tensor:
-    """(N, 3, ...) to (N, ...)."""
-    weights = rgb.new_tensor(LUMA_RGB)
-    weights = weights / weights.sum()
-    return weights[0] * rgb[:, 0] + weights[1] * rgb[:, 1] + weights[2] * rgb[:, 2]
 
 
 def _gradient_map(pictures: Tensor) -> Tensor:
