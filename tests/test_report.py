@@ -188,6 +188,10 @@ def test_every_figure_has_its_place_and_is_one_of_plotly(searched):
     low, high = page.figures["front"]["layout"]["xaxis"]["range"]
     every = [x for trace in traces.values() for x in trace["x"]] + [BUDGET.runtime_ms]
     assert low < math.log10(min(every)) and math.log10(max(every)) < high
+    rug = traces["not trained"]
+    assert (rug["yaxis"], page.figures["front"]["layout"]["yaxis2"]["range"]) == ("y2", [0, 1])
+    over = [r.outcome.runtime.ms for r in records if isinstance(r.outcome, Rejected | Broken)]
+    assert sorted(rug["x"]) == sorted(over)
     assert all("template" not in figure["layout"] for figure in page.figures.values())
 
 

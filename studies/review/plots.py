@@ -30,6 +30,7 @@ _LOW_TO_HIGH = ((0.0, "#7256b8"), (0.5, "#c4517f"), (1.0, "#ef9a3a"))
 """Legible on white and on black."""
 
 _TICKS = [m * 10.0**e for e in range(-4, 5) for m in (1, 2, 5)]
+_LABEL = 0.025  # decades of runtime that a label needs
 _RUG = 0.03  # height of the marks of those without a gain
 _LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
 
@@ -53,7 +54,7 @@ def front_plot(records: Sequence[Record], budget: Budget) -> go.Figure:
         x=[member.runtime_ms for member in members],
         y=[member.gain_db for member in members],
         mode="lines+markers+text",
-        text=[str(member.trial) for member in members],
+        text=_labels(members),
         textposition="top left",
         textfont={"size": 11},
         line={"shape": "hv", "width": 1.5, "color": FRONT},
@@ -259,6 +260,17 @@ def colours(count: int) -> list[str]:
     return [STUDIES[index % len(STUDIES)] for index in range(count)]
 
 
+def _labels(members: Sequence[Member]) -> list[str]:
+    """Trials of the front's members, where they do not lie over each other."""
+    labels: list[str] = []
+    last = -math.inf
+    for place in (math.log10(member.runtime_ms) for member in members):
+        clear = place - last > _LABEL
+        labels.append(str(members[len(labels)].trial) if clear else "")
+        last = place if clear else last
+    return labels
+
+
 def _limit(figure: go.Figure, ms: float, words: str) -> None:
     figure.add_vline(x=ms, line={"color": LIMIT, "width": 1.5})
     figure.add_annotation(
@@ -299,10 +311,12 @@ def _gain_over_runtime(
     gains = [gain for _, gain in points]
     low, high = max(min([0.0, *gains]), LOWEST_DB), max([0.1, *gains])
     pad = 0.08 * (high - low)
-    figure.update_yaxes(
+    figure.update_layout(legend=_LEGEND, hovermode="closest")
+    # Not `update_yaxes`: the axis of those without a gain keeps its own range.
+    figure.layout.yaxis.update(
         title="PSNR-Y gain over Lanczos [dB]", tickformat="+.2~f", range=[low - pad, high + pad]
     )
-    return figure.update_layout(legend=_LEGEND, hovermode="closest")
+    return figure
 
 
 _Point = tuple[float, float, str]
