@@ -8,6 +8,7 @@ from nas.data.cache import cache_root
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.model import SUFFIX, is_model, load_bare, save_model
+from studies.promoted import promoted_model
 from studies.record import Record
 from studies.storage import study_folder
 from studies.study import read_study
@@ -16,17 +17,21 @@ from studies.winners import trained_record
 
 
 def trial_model(storage: str, study: str, trial: int) -> Path:
-    """Return the model of a trial: the weights of its proxy run.
+    """Return the model of a trial: promoted, the newest of those, else as its proxy run left it.
 
     Raises:
         InputError: there is no such study or trial, or it left no weights; says which there are.
     """
     _, records = read_study(storage, study)
     record = trained_record(study, records, trial)
-    path = weights_file(record.outcome, study_folder(storage, study))
+    folder = study_folder(storage, study)
+    evaluated = trial if record.duplicate_of is None else record.duplicate_of
+    if (model := promoted_model(folder, evaluated)) is not None:
+        return model
+    path = weights_file(record.outcome, folder)
     if path is None:
         raise InputError(
-            f"the weights of {study}/{trial} are not in {study_folder(storage, study)} any more: "
+            f"the weights of {study}/{trial} are not in {folder} any more: "
             f"train it with 'nas promote {study} --trial {trial}'"
         )
     return self_described(path, _evaluated(record, records))

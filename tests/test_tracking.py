@@ -131,6 +131,24 @@ def test_a_child_cut_off_while_being_written_is_written_anew(tmp_path, records):
     assert len(client.search_runs([experiment], "tags.trial = '0'")) == 1
 
 
+def test_a_database_is_there_whole_or_not_at_all(tmp_path, records, monkeypatch):
+    """MLflow makes its tables one by one: a kill meanwhile must not leave half of them."""
+    database = tmp_path / "mlflow.db"
+    search = MlflowClient.search_experiments
+
+    def killed(client, **options):
+        search(client, **options)  # all tables are there now, and yet
+        assert not database.exists()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MlflowClient, "search_experiments", killed)
+        Tracking(f"sqlite:///{database}", INFO, tmp_path).deliver(records)
+    assert not database.exists()
+    assert Tracking(f"sqlite:///{database}", INFO, tmp_path).deliver(records).fault is None
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
 def test_a_tracking_server_that_is_away_is_told_in_one_sentence_without_secrets(tmp_path, records):
     tracking = Tracking("http://user:secret@127.0.0.1:9", INFO, tmp_path)
     delivery = tracking.deliver(records)

@@ -88,15 +88,16 @@ def _decoded(text: str) -> np.ndarray:
 
 
 def _images(given: Any) -> Sequence[str]:
-    """The column of pictures, in whatever form MLflow hands it over."""
+    """The column of pictures, in whatever form MLflow hands it over: rows may be lists again."""
     if isinstance(given, pandas.DataFrame | Mapping) and "image" in given:
         given = given["image"]
-    texts = [given] if isinstance(given, str) else list(given)
-    if not all(isinstance(text, str) for text in texts):
+    if isinstance(given, str):
+        return [given]
+    if not isinstance(given, pandas.Series | np.ndarray | list | tuple):
         raise MlflowException(
             "the request needs a column 'image' of base64 text", error_code=BAD_REQUEST
         )
-    return texts
+    return [text for row in given for text in _images(row)]
 
 
 mlflow.models.set_model(Upscaler())

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -100,6 +101,7 @@ class Store:
 
 def connected(uri: str) -> Store:
     """Connect to a store and find or make the experiment in it."""
+    _make(uri)
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is not None:
@@ -107,6 +109,27 @@ def connected(uri: str) -> Store:
     else:
         experiment = client.create_experiment(EXPERIMENT, _artifacts(uri), tags=_VIEW)
     return Store(client, experiment, uri.startswith("http"))
+
+
+def _make(uri: str) -> None:
+    """Make the database of a fresh SQLite store aside, and move it into place.
+
+    MLflow makes it table by table for a second or two, and can never again use one in which it was
+    interrupted.
+    """
+    file = sqlite_file(uri)
+    if file is None or file.exists() or not file.absolute().parent.is_dir():
+        return
+    aside = file.with_name(f".{file.stem}-{uuid.uuid4().hex[:8]}{file.suffix}")
+    try:
+        MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
+        file.hardlink_to(aside)
+    except FileExistsError:
+        pass  # somebody was faster
+    except OSError:
+        aside.replace(file)  # a file system without hard links
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def fault(uri: str, error: BaseException) -> str:

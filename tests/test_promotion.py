@@ -1,0 +1,492 @@
+"""A study's winners become trained, measured, exported and registered models, whatever happens."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import mlflow.pyfunc
+import numpy as np
+import onnxruntime
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+from skimage import data as photographs
+
+from nas.cli.sources import model
+from nas.data.prepare import prepare as prepare_set
+from nas.measure.strips import upscale_picture
+from nas.training.events import Started
+from search_spaces import InputError
+from search_spaces.model import load_model
+from studies import promoted
+from studies.evaluation import evaluate
+from studies.front import trained
+from studies.limits import parse_budget
+from studies.preparation import prepare as prepare_search
+from studies.promotion import promote
+from studies.promotion_plan import PromotionSettings, prepare
+from studies.search import conduct
+from studies.settings import SearchSettings
+from studies.storage import study_folder
+from studies.study import read_study
+from studies.tracking import EXPERIMENT
+from studies.winners import Choice
+
+SPACE = """
+dimensions:
+  stem: [unshuffle2]
+  width: [8, 12]
+  depth: [1, 2]
+  block: [conv]
+  residual: [bicubic]
+"""
+RECIPE = """
+stages:
+  - {steps: 12, patch: 16, batch: 2, optimiser: muon, lr: 0.02, losses: {l1: 1}}
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a prepared set, a recipe, and a study of three trained candidates."""
+    folder = tmp_path_factory.mktemp("promotion")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAS_CACHE", str(folder / "cache"))
+        (folder / "hr").mkdir()
+        photos = [photographs.astronaut(), photographs.coffee(), photographs.chelsea()]
+        for index, photo in enumerate(photos):
+            Image.fromarray(photo[32:288, 32:288]).save(folder / "hr" / f"{index}.png")
+        prepare_set(folder / "hr", folder / "set", qps=(31, 63))
+        (folder / "small.yaml").write_text(SPACE)
+        (folder / "quick.yaml").write_text(RECIPE)
+        asked = SearchSettings(
+            space=str(folder / "small.yaml"),
+            budget=parse_budget("4ms"),
+            trials=3,
+            steps=4,
+            data=folder / "set",
+            teacher=None,
+            study="demo",
+            storage=f"sqlite:///{folder}/studies.db",
+        )
+        prepared = prepare_search(asked)
+        conduct(prepared.study, partial(evaluate, settings=prepared.evaluation))
+        yield folder
+
+
+@pytest.fixture
+def folder(made, tmp_path, monkeypatch):
+    """A copy of it that a test may change, on a machine without ONNX, which takes seconds.
+
+    The study knows where its set lies: in the original.
+    """
+    monkeypatch.setattr("studies.promotion.find_spec", lambda package: None)
+    return copied(made, tmp_path)
+
+
+def copied(made: Path, folder: Path) -> Path:
+    for path in [*made.glob("studies*"), made / "quick.yaml"]:  # the database with its log
+        copy = shutil.copytree if path.is_dir() else shutil.copyfile
+        copy(path, folder / path.name)
+    return folder
+
+
+def settings(folder: Path, **changes) -> PromotionSettings:
+    defaults = {
+        "study": "demo",
+        "storage": f"sqlite:///{folder}/studies.db",
+        "recipe": str(folder / "quick.yaml"),
+        "tracking_uri": f"sqlite:///{folder}/mlflow.db",
+        "device": "cpu",
+    }
+    return PromotionSettings(**{**defaults, **changes})
+
+
+def run(asked: PromotionSettings):
+    return promote(asked, prepare(asked))
+
+
+@pytest.fixture(scope="module")
+def promoted_two(made, tmp_path_factory):
+    """The two fastest promoted, in the order of their trials: (folder, summary)."""
+    folder = copied(made, tmp_path_factory.mktemp("promoted"))
+    _, records = read_study(f"sqlite:///{folder}/studies.db", "demo")
+    fastest = sorted(trained(records), key=lambda member: member.runtime_ms)[:2]
+    trials = tuple(sorted(member.trial for member in fastest))
+    summary = run(settings(folder, choice=Choice(trials=trials)))
+    assert summary.tracking_fault is None and not summary.failed
+    return folder, summary
+
+
+def client_of(folder: Path) -> MlflowClient:
+    uri = f"sqlite:///{folder}/mlflow.db"
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def runs(folder: Path, condition: str):
+    client = client_of(folder)
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    return client.search_runs([experiment], condition)
+
+
+def test_each_winner_is_trained_measured_and_exported(promoted_two):
+    _, summary = promoted_two
+    assert len(summary.promotions) == 2
+    for winner, promotion in zip(summary.plan.winners, summary.promotions, strict=True):
+        network = load_model(winner.folder / promoted.MODEL)
+        assert network.architecture.to_dict() == winner.member.architecture
+        assert network.facts["kind"] == "promotion" and network.facts["study"] == "demo"
+        assert float(network.facts["gain_db"]) == pytest.approx(promotion.gain_db, abs=1e-4)
+        assert promotion.proxy_gain_db == winner.member.gain_db != promotion.gain_db
+        assert set(promotion.gain_db_per_qp) == {31, 63}
+        assert promotion.onnx_error is not None and promotion.onnx_error < 1e-4
+        report = json.loads((winner.folder / "evaluation" / "evaluation.json").read_text())
+        assert report["models"][0]["gain_db"] == pytest.approx(promotion.gain_db)
+        line = json.loads((winner.folder / promoted.FRONT).read_text())
+        assert {"trial", "architecture", "gain_db", "runtime_ms"} <= set(line[0])
+    gains = json.loads(summary.gains.read_text())
+    assert list(gains.values()) == [p.gain_db for p in summary.promotions]
+    assert summary.champion.gain_db == max(gains.values())
+    assert "Few networks prove little" in summary.agreement.sentence
+
+
+def test_the_exported_network_computes_the_same(promoted_two):
+    _, summary = promoted_two
+    folder = summary.plan.winners[0].folder
+    small = np.random.default_rng(0).random((1, 3, 13, 18), dtype=np.float32)
+    session = onnxruntime.InferenceSession(folder / promoted.ONNX)
+    (large,) = session.run(None, {session.get_inputs()[0].name: small})
+    import torch
+
+    ours = load_model(folder / promoted.MODEL).network(torch.from_numpy(small)).clamp(0, 1)
+    np.testing.assert_allclose(large, ours.numpy(), atol=1e-4)
+
+
+def test_mlflow_shows_curve_figures_files_and_lineage(promoted_two):
+    folder, summary = promoted_two
+    (parent,) = runs(folder, "tags.kind = 'study'")
+    children = runs(folder, "tags.kind = 'promotion'")
+    first = summary.promotions[0]
+    assert {r.data.tags["trial"] for r in children} == {str(p.trial) for p in summary.promotions}
+    assert all(r.data.tags["mlflow.parentRunId"] == parent.info.run_id for r in children)
+    assert all(run.info.status == "FINISHED" for run in children)
+    child = next(run for run in children if run.data.tags["trial"] == str(first.trial))
+    client = client_of(folder)
+    curve = client.get_metric_history(child.info.run_id, "curve_gain_db")
+    assert [point.step for point in curve] == [0, 12]
+    assert child.data.metrics["gain_db"] == pytest.approx(first.gain_db)
+    assert child.data.metrics["proxy_gain_db"] == first.proxy_gain_db
+    assert child.data.params["seed"] == "0" and child.data.params["width"]
+    names = {item.path for item in client.list_artifacts(child.info.run_id)}
+    assert {"model.safetensors", "model.onnx", "front.json", "evaluation", "samples"} <= names
+    samples = client.list_artifacts(child.info.run_id, "samples")
+    assert [Path(item.path).name for item in samples] == ["step-00000000.png", "step-00000012.png"]
+
+    note = parent.data.tags["mlflow.note.content"]
+    assert "## Promoted" in note and "nas export models:/demo@champion" in note
+    assert "mlflow models serve -m models:/demo@champion" in note
+
+
+def test_the_registry_has_a_version_each_and_the_best_is_champion(promoted_two):
+    folder, summary = promoted_two
+    client = client_of(folder)
+    versions = {v.tags["trial"]: v for v in client.search_model_versions("name = 'demo'")}
+    assert versions.keys() == {str(p.trial) for p in summary.promotions}
+    champion = client.get_model_version_by_alias("demo", "champion")
+    assert champion.tags["trial"] == str(summary.champion.trial)
+    assert summary.registered == "models:/demo@champion"
+    trial = str(summary.promotions[0].trial)
+    (run,) = [r for r in runs(folder, "tags.kind = 'promotion'") if r.data.tags["trial"] == trial]
+    first = versions[trial]
+    assert first.run_id == run.info.run_id, "lineage: the promotion's run"
+    assert float(first.tags["gain_db"]) == pytest.approx(summary.promotions[0].gain_db, abs=1e-4)
+    assert {"recipe", "data", "architecture", "git", "runtime_ms", "runtime"} <= set(first.tags)
+    assert "| QP 31 |" in first.description
+    assert "models:/demo@champion" in client.get_registered_model("demo").description
+
+
+def test_a_promoted_trial_and_its_registered_model_are_the_same_model(promoted_two):
+    folder, summary = promoted_two
+    where = {
+        "storage": f"sqlite:///{folder}/studies.db",
+        "tracking_uri": f"sqlite:///{folder}/mlflow.db",
+    }
+    champion = summary.champion
+    for source in (f"demo/{champion.trial}", "models:/demo@champion"):
+        assert model(source, **where).digest == champion.digest
+    (run,) = [
+        r
+        for r in runs(folder, "tags.kind = 'promotion'")
+        if r.data.tags["trial"] == str(champion.trial)
+    ]
+    assert model(f"runs:/{run.info.run_id}", **where).digest == champion.digest
+
+
+def test_the_same_command_repeats_nothing_and_another_adds(promoted_two, monkeypatch):
+    folder, summary = promoted_two
+    results = [winner.folder / promoted.RESULT for winner in summary.plan.winners]
+    before = [path.stat().st_mtime_ns for path in results]
+    trials = tuple(p.trial for p in summary.promotions)
+    again = run(settings(folder, choice=Choice(trials=trials)))
+    assert [path.stat().st_mtime_ns for path in results] == before
+    assert again.promotions == summary.promotions and again.versions == summary.versions
+    assert len(runs(folder, "tags.kind = 'promotion'")) == 2
+    assert len(client_of(folder).search_model_versions("name = 'demo'")) == 2
+
+    monkeypatch.setattr("studies.promotion.find_spec", lambda package: None)
+    other = run(settings(folder, choice=Choice(trials=trials[:1]), steps=6))
+    assert other.promotions[0].steps == 6, "another training, beside the first"
+    assert other.promotions[0].onnx_error is None, "without its packages there is no such file"
+    assert promoted.read(summary.plan.winners[0].folder) == summary.promotions[0]
+    assert other.agreement is None, "one network has no rank, and others are not trained alike"
+
+    named = run(settings(folder, choice=Choice(trials=trials[:1]), name="avif4x"))
+    assert named.registered == "models:/avif4x@champion"
+    assert client_of(folder).get_model_version_by_alias("avif4x", "champion")
+
+
+def test_a_limit_decides_who_is_champion(promoted_two):
+    folder, summary = promoted_two
+    fastest = min(summary.plan.winners, key=lambda w: w.member.runtime_ms).member
+    choice = Choice(under_ms=fastest.runtime_ms * 1.0001)
+    assert run(settings(folder, choice=choice, name="fast")).champion.trial == fastest.trial
+    version = client_of(folder).get_model_version_by_alias("fast", "champion")
+    assert version.tags["trial"] == str(fastest.trial)
+
+
+def test_a_tracking_server_that_is_away_stops_nothing_and_gets_all_of_it_later(folder, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    choice = Choice(trials=(0,))
+    away = run(settings(folder, choice=choice, tracking_uri="http://me:secret@127.0.0.1:9"))
+    assert len(away.promotions) == 1 and away.registered is None
+    assert away.tracking_fault and "secret" not in away.tracking_fault
+
+    later = run(settings(folder, choice=choice))
+    assert later.tracking_fault is None and later.promotions == away.promotions
+    (child,) = runs(folder, "tags.kind = 'promotion'")
+    curve = client_of(folder).get_metric_history(child.info.run_id, "curve_gain_db")
+    assert [point.step for point in curve] == [0, 12]
+    assert later.registered == "models:/demo@champion"
+
+
+def test_killed_in_the_middle_it_goes_on_where_it_was(folder):
+    (folder / "quick.yaml").write_text(RECIPE.replace("steps: 12", "steps: 150"))
+    code = (
+        "import sys\n"
+        "from nas.training import trainer\n"
+        "trainer.train.__kwdefaults__['checkpoint_seconds'] = 0.1\n"
+        "from nas.cli import main\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", code, "promote", "demo", "--trial", "0"]
+    command += ["--recipe", "quick.yaml", "--device", "cpu"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    killed = subprocess.Popen(
+        command, cwd=folder, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    root = promoted.promoted_root(study_folder(f"sqlite:///{folder}/studies.db", "demo"))
+    deadline = time.monotonic() + 120
+    while not list(root.glob("0/*/checkpoint.pt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    asked = settings(folder, choice=Choice(trials=(0,)))
+    plan = prepare(asked)
+    assert plan.winners[0].done is None and (plan.winners[0].folder / "checkpoint.pt").exists()
+
+    started = []
+    summary = promote(
+        asked, plan, lambda _, event: started.append(event) if isinstance(event, Started) else None
+    )
+    assert started[0].step > 0, "it continued"
+    assert len(summary.promotions) == 1 and summary.tracking_fault is None
+    (child,) = runs(folder, "tags.kind = 'promotion'")
+    assert child.info.status == "FINISHED"
+    curve = client_of(folder).get_metric_history(child.info.run_id, "curve_gain_db")
+    assert [point.step for point in curve] == [0, 50, 100, 150], "each look once"
+
+
+def test_what_the_study_had_is_found_again_or_missed_in_one_sentence(made, folder, tmp_path):
+    assert prepare(settings(folder)).pair_set.path == made / "set"
+    with pytest.raises(InputError, match="no study 'other'"):
+        prepare(settings(folder, study="other"))
+    with pytest.raises(InputError, match="there is no recipe 'nothing'"):
+        prepare(settings(folder, recipe="nothing"))
+
+    other = prepare_set(made / "hr", tmp_path / "other", qps=(63,))
+    del other
+    chosen = prepare(settings(folder, data=tmp_path / "other"))
+    assert "another set" in chosen.notes[0], "a set that is given is taken, and said to differ"
+
+    moved = made / "moved"
+    (made / "set").rename(moved)
+    try:
+        with pytest.raises(InputError, match=r"'set' of 'demo' is not in .*: give it as --data"):
+            prepare(settings(folder))
+        assert prepare(settings(folder, data=moved)).notes == ()
+        shutil.copytree(tmp_path / "other", made / "set")
+        with pytest.raises(InputError, match="is not the set that 'demo' was made on any more"):
+            prepare(settings(folder))
+    finally:
+        shutil.rmtree(made / "set", ignore_errors=True)
+        moved.rename(made / "set")
+
+
+def test_a_winner_that_cannot_be_trained_leaves_the_others_their_chance(folder, monkeypatch):
+    import studies.promotion as module
+
+    train = module.train
+
+    def failing(name, *more, **options):
+        if options["seed"] == 0 and more[0].to_dict() == failing.architecture:
+            raise InputError("the training diverged again and again")
+        return train(name, *more, **options)
+
+    _, records = read_study(f"sqlite:///{folder}/studies.db", "demo")
+    trials = tuple(member.trial for member in trained(records)[:2])
+    asked = settings(folder, choice=Choice(trials=trials), tracking_uri=None)
+    plan = prepare(asked)
+    first, second = (winner.member for winner in plan.winners)
+    failing.architecture = first.architecture
+    monkeypatch.setattr(module, "train", failing)
+    summary = promote(asked, plan)
+    assert summary.failed == {first.trial: "the training diverged again and again"}
+    assert [p.trial for p in summary.promotions] == [second.trial]
+    assert summary.tracking_uri is None and summary.registered is None
+
+
+def request_of(picture: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def answered(text: str) -> np.ndarray:
+    with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
+        return np.asarray(picture)
+
+
+def test_the_registered_model_upscales_pictures_and_was_never_pickled(promoted_two, tmp_path):
+    folder, summary = promoted_two
+    client = client_of(folder)
+    location = client.get_model_version_by_alias("demo", "champion").source
+    place = Path(mlflow.artifacts.download_artifacts(location, dst_path=str(tmp_path)))
+    assert not [path for path in place.rglob("*") if path.suffix in (".pkl", ".pickle", ".pt")]
+    served = mlflow.pyfunc.load_model(str(place))
+    picture = np.random.default_rng(0).integers(0, 256, (9, 14, 3), dtype=np.uint8)
+    answer = served.predict({"image": [request_of(picture)]})
+    champion = load_model(
+        next(w.folder for w in summary.plan.winners if w.member.trial == summary.champion.trial)
+        / promoted.MODEL
+    )
+    wanted = upscale_picture(champion.network, picture).numpy()
+    np.testing.assert_array_equal(answered(answer["image"][0]), wanted)
+    with pytest.raises(mlflow.MlflowException, match="image 1 of the request: it is no picture"):
+        served.predict({"image": [base64.b64encode(b"hello").decode()]})
+
+
+@pytest.mark.slow
+def test_mlflow_serves_the_champion(promoted_two):
+    """The command that the summary prints, with a real server and a real request."""
+    folder, _ = promoted_two
+    port = 5000 + os.getpid() % 4000 + 1000
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/demo@champion"]
+    server = subprocess.Popen(
+        [*command, "--env-manager", "local", "--port", str(port)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    picture = np.random.default_rng(1).integers(0, 256, (11, 7, 3), dtype=np.uint8)
+    content = json.dumps({"inputs": {"image": [request_of(picture)]}}).encode()
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{port}/invocations", content, {"Content-Type": "application/json"}
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2)
+                break
+            except OSError:
+                assert time.monotonic() < deadline and server.poll() is None
+                time.sleep(0.3)
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            (row,) = json.load(answer)["predictions"]
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+    assert answered(row["image"]).shape == (44, 28, 3)
+
+
+def test_the_command_tells_gains_ranks_champion_and_what_comes_next(
+    promoted_two, monkeypatch, capsys
+):
+    from nas.cli import main
+
+    folder, summary = promoted_two
+    monkeypatch.chdir(folder)
+    ask = ["nas", "promote", "demo", "--recipe", "quick.yaml", "--device", "cpu"]
+    ask += [word for p in summary.promotions for word in ("--trial", str(p.trial))]
+
+    def nas(*more: str) -> str:
+        monkeypatch.setattr(sys, "argv", [*ask, *more])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert not end.value.code
+        return capsys.readouterr().out
+
+    told = nas()
+    assert "Kendall" in told and "champion under 4 ms" in told
+    assert "nas export models:/demo@champion --format onnx" in told
+    document = json.loads(nas("--json"))
+    assert [p["gain_db"] for p in document["promoted"]] == [p.gain_db for p in summary.promotions]
+    assert document["registered"] == "models:/demo@champion"
+    plan = json.loads(nas("--dry-run", "--json"))
+    assert [w["trial"] for w in plan["winners"]] == [p.trial for p in summary.promotions]
+    assert all(winner["state"].startswith("done") for winner in plan["winners"])
+
+
+def test_promotions_of_one_study_wait_for_each_other(folder):
+    from studies.storage import held
+
+    with (
+        held(f"sqlite:///{folder}/studies.db", "demo", "promoted"),
+        pytest.raises(InputError, match="'demo' is being promoted by process"),
+    ):
+        run(settings(folder))
+
+
+def test_agreement_of_few_and_of_many():
+    base = promoted.Promotion(
+        **{
+            **dict.fromkeys(promoted.Promotion.__dataclass_fields__, ""),
+            "gain_db": 0.0,
+            "proxy_gain_db": 0.0,
+        }
+    )
+    line = [replace(base, proxy_gain_db=float(i), gain_db=float(i)) for i in range(9)]
+    assert promoted.agreement(line[:1]) is None
+    assert promoted.agreement([base, base]) is None, "equal gains have no rank"
+    many = promoted.agreement(line)
+    assert (many.kendall, many.spearman) == (pytest.approx(1), pytest.approx(1))
+    assert "prove little" not in many.sentence and "Luck" not in many.sentence
+    assert "prove little" in promoted.agreement(line[:3]).sentence
