@@ -86,7 +86,7 @@ def prepare(settings: SearchSettings, progress: Progress = silent) -> Prepared:
         plugins=loaded_files(),
     )
     identity = {
-        "target": {"name": target.name, "note": target.note},
+        "target": target.identity,
         "data": {
             "name": "sample" if pair_set.is_sample else pair_set.path.name,
             "digest": pair_set.digest,

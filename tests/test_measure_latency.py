@@ -16,9 +16,10 @@ import torch
 from nas.measure.blocks import ANCHOR, interleave
 from nas.measure.exclusive import exclusive, shared
 from nas.measure.latency import ANCHOR_NETWORK, Latency, measure_cpu, measure_cuda
+from nas.measure.latency_store import structure_of
 from nas.measure.layers import trace
 from nas.measure.runs import pinned
-from nas.measure.targets import resolve_target, structure_of
+from nas.measure.targets import resolve_target
 from search_spaces import Architecture, InputError, Stage, build, fuse
 
 SMALL = Architecture(width=8, stages=(Stage("conv", 8),))

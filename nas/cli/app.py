@@ -10,6 +10,7 @@ from nas.cli import (
     data,
     evaluate,
     export,
+    latency,
     measure,
     networks,
     promote,
@@ -54,7 +55,7 @@ app.command()(proxy_check.proxy_check)
 app.command()(export.export)
 app.command()(upscale.upscale)
 app.command()(measure.cost)
-app.command()(measure.latency)
+app.add_typer(latency.app, name="latency")
 app.add_typer(networks.app, name="networks")
 app.add_typer(data.app, name="data")
 app.add_typer(teacher.app, name="teacher")

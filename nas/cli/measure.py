@@ -1,10 +1,6 @@
-"""``nas cost`` and ``nas latency``: what a network takes to run."""
+"""``nas cost``: what a network takes to run, counted."""
 
 from __future__ import annotations
-
-from typing import Annotated
-
-import typer
 
 from nas.cli.networks import Height, Named, Width, find
 from nas.cli.options import AsJson, Plugins
@@ -64,35 +60,3 @@ def cost(
         [f"peak memory, FP32, {whole.kind}", f"{whole.mb:.1f} MB"],
     ]
     show(table([architecture.label, f"LR {height}x{width}"], rows))
-
-
-def latency(
-    network: Named,
-    target: Annotated[str, typer.Option(help="auto, cuda, cpu or rtx4090 (predicted).")] = "auto",
-    plugin: Plugins = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure the deploy form's runtime at 540x960, or predict it where no such device is."""
-    from nas.cli.terminal import print_json, say
-    from nas.measure.targets import resolve_target
-
-    architecture = find(network, plugin)
-    chosen = resolve_target(target)
-    say(f"[dim]{chosen.note}")
-    found = chosen.latency(architecture)
-    if as_json:
-        print_json(
-            {
-                "name": network,
-                "architecture": architecture.to_dict(),
-                "runtime_ms": found.ms,
-                "runtime_kind": found.kind,
-                "target": found.target,
-                "backend": found.backend,
-                "mode": found.mode,
-                "details": found.details,
-            }
-        )
-    else:
-        how = " ".join(word for word in (found.mode, found.backend) if word)
-        print(f"{architecture.label}: {found.ms:.3f} ms {found.kind} on {found.target} {how}")

@@ -33,7 +33,7 @@ def search(
         int | None, typer.Option(min=1, help="Training steps a candidate; default fits a CPU.")
     ] = None,
     target: Annotated[
-        str, typer.Option(help="Where runtimes come from: auto, cuda, cpu or rtx4090 (predicted).")
+        str, typer.Option(help="Where runtimes come from: auto, cuda, cpu or a latency profile.")
     ] = "auto",
     data: Annotated[
         Path | None, typer.Option(help="A set made by 'nas data prepare'; default the sample set.")

@@ -11,6 +11,8 @@ and the five that lie above all others (layers alone cannot tell why) must not b
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,9 +20,11 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from nas.data.cache import cache_root
 from nas.measure.agreement import kendall, mape, spearman
 from nas.measure.latency import Latency
 from nas.measure.layers import LayerCost, trace
+from nas.measure.memory import Precision
 from nas.measure.nonnegative import robust_nonnegative
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
@@ -48,6 +52,9 @@ RTX4090_FLOORS = {
     "kernels": 0.002,  # start and drain of a kernel when launches are queued ahead
 }
 """Lowest price of each feature on an RTX 4090, from its data sheet."""
+
+TAKEN = ("auto", "cuda", "cpu")
+"""Targets that are no profiles."""
 
 _PADDED = 8  # channels: matrix units take FP16 in groups of eight
 _NO_MATRIX_UNIT = 8  # how much dearer a multiply-accumulate of a grouped convolution is
@@ -77,6 +84,8 @@ class LatencyModel:
     prices: Mapping[str, float]
     floors: Mapping[str, float]
     rows: tuple[FittedRow, ...]
+    precision: Precision = "float16"
+    """What the networks ran in."""
 
     @property
     def leave_one_out_mape(self) -> float:
@@ -108,7 +117,7 @@ class LatencyModel:
     def predict(
         self, network: nn.Module | Architecture, height: int = 540, width: int = 960
     ) -> Latency:
-        """Return the predicted runtime of a deploy form on (1, 3, height, width) in FP16."""
+        """Return the predicted runtime of a deploy form on (1, 3, height, width)."""
         return Latency(
             ms=self.predict_ms(trace(network, height, width)),
             kind="predicted",
@@ -118,7 +127,7 @@ class LatencyModel:
             details={
                 "height": height,
                 "width": width,
-                "precision": "float16",
+                "precision": self.precision,
                 "source": self.source,
                 "leave_one_out_mape": self.leave_one_out_mape,
                 "leave_one_out_spearman": self.leave_one_out_spearman,
@@ -146,25 +155,70 @@ class LatencyModel:
 
     @classmethod
     def load(cls, name: str = "rtx4090") -> LatencyModel:
-        """Return a shipped profile.
+        """Return a profile by name: a shipped one, or one that was fitted on this machine.
 
         Raises:
-            InputError: there is none of that name.
+            InputError: there is none of that name, or it cannot be read.
         """
-        place = PROFILES / f"{name}.json"
-        if name not in profile_names():
+        for folder in (PROFILES, fitted_profiles()):
+            if name in _names(folder):
+                return cls.read(folder / f"{name}.json")
+        raise InputError(
+            f"there is no latency profile '{name}'; choose one of {', '.join(profile_names())}"
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> LatencyModel:
+        """Return the profile in a file.
+
+        Raises:
+            InputError: it is none.
+        """
+        try:
+            model = cls.from_json(path.read_text(encoding="utf-8"))
+            priced = model.prices.keys() == FEATURES.keys()
+            sound = priced and all(0 <= price < math.inf for price in model.prices.values())
+            if not sound or math.isnan(model.leave_one_out_mape):
+                raise ValueError("prices are missing, negative or without an end")
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
-                f"there is no latency profile '{name}'; choose one of {', '.join(profile_names())}"
-            )
-        return cls.from_json(place.read_text())
+                f"{path} is no latency profile ({error}): make one with 'nas latency fit'"
+            ) from error
+        check_name(model.device, path)
+        return model
 
     def _left_out(self) -> tuple[list[float], list[float]]:
         return [row.left_out_ms for row in self.rows], [row.runtime_ms for row in self.rows]
 
 
+def fitted_profiles() -> Path:
+    """Return the folder of the profiles that were fitted on this machine."""
+    return cache_root() / "profiles"
+
+
 def profile_names() -> list[str]:
-    """Return the names of the shipped profiles."""
-    return sorted(path.stem for path in PROFILES.glob("*.json"))
+    """Return the names of the shipped profiles, then of those that were fitted here."""
+    shipped = _names(PROFILES)
+    return [*shipped, *(name for name in _names(fitted_profiles()) if name not in shipped)]
+
+
+def check_name(name: str, path: Path | None = None) -> None:
+    """Refuse a profile's name that is malformed or means something else.
+
+    Raises:
+        InputError: says why.
+    """
+    whose = "" if path is None else f"{path}: "
+    if name in TAKEN:
+        raise InputError(f"{whose}a latency profile cannot be called '{name}', which is measured")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise InputError(f"{whose}'{name}' is no name for a profile: use letters, digits, . _ -")
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.json") if not path.name.startswith("."))
 
 
 def features(layers: Iterable[LayerCost]) -> np.ndarray:
@@ -193,17 +247,20 @@ def fit(
     source: str,
     height: int = 540,
     width: int = 960,
+    precision: Precision = "float16",
 ) -> LatencyModel:
     """Fit prices to measured runtimes.
 
     Args:
         observations: name -> (traced layers, measured milliseconds); at least 3.
-        floors: lowest price of each feature, from the device's data sheet.
+        floors: lowest price of each feature, from the device's data sheet; zeros where none is
+            known.
         device: name of the device, which predictions carry.
         mode: how the runtimes were timed.
         source: where they come from, in a few words.
         height: rows of the pictures that they were measured on.
         width: columns of them.
+        precision: what the networks ran in.
     """
     names = list(observations)
     work = np.stack([features(layers) for layers, _ in observations.values()])
@@ -224,6 +281,7 @@ def fit(
         prices=dict(zip(FEATURES, prices.tolist(), strict=True)),
         floors=dict(floors),
         rows=tuple(rows),
+        precision=precision,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a runtime is asked of: the GPU here, the CPU here, or a model of a GPU elsewhere.
+"""What a runtime is asked of: the GPU here, the CPU here, or a model of a device elsewhere.
 
 Measured runtimes are kept in the cache and never measured twice: the key is the deploy form's
 structure (not its weights), the size, the precision, the backends, the device and the versions.
@@ -7,24 +7,21 @@ structure (not its weights), the size, the precision, the backends, the device a
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from nas.data.cache import cache_root
 from nas.measure.latency import QUICK, Kind, Latency, Mode, measure_cpu, measure_cuda, versions
-from nas.measure.latency_model import LatencyModel, profile_names
+from nas.measure.latency_model import PROFILES, TAKEN, LatencyModel, profile_names
+from nas.measure.latency_store import recall, remember, structure_of
 from nas.measure.layers import LayerCost, trace
 from nas.measure.memory import Precision
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
-from search_spaces.files import write_atomic
 
 DEFAULT_PROFILE = "rtx4090"
 """The model that ``auto`` takes where there is no GPU."""
@@ -47,21 +44,42 @@ class Target:
     """Backends to choose the fastest of; None for the target's own default."""
     threads: int | None = None
     """CPU threads; None for all that the process may use."""
+    model: LatencyModel | None = field(default=None, repr=False)
+    """What predicts; workers on other machines get it with the target. None where one measures."""
 
     @property
     def precision(self) -> Precision:
         """What networks run in there."""
+        if self.model is not None:
+            return self.model.precision
         return "float32" if self.name == "cpu" else "float16"
 
-    def latency(self, network: nn.Module | Architecture) -> Latency:
-        """Return the runtime of a deploy form: predicted, remembered, or measured now."""
-        if self.kind == "predicted":
-            return LatencyModel.load(self.name).predict(network, self.height, self.width)
-        key = self._key(trace(network, self.height, self.width))
-        if (known := _recall(key)) is not None:
+    @property
+    def identity(self) -> dict[str, str]:
+        """What results depend on: with a fitted profile its content too, not its name alone."""
+        identity = {"name": self.name, "note": self.note}
+        shipped = PROFILES / f"{self.name}.json"
+        if self.model is not None and not (
+            shipped.is_file() and LatencyModel.read(shipped) == self.model
+        ):
+            identity["digest"] = hashlib.sha256(self.model.to_json().encode()).hexdigest()[:16]
+        return identity
+
+    def latency(self, network: nn.Module | Architecture, *, again: bool = False) -> Latency:
+        """Return the runtime of a deploy form: predicted, remembered, or measured now.
+
+        With ``again`` it is measured whatever the store remembers, and remembered instead.
+        """
+        if self.model is not None:
+            return self.model.predict(network, self.height, self.width)
+        layers = trace(network, self.height, self.width)
+        key = self._key(layers)
+        if not again and (known := recall(key)) is not None:
             return known
         latency = self._measure(network)
-        _remember(key, latency)
+        described = getattr(network, "architecture", network)
+        architecture = described if isinstance(described, Architecture) else None
+        remember(key, latency, layers, architecture)
         return latency
 
     def _measure(self, network: nn.Module | Architecture) -> Latency:
@@ -95,9 +113,11 @@ def resolve_target(
     """Return the target of a name: ``auto``, ``cuda``, ``cpu``, or a latency profile.
 
     ``auto`` is ``cuda`` where there is one, else the model of an RTX 4090; the note says which.
+    A profile is named, or given as the file that ``nas latency fit`` wrote.
 
     Raises:
-        InputError: the name is unknown, or ``cuda`` is asked for and there is none.
+        InputError: the name is unknown, ``cuda`` is asked for and there is none, or a file is no
+            profile.
     """
     settings: dict[str, Any] = {
         "height": height,
@@ -117,35 +137,18 @@ def resolve_target(
         return Target("cuda", "measured", note, **settings)
     if name == "cpu":
         return Target("cpu", "measured", "measured on this CPU in FP32", **settings)
-    if name == "auto" or name in profile_names():
-        profile = DEFAULT_PROFILE if name == "auto" else name
-        note = LatencyModel.load(profile).note
-        if name == "auto":
-            note = f"no CUDA device here, so {note}"
-        return Target(profile, "predicted", note, **settings)
-    choices = ", ".join(["auto", "cuda", "cpu", *profile_names()])
-    raise InputError(f"there is no target '{name}'; choose one of {choices}")
-
-
-def structure_of(layers: Sequence[LayerCost]) -> str:
-    """Return a hash that networks share when they run the same layers, whatever their weights."""
-    rows = [astuple(replace(layer, name="", module="")) for layer in layers]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32]
-
-
-def _place(key: dict[str, Any]) -> Path:
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
-    return cache_root() / "latency" / f"{digest}.json"
-
-
-def _recall(key: dict[str, Any]) -> Latency | None:
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        entry = json.loads(_place(key).read_bytes())
-        return Latency.from_dict(entry["latency"])
-    return None
-
-
-def _remember(key: dict[str, Any], latency: Latency) -> None:
-    entry = {"key": key, "latency": latency.to_dict()}
-    with suppress(OSError):  # the runtime stands without the store
-        write_atomic(_place(key), json.dumps(entry).encode())
+    if name == "auto":
+        model = LatencyModel.load(DEFAULT_PROFILE)
+        note = f"no CUDA device here, so {model.note}"
+    elif name in profile_names():
+        model = LatencyModel.load(name)
+        note = model.note
+    elif Path(name).is_file():
+        model = LatencyModel.read(Path(name))
+        note = model.note
+    else:
+        choices = ", ".join([*TAKEN, *profile_names()])
+        raise InputError(
+            f"there is no target '{name}'; choose one of {choices} or the file of a latency profile"
+        )
+    return Target(model.device, "predicted", note, model=model, **settings)
