@@ -169,6 +169,7 @@ def test_the_page_asks_nothing_of_the_network(nas, searched):
     assert not re.search(r"url\(|@import", page.styles)
     (policy,) = [a["content"] for t, a in page.tags if a.get("http-equiv")]
     assert policy.startswith("default-src 'none'") and "http" not in policy
+    assert "showSendToCloud: false" in page.scripts[-1], "Plotly offers an upload by itself"
     assert page.styles.count("prefers-color-scheme: dark") == 1
 
 

@@ -42,6 +42,7 @@
       const figure = figures[place.dataset.figure];
       Plotly.react(place, figure.data, layoutOf(figure, isDark), {
         responsive: true, displaylogo: false,
+        showSendToCloud: false, // nothing on a page may carry it elsewhere
         displayModeBar: touch.matches ? false : "hover",
         modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
       });
@@ -58,6 +59,13 @@
     for (const place of places) Plotly.relayout(place, { width: null, autosize: true });
     draw(dark.matches);
   });
+
+  // -- contents: in a frame of another page an address may not lead here -------------------
+  for (const link of document.querySelectorAll("nav a"))
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      document.querySelector(link.getAttribute("href")).scrollIntoView();
+    });
 
   // -- tables: a click on a heading sorts ---------------------------------------------------
   for (const table of document.querySelectorAll("table.sortable")) {
