@@ -89,13 +89,22 @@ def test_pairs_are_counted_by_runtime_by_resolution_and_by_noise():
     right = judge([TRUTH], FIELD)
     assert right.similar == Pairs(2, 2, 0)  # 1.0 with 1.1 ms, 2.0 with 2.1 ms
     assert right.across == Pairs(6, 6, 0)  # two at half of the resolution, three at all of it
+    assert right.within == Pairs(4, 4, 0)
     assert right.kendall == 1 and right.similar.kendall == 1
     assert right.seed_sd is None and right.resolved is None
     swapped = judge([(0.4, 0.5, 0.3, 0.1, -0.1)], FIELD)
     assert swapped.similar == Pairs(2, 1, 1) and swapped.similar.kendall == 0
-    # Two seeds that differ by 0.2 everywhere: an sd of 0.141, so that 0.3 is apart and 0.2 is not.
-    noisy = judge([TRUTH, [value + 0.2 for value in TRUTH]], FIELD)
-    assert noisy.seed_sd == pytest.approx(0.2 / math.sqrt(2))
+
+
+def test_noise_is_told_from_what_moves_all_networks_alike():
+    shifted = judge([TRUTH, [value + 0.2 for value in TRUTH]], FIELD)
+    assert shifted.seed_sd == pytest.approx(0.2 / math.sqrt(2))
+    assert shifted.order_sd == pytest.approx(0, abs=1e-12)
+    assert shifted.resolved == Pairs(10, 10, 0)
+    # Noise of known size between networks: two sd are 0.24, and five pairs lie further apart.
+    noise = np.array([1, -1, 1, -1, 0]) * 0.12 / math.sqrt(2)
+    noisy = judge([(TRUTH + noise).tolist(), (TRUTH - noise).tolist()], FIELD)
+    assert noisy.order_sd == pytest.approx(0.12)
     assert noisy.resolved == Pairs(5, 5, 0)
 
 

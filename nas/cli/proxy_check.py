@@ -209,6 +209,7 @@ def _show(found: dict[str, Any]) -> None:
             _range(guess),
             f"{guess['spearman']:+.2f}",
             _pairs(guess["similar_runtime"]),
+            _pairs(guess["same_resolution"]),
             _pairs(guess["across_resolutions"]),
             _noise(guess),
             _share(guess["resolved"], found),
@@ -217,8 +218,10 @@ def _show(found: dict[str, Any]) -> None:
         for guess in found["guesses"]
     ]
     columns = ["guessed by", "Kendall", "by seed", "Spearman", "similar runtime"]
-    columns += ["other resolution", "seed sd dB", "resolved pairs right", "s a run"]
+    columns += ["same resolution", "other", "seed sd dB", "resolved pairs right", "s a run"]
     show(table(columns, rows, f"Order against {found['reference']}: 1 is right, 0 is luck"))
+    print()
+    print(found["conclusion"])
     print()
     count = len(found["networks"])
     print(
@@ -231,9 +234,12 @@ def _show(found: dict[str, Any]) -> None:
     )
     print(
         f"similar runtime: Kendall over pairs within {found['similar_runtime_ratio']:g}x, number "
-        "of pairs in brackets; other resolution: over pairs that work at different resolutions."
+        "of pairs in brackets; same and other: over pairs that work at one resolution, at two."
     )
-    print("resolved pairs: those further apart than 2 seed sd; the others the proxy cannot tell.")
+    print(
+        "resolved pairs: those further apart than twice what seeds move networks against each "
+        "other; the rest it cannot tell apart."
+    )
     for name, why in found["failed"].items():
         print(f"left out: {name} {why}")
 

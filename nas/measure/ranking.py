@@ -66,8 +66,11 @@ class Verdict:
         kendall_of_means: That of the means over seeds.
         spearman: Spearman's coefficient, the mean over single seeds.
         seed_sd: Standard deviation over seeds, pooled over networks; None with a single seed.
-        resolved: Pairs whose means lie further apart than two of these standard deviations.
+        order_sd: The part of it that can change an order: a seed that moves all networks alike
+            changes none.
+        resolved: Pairs whose means lie further apart than 2 ``order_sd``.
         similar: Pairs of similar runtime, by means.
+        within: Pairs of one working resolution, by means.
         across: Pairs of different working resolution, by means.
     """
 
@@ -77,8 +80,10 @@ class Verdict:
     kendall_of_means: float
     spearman: float
     seed_sd: float | None
+    order_sd: float | None
     resolved: Pairs | None
     similar: Pairs
+    within: Pairs
     across: Pairs
 
 
@@ -88,13 +93,16 @@ def judge(guesses: Sequence[Sequence[float]], field: Field) -> Verdict:
     means = values.mean(0)
     single = [_agreement(kendall, row, field) for row in guesses]
     apart = np.abs(np.subtract.outer(means, means))
-    seed_sd = resolved = None
+    seed_sd = order_sd = resolved = None
     if len(values) > 1:
         seed_sd = float(np.sqrt(values.var(0, ddof=1).mean()))
-        resolved = _pairs(means, truth, apart > 2 * seed_sd)
+        alone = values - means - values.mean(1, keepdims=True) + values.mean()
+        order_sd = float(np.sqrt((alone**2).sum() / ((len(values) - 1) * (len(means) - 1))))
+        resolved = _pairs(means, truth, apart > 2 * order_sd)
     runtimes = np.log(np.asarray(field.runtimes_ms, float))
     similar = np.abs(np.subtract.outer(runtimes, runtimes)) <= math.log(SIMILAR)
     factors = np.asarray(field.factors)
+    other = np.not_equal.outer(factors, factors)
     return Verdict(
         kendall=float(np.mean(single)),
         kendall_low=min(single),
@@ -102,9 +110,11 @@ def judge(guesses: Sequence[Sequence[float]], field: Field) -> Verdict:
         kendall_of_means=_agreement(kendall, means.tolist(), field),
         spearman=float(np.mean([_agreement(spearman, row, field) for row in guesses])),
         seed_sd=seed_sd,
+        order_sd=order_sd,
         resolved=resolved,
         similar=_pairs(means, truth, similar),
-        across=_pairs(means, truth, np.not_equal.outer(factors, factors)),
+        within=_pairs(means, truth, ~other),
+        across=_pairs(means, truth, other),
     )
 
 

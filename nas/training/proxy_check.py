@@ -25,6 +25,9 @@ from search_spaces.progress import Progress, silent
 FEWEST = 3
 """Networks without which an order means nothing."""
 
+GAIN = "gain"
+"""How the names of guesses in dB begin."""
+
 REFERENCE_SEED = 1000
 """Of the long trainings that serve as a reference: none of the proxy runs', so that no luck is
 shared."""
@@ -191,6 +194,7 @@ def document(found: Check, plan: Plan, reference: str, runtime_kind: str) -> dic
         "settings": {k: v for k, v in asdict(plan.settings).items() if k not in ("steps", "seed")},
         "chance_kendall_sd": found.chance_kendall_sd,
         "similar_runtime_ratio": SIMILAR,
+        "conclusion": conclusion(found),
         "guesses": [_guess(guess) for guess in found.guesses],
         "networks": [
             {
@@ -211,6 +215,24 @@ def document(found: Check, plan: Plan, reference: str, runtime_kind: str) -> dic
         ],
         "failed": dict(found.failed),
     }
+
+
+def conclusion(found: Check) -> str:
+    """Say in a sentence what the longest proxy run is worth beside guesses that train nothing."""
+    proxies = [guess for guess in found.guesses if guess.name.startswith(GAIN) and guess.steps]
+    free = [guess for guess in found.guesses if not guess.steps]
+    proxy = max(proxies, key=lambda guess: guess.steps)
+    best = max(free, key=lambda guess: guess.verdict.kendall)
+    told = f"The {proxy.name} orders these networks with Kendall {proxy.verdict.kendall:+.2f}"
+    if proxy.verdict.kendall < 2 * found.chance_kendall_sd:
+        told += ", which luck reaches too (2 sd)"
+    rival = f"'{best.name}' ({best.verdict.kendall:+.2f})"
+    if proxy.verdict.kendall_low > best.verdict.kendall:
+        return f"{told}, with every seed better than the best guess that trains nothing, {rival}."
+    return (
+        f"{told}, no better than {rival}, which trains nothing: over a wide range of runtimes, "
+        "trust size first, and the proxy among networks of similar runtime if it is right there."
+    )
 
 
 def _refuse(plan: Plan) -> None:
@@ -257,10 +279,10 @@ def _guesses(subjects: Sequence[Subject], budgets: Sequence[int], ranked: Field)
 
     found = []
     for steps in budgets[1:]:
-        found.append(of_runs(f"gain after {steps} steps", steps, "gain_db", 1))
+        found.append(of_runs(f"{GAIN} after {steps} steps", steps, "gain_db", 1))
         found.append(of_runs(f"sum of losses, {steps} steps", steps, "loss_sum", -1))
         found.append(of_runs(f"last third's loss, {steps} steps", steps, "loss_end", -1))
-    found.append(of_runs("gain before any training", 0, "gain_db", 1))
+    found.append(of_runs(f"{GAIN} before any training", 0, "gain_db", 1))
     found.append(of_size("more MACs", "macs"))
     found.append(of_size("more parameters", "params"))
     found.append(of_size("longer runtime", "runtime_ms"))
@@ -284,8 +306,10 @@ def _guess(guess: Guess) -> dict[str, Any]:
         "kendall_of_means": verdict.kendall_of_means,
         "spearman": verdict.spearman,
         "seed_sd": verdict.seed_sd,
+        "order_sd": verdict.order_sd,
         "resolved": None if verdict.resolved is None else _told(verdict.resolved),
         "similar_runtime": _told(verdict.similar),
+        "same_resolution": _told(verdict.within),
         "across_resolutions": _told(verdict.across),
     }
 
