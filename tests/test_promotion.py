@@ -392,8 +392,11 @@ def test_the_registered_model_upscales_pictures_and_was_never_pickled(promoted_t
         / promoted.MODEL
     )
     wanted = upscale_picture(champion.network, picture).numpy()
-    np.testing.assert_array_equal(answered(answer["image"][0]), wanted)
-    with pytest.raises(mlflow.MlflowException, match="image 1 of the request: it is no picture"):
+    difference = answered(answer["image"][0]).astype(int) - wanted
+    assert abs(difference).max() <= 1, "another memory layout sums otherwise"
+    with pytest.raises(
+        mlflow.MlflowException, match="not a picture that can be read"
+    ):
         served.predict({"image": [base64.b64encode(b"hello").decode()]})
 
 

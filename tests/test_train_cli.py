@@ -27,6 +27,7 @@ def pair_set(tmp_path_factory) -> PairSet:
 def nas(monkeypatch, capsys, tmp_path, pair_set):
     """Run ``nas train`` in a folder of its own: (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "none")
     stage = {"steps": 4, "patch": 16, "batch": 2, "losses": {"mse": 1}, "fold": True}
     (tmp_path / "quick.yaml").write_text(yaml.safe_dump({"stages": [stage]}))
     small = Architecture(width=8).to_json()

@@ -13,10 +13,17 @@ Storage: TypeAlias = Annotated[
 TrackingUri: TypeAlias = Annotated[
     str,
     typer.Option(
-        envvar="MLFLOW_TRACKING_URI", show_envvar=False, help="MLflow store: sqlite or server."
+        envvar="MLFLOW_TRACKING_URI",
+        show_envvar=False,
+        help="MLflow store: sqlite or server; none leaves it out.",
     ),
 ]
 Plugins: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--plugin", help="A Python file that brings blocks or spaces; repeatable."),
 ]
+
+
+def tracking(uri: str) -> str | None:
+    """Where to track: what `TrackingUri` gave, with ``none`` as None."""
+    return None if uri == "none" else uri

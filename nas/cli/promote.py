@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
+from nas.cli.options import AsJson, Plugins, Storage, TrackingUri, tracking
 
 if TYPE_CHECKING:
     from nas.training.events import Event
@@ -81,7 +81,7 @@ def promote(
         steps=steps,
         seed=seed,
         name=name,
-        tracking_uri=tracking_uri,
+        tracking_uri=tracking(tracking_uri),
         device=device,
         plugins=tuple(plugin or ()),
     )

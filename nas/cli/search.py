@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
+from nas.cli.options import AsJson, Plugins, Storage, TrackingUri, tracking
 
 if TYPE_CHECKING:
     from studies.preparation import SearchSettings
@@ -84,7 +84,7 @@ def search(
         target=target,
         study=study,
         storage=storage,
-        tracking_uri=tracking_uri,
+        tracking_uri=tracking(tracking_uri),
         concurrency=concurrency,
         early_stopping=early_stopping,
         time_limit_s=time_limit,

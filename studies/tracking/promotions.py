@@ -15,7 +15,7 @@ from studies.story import story
 from studies.tracking import registry
 from studies.tracking.store import DONE, NOTE, REGISTERED, Delivery, Store, connected, fault
 from studies.tracking.study import Tracking
-from studies.tracking.training import TRAINING, Title, identify, show_training
+from studies.tracking.training import Title, began, find, show_training
 
 _REGISTERED_AS = "registered"
 
@@ -70,7 +70,7 @@ class PromotionTracking:
             store = connected(self._uri)
             parent = store.study(self._info).info.run_id
             for folder in self._folders:
-                if folder.is_dir():
+                if began(folder):
                     written += self._show(store, parent, folder, final)
             if final:
                 self._conclude(store, parent)
@@ -81,9 +81,9 @@ class PromotionTracking:
     def _show(self, store: Store, parent: str, folder: Path, final: bool) -> int:
         """Bring one promotion's run up to date; return how many were completed."""
         ended = promoted.read(folder)
-        there = store.search(f"tags.{TRAINING} = '{identify(folder)}'")
-        if ended is not None and there and there[0].info.status in DONE:
-            uri = there[0].data.tags.get(_REGISTERED_AS, "")  # set last: then it is complete
+        there = find(store, folder)
+        if ended is not None and there is not None and there.info.status in DONE:
+            uri = there.data.tags.get(_REGISTERED_AS, "")  # set last: then it is complete
             if uri.startswith(f"models:/{self._name}/"):
                 self.versions[ended.trial] = uri.rpartition("/")[2]
                 return 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,9 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas  # type: ignore[import-untyped]
-import pillow_avif  # noqa: F401  # teaches Pillow AVIF
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 from mlflow.pyfunc import PythonModel
-from PIL import Image, ImageOps
 
 from search_spaces.errors import InputError
 
@@ -36,9 +34,13 @@ class Upscaler(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Load the network from its safetensors."""
+        import torch
+
+        from nas.deploy.upscale import ready
         from search_spaces.model import load_model
 
-        self.model = load_model(Path(context.artifacts["model"]))
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.network = ready(load_model(Path(context.artifacts["model"])).network, device)
 
     def predict(
         self,
@@ -61,30 +63,22 @@ class Upscaler(PythonModel):
         return pandas.DataFrame({"image": upscaled})
 
     def _upscaled(self, text: str) -> str:
-        from nas.measure.strips import upscale_picture
+        from nas.data.decode import UnusablePicture
+        from nas.deploy.pictures import read_picture, write_picture
+        from nas.deploy.upscale import upscale
 
-        large = upscale_picture(self.model.network, _decoded(text)).numpy()
-        file = io.BytesIO()
-        Image.fromarray(large).save(file, "PNG")
-        return base64.b64encode(file.getvalue()).decode()
-
-
-def _decoded(text: str) -> np.ndarray:
-    """The pixels of a base64 picture file, uint8 (H, W, 3)."""
-    try:
-        content = base64.b64decode(text.rpartition(",")[2], validate=True)
-    except (binascii.Error, ValueError) as fault:
-        raise InputError("it must be a picture file in base64") from fault
-    try:
-        with Image.open(io.BytesIO(content)) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                size = f"{picture.width}x{picture.height}"
-                raise InputError(f"{size} pixels are more than the {MOST_PIXELS:,} allowed")
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:
-        raise InputError(
-            fault if isinstance(fault, InputError) else "it is no picture that can be read"
-        ) from fault
+        try:
+            content = base64.b64decode(text.rpartition(",")[2], validate=True)
+        except (binascii.Error, ValueError) as fault:
+            raise InputError("it must be a picture file in base64") from fault
+        with tempfile.TemporaryDirectory(prefix="nas-served-") as aside:
+            small, large = Path(aside) / "small", Path(aside) / "large.png"
+            small.write_bytes(content)
+            try:
+                write_picture(upscale(self.network, read_picture(small, MOST_PIXELS)), large, "png")
+            except UnusablePicture as fault:
+                raise InputError(str(fault)) from fault
+            return base64.b64encode(large.read_bytes()).decode()
 
 
 def _images(given: Any) -> Sequence[str]:

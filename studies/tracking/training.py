@@ -72,18 +72,43 @@ class TrainingTracking:
 
         Never raises for a fault of the store: the fault comes back in one sentence.
         """
+        if not began(self._folder):
+            return Delivery(0)
         try:
-            store = connected(self._uri)
-            run_id = show_training(store, self._folder, self._title)
-            result = _settings(self._folder).get("result")
-            if final:
-                if result is not None:
-                    for name in ("best.safetensors", "last.safetensors"):
-                        store.client.log_artifact(run_id, str(self._folder / name))
-                store.client.set_terminated(run_id, "KILLED" if result is None else "FINISHED")
+            return Delivery(self._write(connected(self._uri), final))
         except Exception as error:
             return Delivery(0, fault(self._uri, error))
-        return Delivery(1)
+
+    def _write(self, store: Store, final: bool) -> int:
+        result = _settings(self._folder).get("result")
+        ended = isinstance(result, Mapping)
+        there = find(store, self._folder)
+        if ended and there is not None and there.info.status == "FINISHED":
+            return 0
+        run_id = show_training(store, self._folder, self._title)
+        if ended and final:
+            started = store.client.get_run(run_id).info.start_time
+            metrics = [Metric(k, v, started, 0) for k, v in _figures(result or {}).items()]
+            store.client.log_batch(run_id, metrics=metrics)
+            for name in _MODELS:
+                store.client.log_artifact(run_id, str(self._folder / name))
+        if final:
+            store.client.set_terminated(run_id, "FINISHED" if ended else "KILLED")
+        return 1
+
+
+_MODELS = ("best.safetensors", "last.safetensors")
+
+
+def began(folder: Path) -> bool:
+    """Whether a training has begun there: else there is nothing to show, nor a place to mark."""
+    return (folder / _SETTINGS).is_file()
+
+
+def find(store: Store, folder: Path) -> Run | None:
+    """Return the run that shows a training, None if there is none yet."""
+    found = store.search(f"tags.{TRAINING} = '{identify(folder)}'")
+    return found[0] if found else None
 
 
 def show_training(store: Store, folder: Path, title: Title) -> str:
@@ -91,8 +116,7 @@ def show_training(store: Store, folder: Path, title: Title) -> str:
 
     It is left running. What is there already is never written again.
     """
-    found = store.search(f"tags.{TRAINING} = '{identify(folder)}'")
-    run = found[0] if found else _create(store, folder, title)
+    run = find(store, folder) or _create(store, folder, title)
     run_id = run.info.run_id
     if run.info.status != "RUNNING":  # it was cut off, and goes on
         store.client.update_run(run_id, status="RUNNING")
@@ -156,6 +180,14 @@ def _metrics(point: Mapping[str, Any], started: int) -> list[Metric]:
         for name, value in values.items()
         if value is not None
     ]
+
+
+def _figures(result: Mapping[str, Any]) -> dict[str, float]:
+    """How a training ended, under the names that trials and promotions use."""
+    values = {"gain_db": result["gain_db"], "seconds": result["seconds"]}
+    values |= {f"gain_db_qp{qp}": v for qp, v in result["gain_db_per_qp"].items()}
+    values |= {f"psnr_y_db_qp{qp}": v for qp, v in result["psnr_y_db"].items()}
+    return {name: float(value) for name, value in values.items()}
 
 
 def _add_files(store: Store, run_id: str, folder: Path, place: str) -> None:
