@@ -41,7 +41,9 @@ def upscale(
     ] = None,
     tile: Annotated[
         int | None,
-        typer.Option(help="Upscale in pieces of N x N input pixels, for less memory. Same result."),
+        typer.Option(
+            help="Upscale as many input pixels at once as N x N, for less memory. Same result."
+        ),
     ] = None,
     max_megapixels: Annotated[
         float, typer.Option(help="Larger inputs are refused; at most 134.")
@@ -64,7 +66,7 @@ def upscale(
     from nas.cli.terminal import print_json, progress_bar, say
     from nas.deploy.jobs import format_for, plan
     from nas.deploy.models import shipped
-    from nas.deploy.upscale import STRIP_PIXELS, Settings, ready, upscale_files
+    from nas.deploy.upscale import STRIP_PIXELS, STRIP_PIXELS_CUDA, Settings, ready, upscale_files
     from nas.measure.strips import reach
     from search_spaces.errors import InputError
 
@@ -86,10 +88,11 @@ def upscale(
         say(
             f"[yellow]note[/] {found.name} looks at the whole picture at once: --tile has no effect"
         )
+    at_once = STRIP_PIXELS_CUDA if where.startswith("cuda") else STRIP_PIXELS
     settings = Settings(
         format=chosen,
         quality=quality,
-        strip_pixels=STRIP_PIXELS if tile is None else tile * tile,
+        strip_pixels=at_once if tile is None else tile * tile,
         max_pixels=int(max_megapixels * 1e6),
         force=force,
     )
