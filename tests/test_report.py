@@ -21,6 +21,7 @@ from skimage import data as photographs
 
 from nas.cli import main
 from nas.data.baseline import lanczos
+from nas.data.manifest import HR
 from nas.data.prepare import prepare
 from nas.data.store import open_set
 from nas.measure.strips import upscale_picture
@@ -244,6 +245,20 @@ def test_without_the_set_or_the_weights_a_sentence_stands_for_the_pictures(
     assert code == 0 and told in " ".join(err.split())
     page = Page(Path("report.html").read_text(encoding="utf-8"))
     assert told in page.words and not [t for t, _ in page.tags if t == "img"]
+
+
+def test_a_damaged_picture_costs_the_pictures_and_no_more(nas, searched, prepared):
+    """The cache of decoded pictures is another one in each test, so the file is read again."""
+    file = prepared.path / prepared.validation[0].entry.record.files[HR].path
+    content = file.read_bytes()
+    try:
+        file.write_bytes(content[:-100] + bytes(100))
+        code, _, err = nas("report", "quick", "--storage", searched)
+    finally:
+        file.write_bytes(content)
+    assert code == 0 and file.name in err
+    page = Page(Path("report.html").read_text(encoding="utf-8"))
+    assert "is not the file that was prepared" in page.words and "front" in page.figures
 
 
 def test_a_set_that_is_not_the_studys_is_refused(nas, searched, prepared, tmp_path):

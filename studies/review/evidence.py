@@ -75,6 +75,20 @@ def gather(
         if data is not None:
             raise
         return replace(evidence, why_no_pictures=str(fault))
+    try:
+        return _looked(evidence, info, records, folder, pair_set, progress)
+    except InputError as fault:  # a damaged picture, a full cache: the rest of the page stands
+        return replace(evidence, why_no_pictures=str(fault))
+
+
+def _looked(
+    evidence: Evidence,
+    info: StudyInfo,
+    records: Sequence[Record],
+    folder: Path,
+    pair_set: PairSet,
+    progress: Progress,
+) -> Evidence:
     seen = windows(pair_set.validation, HELD_OUT_AREA)
     evidence = replace(evidence, teacher_gain_db=_teacher_gain_db(info, pair_set, seen, progress))
     models, missing = _models(records, folder)

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; form-action 'none'; base-uri 'none'"
+)
+"""Nothing from elsewhere, nothing to elsewhere; Plotly compiles the shaders of some figures."""
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """A part of a page.
@@ -65,9 +72,7 @@ def page(title: str, lead: str, sections: Sequence[Section], figures: Mapping[st
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-        "script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
-        'img-src data: blob:">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f"<title>{escape(title)}</title>\n<style>{_text('page.css')}</style>\n</head>\n<body>\n"
         f"<header><h1>{escape(title)}</h1>{lead}</header>\n{nav}\n<main>{''.join(parts)}</main>\n"
         f"{_scripts(drawn)}</body>\n</html>\n"
