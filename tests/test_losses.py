@@ -16,7 +16,7 @@ from nas.training.batches import Batch
 from nas.training.distillation import affinity, contrastive, lanczos_up
 from nas.training.losses import downscale, losses
 from nas.training.objective import Prediction, objective
-from nas.training.recipe import Stage
+from nas.training.recipe_stage import Stage
 from nas.training.student import HALF, Student, enter
 from search_spaces import Architecture, build
 

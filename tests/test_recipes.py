@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from nas.training.proxy import ProxySettings
-from nas.training.recipe import Stage, at, load_recipe, parse_recipe, shipped_recipes
+from nas.training.recipe import load_recipe, parse_recipe, shipped_recipes
+from nas.training.recipe_stage import Stage, at
 from search_spaces.errors import InputError
 
 STAGE = {"steps": 10, "losses": {"l1": 1}}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli.options import AsJson, Plugins
+from nas.cli.options import AsJson, Plugins, TrackingUri, tracking
 from nas.cli.sources import NetworkArgument
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def train(
         str, typer.Option(help="On a GPU: auto measures; or fp32, bf16, fp16.")
     ] = "auto",
     licence: Annotated[str, typer.Option(help="Of the models, if they shall say one.")] = "",
+    tracking_uri: TrackingUri = "sqlite:///mlflow.db",
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
@@ -62,6 +64,7 @@ def train(
     from nas.training.distributed import joined
     from nas.training.recipe import load_recipe
     from nas.training.trainer import train as run
+    from studies.full_training import tracked
 
     name, architecture = sources.network(network, plugins=plugin)
     chosen = load_recipe(recipe)
@@ -69,31 +72,43 @@ def train(
         chosen = chosen.scaled(steps)
     begin = None if start is None else sources.model(start, plugins=plugin)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    folder = out or Path("trainings") / _folder(f"{name}-{chosen.name}")
+    uri = tracking(tracking_uri)
     finished: Finished | None = None
-    with joined(device) as (world, device), progress_bar("preparing") as progress:
+    with joined(device) as (world, device):
         if data is None and world.first:
             say("no --data: training on the small sample set, to see it work")
-        pair_set = open_set(data or sample_set(progress))
-        events = run(
-            name,
-            architecture,
-            chosen,
-            pair_set,
-            out or Path("trainings") / _folder(f"{name}-{chosen.name}"),
-            teacher=_teacher(teacher, chosen.wants_teacher),
-            start=begin,
-            seed=seed,
-            device=device,
-            precision=_precision(precision),
-            licence=licence,
-            world=world,
-            progress=progress,
-        )
-        drawn = _Drawn(progress)
-        for event in events:
-            finished = drawn.show(event) or finished
+        with progress_bar("preparing") as progress:
+            events = run(
+                name,
+                architecture,
+                chosen,
+                open_set(data or sample_set(progress)),
+                folder,
+                teacher=_teacher(teacher, chosen.wants_teacher),
+                start=begin,
+                seed=seed,
+                device=device,
+                precision=_precision(precision),
+                licence=licence,
+                world=world,
+                progress=progress,
+            )
+            if uri is not None and world.first:
+                events = tracked(events, folder, name, uri, _warn)
+            first = next(events, None)
+        with progress_bar(f"training {name}") as progress:
+            drawn = _Drawn(progress)
+            for event in chain([] if first is None else [first], events):
+                finished = drawn.show(event) or finished
     if finished is not None:
         _tell(finished, name, chosen.name, as_json)
+
+
+def _warn(fault: str) -> None:
+    from nas.cli.terminal import say
+
+    say(f"[yellow]not all of it is in MLflow: {fault}; run again to deliver.")
 
 
 def _teacher(source: str, wanted: bool) -> Teacher | None:

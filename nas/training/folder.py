@@ -57,7 +57,13 @@ class TrainingFolder:
             "python": platform.python_version(),
             "machine": platform.machine(),
         }
-        content = {"name": self.name, "settings": settings, "made_by": made_by, "result": result}
+        content = {
+            "name": self.name,
+            "facts": self.facts,
+            "settings": settings,
+            "made_by": made_by,
+            "result": result,
+        }
         with self._writing():
             write_atomic(self.path / TRAINING, json.dumps(content, indent=2).encode())
 

@@ -13,7 +13,7 @@ from nas.training import distillation
 from nas.training.batches import Batch
 from nas.training.losses import downscale, l1, losses, mse
 from nas.training.proxy import target_phases
-from nas.training.recipe import Stage, any_of, at
+from nas.training.recipe_stage import Stage, any_of, at
 from nas.training.student import HALF, VARIANCE, Student
 
 

@@ -15,7 +15,7 @@ from nas.training.ema import Ema
 from nas.training.objective import Prediction, objective
 from nas.training.optimiser import Optimiser
 from nas.training.precision import LossScale, Precision, fastest
-from nas.training.recipe import Stage
+from nas.training.recipe_stage import Stage
 from nas.training.student import Student
 from search_spaces.network import Network
 
@@ -143,6 +143,7 @@ class StageRun:
             "ema": self.ema.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "scale": self.scale.state_dict(),
+            "losses": list(self._losses),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -150,7 +151,7 @@ class StageRun:
         if self._batches is not None:
             self._batches.close()  # type: ignore[attr-defined]
             self._batches = None
-        self._losses.clear()
+        self._losses = list(state["losses"])
         self.student.load_state_dict(state["student"])
         self.ema.load_state_dict(state["ema"])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from nas.training.calibration import calibrate
 from nas.training.losses import losses
-from nas.training.recipe import Recipe, Stage
+from nas.training.recipe import Recipe
+from nas.training.recipe_stage import Stage
 from search_spaces.architecture import Architecture
 from search_spaces.auxiliary import PictureHead
 from search_spaces.blocks import Foldable

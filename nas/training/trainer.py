@@ -19,15 +19,13 @@ import torch
 
 from nas.data.store import PairSet
 from nas.measure.exclusive import Turns
-from nas.measure.quality import Quality, evaluate
 from nas.training import interrupts
 from nas.training.checkpoint import load_checkpoint, save_checkpoint
+from nas.training.conclusion import Ending, conclude, finished
 from nas.training.distributed import ALONE, World
 from nas.training.events import (
     Event,
-    Finished,
     Looked,
-    Measuring,
     Saved,
     StageStarted,
     Started,
@@ -123,6 +121,7 @@ def train(
         "recipe": recipe.name,
         "steps": str(recipe.steps),
         "teacher": "none" if teacher is None else teacher.name,
+        **({} if start is None else {"start": start.name}),
         **({"licence": licence} if licence else {}),
     }
     folder = TrainingFolder(Path(out), name, facts)
@@ -130,7 +129,8 @@ def train(
         raise InputError(f"{out} is a file: give a folder for the training")
     saved = load_checkpoint(folder.checkpoint, settings)
     if saved is not None and saved["step"] >= recipe.steps and (result := folder.result()):
-        yield _finished(folder, result, already=True)
+        if world.first:
+            yield finished(folder, result, already=True)
         return
     look = Look(pair_set)
     sources = Sources(recipe, architecture.factor, pair_set, teacher, look, world, device, progress)
@@ -143,8 +143,9 @@ def train(
         wish = stack.enter_context(interrupts.kept())
         training.turns = stack.enter_context(Turns(device))
         stack.callback(training.close)
-        yield Started(settings, recipe.steps, training.step, sources.notes)
         try:
+            if world.first:
+                yield Started(settings, recipe.steps, training.step, sources.notes)
             for event in training.run(checkpoint_seconds, wish):
                 if world.first:
                     yield event
@@ -152,7 +153,8 @@ def train(
             training.save()
             raise
     if world.first:
-        yield from _conclude(folder, pair_set, settings, training, device)
+        end = Ending(training.best_step, recipe.steps, training.seconds)
+        yield from conclude(folder, pair_set, settings, end, device)
 
 
 class _Training:
@@ -209,7 +211,7 @@ class _Training:
         torch.set_rng_state(saved["torch_rng"])
         self.best_step, self.best_gain = saved["best_step"], saved["best_gain"]
         self.seconds = saved["seconds"]
-        self._looked = saved["looked"]
+        self._looked, self._loss = saved["looked"], saved["losses"]
         if self.world.first:
             self.folder.shorten_curve(self.step)
 
@@ -251,6 +253,7 @@ class _Training:
             "best_step": self.best_step,
             "best_gain": self.best_gain,
             "looked": self._looked,
+            "losses": self._loss,
             "seconds": self.seconds,
         }
         save_checkpoint(self.folder.checkpoint, self.settings, state)
@@ -372,59 +375,6 @@ class _Training:
         words += ["without biases"] if stage.remove_bias else []
         words += [str(self.stage_run.precision)] if self.device.startswith("cuda") else []
         return ", ".join(words)
-
-
-def _conclude(
-    folder: TrainingFolder,
-    pair_set: PairSet,
-    settings: Mapping[str, str],
-    training: _Training,
-    device: str,
-) -> Iterator[Event]:
-    """Measure the models on whole held-out pictures, let them say so, and tell."""
-    pictures, qps = pair_set.validation, pair_set.qps
-    files = [BEST] if training.best_step == training.recipe.steps else [BEST, LAST]
-    measured: dict[str, Quality] = {}
-    for file in files:
-        model = folder.kept(file)
-        parts = []
-        for picture in pictures:
-            parts.append(evaluate(model.network, (picture,), qps, device=device))
-            yield Measuring(len(parts) + len(measured) * len(pictures), len(files) * len(pictures))
-        measured[file] = _mean(parts)
-    measured.setdefault(LAST, measured[BEST])
-    for file, quality in measured.items():
-        source = folder.kept(BEST if file not in files else file)
-        facts = {"at_step": source.facts["at_step"], "gain_db": f"{quality.gain_db:.4f}"}
-        folder.keep(file, source.network.cpu(), facts)
-    quality = measured[BEST]
-    result = {
-        "best_step": training.best_step,
-        "gain_db": quality.gain_db,
-        "gain_db_per_qp": quality.gain_db_per_qp,
-        "psnr_y_db": quality.psnr_y_db,
-        "last_gain_db": measured[LAST].gain_db,
-        "steps": training.recipe.steps,
-        "seconds": training.seconds,
-    }
-    folder.describe(settings, result)
-    yield _finished(folder, result)
-
-
-def _finished(folder: TrainingFolder, result: Mapping[str, Any], already: bool = False) -> Finished:
-    told = dict(result)
-    for name in ("gain_db_per_qp", "psnr_y_db"):
-        told[name] = {int(qp): float(value) for qp, value in told[name].items()}
-    path = folder.path
-    return Finished(out=path, best=path / BEST, last=path / LAST, already=already, **told)
-
-
-def _mean(parts: list[Quality]) -> Quality:
-    def mean(name: str) -> dict[int | None, float]:
-        found = [getattr(part, name) for part in parts]
-        return {qp: sum(f[qp] for f in found) / len(found) for qp in found[0]}
-
-    return Quality(mean("psnr_y_db"), mean("lanczos_psnr_y_db"))
 
 
 def _whole_qps(values: Mapping[int | None, float]) -> dict[int, float]:
