@@ -313,3 +313,11 @@ def test_two_inputs_that_would_become_one_file_are_refused(tmp_path):
         save(tmp_path / folder / "a.png", COFFEE)
     with pytest.raises(InputError, match=r"several pictures would become .*a\.png"):
         plan([tmp_path / "one" / "a.png", tmp_path / "two" / "a.png"], tmp_path / "out", "avif")
+
+
+def test_a_pipe_is_no_picture(tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(InputError, match=r"no picture or folder .*pipe\.png"):
+        plan([tmp_path / "pipe.png"], None, "png")

@@ -87,7 +87,7 @@ class _Placed:
 
 
 def _there(path: Path) -> Path:
-    if not path.exists():
+    if not path.is_file() and not path.is_dir():  # reading a pipe would never end
         raise InputError(f"there is no picture or folder {path}")
     return path
 
