@@ -236,16 +236,21 @@ def test_extremes_are_by_mean_gain_and_each_at_its_own_qp(prepared, model_file):
     assert found["worst"].gain_db == min(same)
 
 
-def test_the_place_shown_is_where_two_pictures_differ_most():
-    base = np.full((400, 500, 3), 100, np.uint8)
-    ours = base.copy()
-    ours[300:330, 420:460] += 40
-    ours[20:200, 10:300] += 1  # larger, and of no account
-    place = telling_place(ours, base, side=64)
+def test_the_place_shown_is_where_one_picture_beats_the_other_most():
+    original = np.full((400, 500, 3), 100, np.uint8)
+    base, ours = original.copy(), original.copy()
+    base[300:330, 420:460] += 40
+    base[20:200, 10:300] += 1  # larger, and of no account
+    ours[100:140, 40:80] += 30  # where ours is the worse one
+    place = telling_place(ours, base, original, side=64)
     assert place.top <= 300 and place.top + 64 >= 330
     assert place.left <= 420 and place.left + 64 >= 460
     assert (place.top % 4, place.left % 4) == (0, 0)
-    assert telling_place(ours[:40, :80], base[:40, :80], side=64) == Place(0, 16, 40, 64)
+    lost = telling_place(base, ours, original, side=64)
+    assert lost.top <= 100 and lost.top + 64 >= 140
+    assert lost.left <= 40 and lost.left + 64 >= 80
+    small = (picture[:40, :80] for picture in (ours, base, original))
+    assert telling_place(*small, side=64) == Place(0, 16, 40, 64)
 
 
 def test_panels_show_pixels_as_they_are_and_errors_by_colour():

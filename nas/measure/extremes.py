@@ -45,7 +45,7 @@ def draw(
     teacher: Teacher | None = None,
     device: str = "cpu",
 ) -> Image.Image:
-    """Draw a picture's most telling place: where a model and Lanczos differ most.
+    """Draw a picture's most telling place: where the model wins or loses most against Lanczos.
 
     The teacher sees the LR that no encoder touched, as it does when it teaches.
 
@@ -61,7 +61,8 @@ def draw(
     small = np.asarray(picture.lr(figures.qp))
     base = lanczos(small)
     ours = as_tensor(upscaler.upscale(small)).cpu().numpy()
-    place = telling_place(ours, base)
+    pair = (ours, base) if which == "best" else (base, ours)
+    place = telling_place(*pair, original)
     level = "no compression" if figures.qp is None else f"QP {figures.qp}"
     panels = [Panel(f"Lanczos ({level})", place.of(base)), Panel(upscaler.name, place.of(ours))]
     if teacher is not None:
@@ -71,7 +72,8 @@ def draw(
     return side_by_side(
         f"{figures.picture}, {level}: {which} picture of {upscaler.name}",
         f"PSNR-Y of the whole picture: Lanczos {figures.lanczos.psnr_y_db:.2f} dB, "
-        f"{upscaler.name} {figures.ours.psnr_y_db:.2f} dB ({figures.gain_db:+.3f} dB)",
+        f"{upscaler.name} {figures.ours.psnr_y_db:.2f} dB ({figures.gain_db:+.3f} dB). "
+        f"Below: the place where it {'gains' if which == 'best' else 'loses'} most.",
         panels,
         original,
         place,

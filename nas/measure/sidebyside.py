@@ -17,6 +17,7 @@ from nas.measure.quality import LUMA_RGB, psnr_y
 CROP = 192
 """HR side of the place that is shown, of pictures that are larger."""
 
+_STRIP = 256  # rows at once, a multiple of 4
 _PANEL = 384  # side of a panel that crops are magnified to, by whole numbers
 _GAP = 14
 _TEXT, _FAINT, _FRAME = (20, 20, 24), (96, 100, 108), (209, 36, 47)
@@ -46,16 +47,22 @@ class Panel:
     pixels: np.ndarray
 
 
-def telling_place(ours: np.ndarray, base: np.ndarray, side: int = CROP) -> Place:
-    """Return the square of two pictures (H, W, 3) in which they differ most, in squared luma.
+def telling_place(
+    better: np.ndarray, worse: np.ndarray, original: np.ndarray, side: int = CROP
+) -> Place:
+    """Return the square in which one picture (H, W, 3) has most less squared error than another.
 
     It lies on whole LR pixels; smaller pictures are taken whole.
     """
-    height, width = ours.shape[:2]
+    height, width = original.shape[:2]
     rows, columns = min(side, height), min(side, width)
-    difference = _luma(ours) - _luma(base)
-    cells = (difference * difference)[: height // 4 * 4, : width // 4 * 4]
-    cells = cells.reshape(height // 4, 4, width // 4, 4).sum((1, 3))
+    strips = []
+    for top in range(0, height // 4 * 4, _STRIP):  # an 8K picture has 0.8 GB as doubles
+        cut = slice(top, min(top + _STRIP, height // 4 * 4)), slice(0, width // 4 * 4)
+        truth = _luma(original[cut])
+        spared = (_luma(worse[cut]) - truth) ** 2 - (_luma(better[cut]) - truth) ** 2
+        strips.append(spared.reshape(-1, 4, width // 4, 4).sum((1, 3)))
+    cells = np.concatenate(strips)
     total = np.pad(cells.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     down, across = rows // 4, columns // 4
     sums = total[down:, across:] - total[:-down, across:] - total[down:, :-across]
