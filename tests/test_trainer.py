@@ -124,7 +124,7 @@ class TestInterruptions:
         ]
         assert curves[0] == curves[1]
 
-    @pytest.mark.parametrize("stop", [3, 12, 15])
+    @pytest.mark.parametrize("stop", [3, 12])
     def test_ctrl_c_saves_whole_steps(self, pair_set, uninterrupted, tmp_path, monkeypatch, stop):
         advance, done = stage_run.StageRun.advance, []
 
@@ -321,8 +321,8 @@ FITTING = {
 
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_every_shipped_recipe_trains_the_network_it_is_for(pair_set, tmp_path, name):
-    recipe = load_recipe(name).scaled(8)
-    small = [stage.model_copy(update={"batch": 2, "patch": 24}) for stage in recipe.stages]
+    recipe = load_recipe(name).scaled(5)
+    small = [stage.model_copy(update={"batch": 2, "patch": 16}) for stage in recipe.stages]
     recipe = recipe.model_copy(update={"stages": tuple(small)})
     architecture = published[FITTING.get(name, "IVP")].architecture
     events = run(pair_set, tmp_path, recipe, architecture, teacher=load_teacher("hat-tiny"))

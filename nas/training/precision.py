@@ -49,6 +49,9 @@ class Precision:
         return torch.autocast(device.split(":")[0], dtype=kind)
 
 
+ALL = tuple(Precision(name, channels_last) for name in CHOICES for channels_last in (False, True))
+
+
 def parse_precision(text: str) -> Precision:
     """The inverse of ``str``."""
     name, _, layout = text.partition(", ")

@@ -14,7 +14,7 @@ from nas.training.distributed import World
 from nas.training.ema import Ema
 from nas.training.objective import Prediction, objective
 from nas.training.optimiser import Optimiser
-from nas.training.precision import LossScale, Precision, fastest
+from nas.training.precision import ALL, LossScale, Precision, fastest
 from nas.training.recipe_stage import Stage
 from nas.training.student import Student
 from search_spaces.network import Network
@@ -70,7 +70,7 @@ class StageRun:
         self._taps = _Taps(student.network, len(material.channels))
 
     def choose_precision(self) -> Precision:
-        """Measure which format is fastest on this GPU; changes nothing but the layout of memory."""
+        """Measure which format is fastest on this GPU; the first process decides for all."""
         batch = self._cutter().cut(0)
 
         def step(precision: Precision) -> None:
@@ -78,9 +78,10 @@ class StageRun:
             self.student.to(memory_format=precision.layout)  # type: ignore[call-overload]
             self._loss(batch).backward()
 
-        chosen = fastest(step)
+        chosen = torch.tensor(ALL.index(fastest(step)), device=self.device)
         self.student.zero_grad(set_to_none=True)
-        return chosen
+        self.world.share([chosen])
+        return ALL[int(chosen)]
 
     @property
     def done(self) -> float:
