@@ -288,3 +288,50 @@ def test_one_picture_is_enough_to_validate_on_alone(tmp_path):
     picture(0).save(tmp_path / "one" / "x.png")
     prepare(tmp_path / "one", tmp_path / "set", qps=(63,), validation=1.0)
     assert len(open_set(tmp_path / "set").validation) == 1
+
+
+def test_hr_files_hold_the_pixels_that_were_read_and_nothing_else(tmp_path):
+    from PIL import ImageCms, PngImagePlugin
+
+    from nas.data.normalise import read_picture
+
+    folder, out = tmp_path / "hr", tmp_path / "set"
+    folder.mkdir()
+    plain = picture(0)
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Title", "holiday")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    plain.save(folder / "plain.png", compress_level=9)
+    picture(1).save(folder / "told.png", pnginfo=text, icc_profile=profile, compress_level=9)
+    turned = Image.Exif()
+    turned[0x0112] = 3  # upside down: of the same size once upright
+    picture(2).save(folder / "turned.png", exif=turned)
+    clear = picture(3).convert("RGBA")
+    clear.putalpha(128)
+    clear.save(folder / "clear.png")
+    picture(4).convert("L").save(folder / "grey.png")
+    picture(5).quantize(64).save(folder / "palette.png")
+    picture(6).save(folder / "entry.png", transparency=picture(6).getpixel((0, 0)))
+    picture(7).resize((265, 263)).save(folder / "odd.png")
+    prepare(folder, out, qps=(63,), validation=0)
+    for entry in read_manifest(out).entries:
+        with Image.open(out / entry.record.files["hr"].path) as made:
+            assert made.mode == "RGB" and not made.info and not made.getexif(), entry.source
+            expected = read_picture(folder / entry.source).pixels
+            assert np.array_equal(np.asarray(made), expected), entry.source
+    # What is packed already is not packed again: as small as it came.
+    sizes = {e.source: e.record.files["hr"].bytes for e in read_manifest(out).entries}
+    assert sizes["plain.png"] == (folder / "plain.png").stat().st_size
+    assert sizes["told.png"] < (folder / "told.png").stat().st_size
+
+
+def test_a_png_with_a_wrong_checksum_is_packed_anew(tmp_path):
+    from nas.data.png import plain_png
+
+    picture(0).save(tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    assert plain_png(tmp_path / "a.png", *picture(0).size[::-1]) == whole
+    for damaged in (whole[:-20], whole[:60] + b"\x00\x01" + whole[62:], whole[8:], b"", whole[:10]):
+        (tmp_path / "a.png").write_bytes(damaged)
+        assert plain_png(tmp_path / "a.png", *picture(0).size[::-1]) is None
+    assert plain_png(tmp_path / "gone.png", 4, 4) is None

@@ -24,7 +24,8 @@ from nas.data.manifest import (
     sha256_of,
     write_record,
 )
-from nas.data.normalise import read_picture
+from nas.data.normalise import PROFILE_IGNORED, read_picture
+from nas.data.png import plain_png
 from nas.data.sources import Source
 from nas.data.split import look
 
@@ -66,10 +67,13 @@ def make_picture(
         base = old
         with Image.open(folder / whole[HR].path) as picture:
             pixels = np.asarray(picture)
+        packed = None
     else:
         pixels, notes = read_picture(source.path)
         base = _first_record(source, source_sha256, pixels, notes)
-    made = _make_files(pixels, base.name, missing, folder, threads)
+        untouched = set(notes) <= {PROFILE_IGNORED}
+        packed = plain_png(source.path, *pixels.shape[:2]) if untouched else None
+    made = _make_files(pixels, packed, base.name, missing, folder, threads)
     files = {**whole, **made}
     used = {str(encoder()), *(base.encoders if whole else ())}
     record = replace(
@@ -101,15 +105,25 @@ def _first_record(
 
 
 def _make_files(
-    pixels: np.ndarray, name: str, keys: Sequence[str], folder: Path, threads: int
+    pixels: np.ndarray,
+    packed: bytes | None,
+    name: str,
+    keys: Sequence[str],
+    folder: Path,
+    threads: int,
 ) -> dict[str, FileEntry]:
-    """Make the files named by keys, all aside, then move them into place."""
+    """Make the files named by keys, all aside, then move them into place.
+
+    ``packed`` is the HR picture as a PNG, where the source has it.
+    """
     with _aside(folder) as work:
         made = {key: work / f"{key}{'.avif' if key.isdigit() else '.png'}" for key in keys}
         lr = {(int(key) if key.isdigit() else CLEAN): made[key] for key in keys if key != HR}
         if lr:
             degrade(pixels, lr, threads=threads)
-        if HR in made:
+        if HR in made and packed is not None:
+            made[HR].write_bytes(packed)
+        elif HR in made:
             # Run lengths only: a third less time than zlib's matching, sizes within 3 %.
             Image.fromarray(pixels).save(made[HR], compress_level=1, compress_type=Z_RLE)
         return {key: _move(path, key, name, folder) for key, path in made.items()}

@@ -24,6 +24,10 @@ MIN_SIDE = 256
 than 2 LR pixels."""
 
 
+PROFILE_IGNORED = "colour profile ignored"
+"""The one note that is not of a change to the samples."""
+
+
 class Normalised(NamedTuple):
     """A picture ready for use.
 
@@ -48,7 +52,7 @@ def read_picture(path: Path) -> Normalised:
     image, _, decoding = decode(path)
     notes = []
     if "icc_profile" in image.info:
-        notes.append("colour profile ignored")
+        notes.append(PROFILE_IGNORED)
     if is_grey(image):
         notes.append("grey")
     if image.mode == "CMYK":
