@@ -57,8 +57,8 @@ def telling_place(
     height, width = original.shape[:2]
     rows, columns = min(side, height), min(side, width)
     strips = []
-    for top in range(0, height // 4 * 4, _STRIP):  # an 8K picture has 0.8 GB as doubles
-        cut = slice(top, min(top + _STRIP, height // 4 * 4)), slice(0, width // 4 * 4)
+    for first in range(0, height // 4 * 4, _STRIP):  # an 8K picture has 0.8 GB as doubles
+        cut = slice(first, min(first + _STRIP, height // 4 * 4)), slice(0, width // 4 * 4)
         truth = _luma(original[cut])
         spared = (_luma(worse[cut]) - truth) ** 2 - (_luma(better[cut]) - truth) ** 2
         strips.append(spared.reshape(-1, 4, width // 4, 4).sum((1, 3)))
