@@ -70,7 +70,7 @@ def next_commands(
     if registered is None:
         return _use(f"{info.name}/{champion.trial}")
     model = f"models:/{registered}@champion"
-    return (*_use(model), f"mlflow models serve -m {model} --env-manager local")
+    return (*_use(model), f"mlflow models serve -m {model} --env-manager local --port 5001")
 
 
 def _use(model: str) -> tuple[str, ...]:

@@ -146,7 +146,7 @@ def registered_story(info: StudyInfo, name: str, folder: Path, limit_ms: float |
             "```",
             f"nas upscale photo.avif -o photo.png --model models:/{name}@champion",
             f"nas export models:/{name}@champion --format onnx",
-            f"mlflow models serve -m models:/{name}@champion --env-manager local",
+            f"mlflow models serve -m models:/{name}@champion --env-manager local --port 5001",
             "```",
         ]
     )
