@@ -405,7 +405,6 @@ def test_the_registered_model_upscales_pictures_and_was_never_pickled(promoted_t
         served.predict({"image": [base64.b64encode(b"hello").decode()]})
 
 
-@pytest.mark.slow
 def test_mlflow_serves_the_champion(promoted_two):
     """The command that the summary prints, with a real server and a real request."""
     folder, _ = promoted_two
