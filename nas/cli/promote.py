@@ -248,7 +248,7 @@ def _tell(summary: Summary) -> None:
         best = summary.champion
         print(f"* champion{limit}: trial {best.trial}, {best.name}, {best.gain_db:+.3f} dB")
     if summary.promotions and any(p.onnx_error is None for p in summary.promotions):
-        say("no ONNX files, because its packages are missing: pip install 'nas-workbench[export]'")
+        say("no ONNX files, because its packages are missing: pip install onnx onnxscript onnxruntime")
     print(summary.gains)
     if summary.tracking_fault:
         told = f"not all of it is in MLflow: {summary.tracking_fault}; run again to deliver."

@@ -125,7 +125,7 @@ def _onnx_packages() -> tuple[Any, Any]:
     except ImportError as fault:
         raise InputError(
             "format onnx needs the packages onnx, onnxscript and onnxruntime: "
-            "pip install 'nas-workbench[export]'"
+            "pip install onnx onnxscript onnxruntime"
         ) from fault
     return onnx, onnxruntime
 
