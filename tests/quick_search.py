@@ -97,9 +97,12 @@ def small_space(**dimensions) -> Space:
 
 
 if __name__ == "__main__":
+    import signal
+
     from studies.runners.inline import InlineRunner
     from studies.search import conduct
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--trials", type=int, default=TRIALS)

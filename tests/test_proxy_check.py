@@ -232,11 +232,13 @@ def test_bad_input_is_told_in_one_sentence(nas, tmp_path):
 
 
 LONG = """
+import signal
 import sys
 from nas.training.proxy import ProxySettings
 from nas.training.proxy_runs import Job, Source, run_all
 from search_spaces import Architecture
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     jobs = [Job("x", Architecture(width=2), ProxySettings(steps=s, batch=2, patch=24))
             for s in (1, 10_000_000)]
     run_all(jobs, Source(sys.argv[1]), workers=2, progress=lambda *told: print(*told, flush=True))
@@ -253,9 +255,12 @@ def test_workers_end_with_the_command_and_finished_runs_stay(prepared, tmp_path,
             if "1 steps, seed 0" in line:
                 break
         workers = children(p.pid)
-        assert workers
         os.kill(p.pid, how)
-        p.wait(10)
+        try:
+            p.wait(10)
+        finally:
+            p.kill()
+    assert workers
     deadline = time.monotonic() + 10
     while any(map(alive, workers)) and time.monotonic() < deadline:
         time.sleep(0.05)
