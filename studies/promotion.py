@@ -33,6 +33,7 @@ from studies.looks import keep_samples
 from studies.promoted import Agreement, Promotion
 from studies.promotion_plan import Plan, PromotionSettings, Winner
 from studies.provenance import provenance
+from studies.record import Record
 from studies.storage import held, masked, study_folder
 
 
@@ -90,7 +91,7 @@ def promote(
     folder = study_folder(settings.storage, plan.info.name)
     failed: dict[int, str] = {}
     with held(settings.storage, plan.info.name, "promoted"):
-        desk = _Desk(settings.tracking_uri, plan, folder)
+        desk = _Desk(settings, plan, folder)
         try:
             for winner in plan.winners:
                 try:
@@ -122,19 +123,24 @@ def promote(
 class _Desk:
     """Whoever shows the promotions elsewhere: MLflow, in a thread of its own."""
 
-    def __init__(self, uri: str | None, plan: Plan, folder: Path) -> None:
+    def __init__(self, settings: PromotionSettings, plan: Plan, folder: Path) -> None:
         self._courier: Courier[None] | None = None
         self._shown: Any = None
         self.fault: str | None = None
+        uri = settings.tracking_uri
         if uri is not None:
-            self._courier = Courier(lambda: self._open(uri, plan, folder))
+            self._courier = Courier(lambda: self._open(uri, settings.storage, plan, folder))
 
-    def _open(self, uri: str, plan: Plan, folder: Path) -> Any:
+    def _open(self, uri: str, storage: str, plan: Plan, folder: Path) -> Any:
+        from studies.study import read_study
         from studies.tracking.promotions import PromotionTracking
+
+        def records() -> tuple[Record, ...]:
+            return read_study(storage, plan.info.name)[1]
 
         folders = [winner.folder for winner in plan.winners]
         self._shown = PromotionTracking(
-            uri, plan.info, plan.records, folder, folders, plan.name, plan.limit_ms
+            uri, plan.info, records, folder, folders, plan.name, plan.limit_ms
         )
         return self._shown.deliver
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mlflow.entities import Metric, RunTag
@@ -26,7 +26,7 @@ class PromotionTracking:
     Args:
         uri: MLflow tracking URI.
         info: The study.
-        records: Its trials.
+        records: Reads its trials: a search may go on beside the promotion.
         study_folder: The study's folder.
         folders: Those of the promotions, trial by trial.
         name: Of the registered model.
@@ -41,7 +41,7 @@ class PromotionTracking:
         self,
         uri: str,
         info: StudyInfo,
-        records: Sequence[Record],
+        records: Callable[[], Sequence[Record]],
         study_folder: Path,
         folders: Sequence[Path],
         name: str,
@@ -64,7 +64,7 @@ class PromotionTracking:
         try:
             if not self._whole:  # the study itself may not be there, or not all of it
                 study = Tracking(self._uri, self._info, self._study_folder)
-                if told := study.deliver(self._records, final=True).fault:
+                if told := study.deliver(self._records(), final=True).fault:
                     return Delivery(0, told)
                 self._whole = True
             store = connected(self._uri)
@@ -88,7 +88,7 @@ class PromotionTracking:
                 self.versions[ended.trial] = uri.rpartition("/")[2]
                 return 0
         trial = int(folder.parent.name)
-        name = next(r.candidate.name for r in self._records if r.trial == trial)
+        name = next(r.candidate.name for r in self._records() if r.trial == trial)
         title = Title(f"{trial:03d} {name} full", "promotion", {"trial": str(trial)}, parent)
         run_id = show_training(store, folder, title)
         if ended is None:
@@ -127,7 +127,7 @@ class PromotionTracking:
         shown = list(promoted.ended(self._study_folder).values())
         if shown:
             store.client.set_tag(parent, REGISTERED, self._name)
-            note = story(self._info, self._records, shown, self._name)
+            note = story(self._info, self._records(), shown, self._name)
             store.client.set_tag(parent, NOTE, note)
         store.client.log_dict(parent, promoted.gains(shown), "gains.json")
 
