@@ -225,6 +225,24 @@ class TestGuard:
         network = load_model(tmp_path / "out" / "last.safetensors").network
         assert all(bool(p.isfinite().all()) for p in network.parameters())
 
+    def test_a_checkpoint_holds_no_loss_that_is_no_number(self, pair_set, tmp_path, monkeypatch):
+        self.broken(monkeypatch, {4})  # FP16 leaves that step out: the weights stay numbers
+        advance, done = stage_run.StageRun.advance, []
+
+        def dies(run):
+            done.append(run)
+            if len(done) == 6:
+                raise RuntimeError("power cut")
+            advance(run)
+
+        recipe, half = one_stage(steps=8), Precision("fp16", False)
+        with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+            patch.setattr(stage_run.StageRun, "advance", dies)
+            run(pair_set, tmp_path, recipe, precision=half, checkpoint_seconds=0)
+        events = run(pair_set, tmp_path, recipe, precision=half)
+        assert events[0].step == 3
+        assert isinstance(events[-1], Finished)
+
     def test_it_gives_up_with_advice(self, pair_set, tmp_path, monkeypatch):
         self.broken(monkeypatch, range(1, 1000))
         with pytest.raises(InputError, match=r"stage 1 .* lower its lr \(0.0005\)"):

@@ -125,8 +125,12 @@ class StageRun:
         return float(self._losses[-1]) if self._losses else self._mean
 
     def sound(self) -> bool:
-        """Whether all weights are numbers."""
-        return all(bool(parameter.isfinite().all()) for parameter in self.student.parameters())
+        """Whether all weights are numbers, and the losses that no guard has looked at yet.
+
+        A step that FP16 leaves out keeps its weights, but to go on from its loss is to fail.
+        """
+        numbers = [*self.student.parameters(), *self._losses]
+        return all(bool(tensor.isfinite().all()) for tensor in numbers)
 
     def close(self) -> None:
         """Stop cutting ahead."""
