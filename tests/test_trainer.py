@@ -152,6 +152,21 @@ class TestInterruptions:
         assert started.step == saved.step
         assert same_models(tmp_path / "out", uninterrupted)
 
+    @pytest.mark.parametrize("checkpoint", ["before the look", "none yet"])
+    def test_killed_after_a_look_its_curve_tells_it_once(self, pair_set, tmp_path, checkpoint):
+        recipe, file = one_stage(steps=55), tmp_path / "checkpoint.pt"
+        events = train("small", SMALL, recipe, pair_set, tmp_path, checkpoint_seconds=0)
+        next(event for event in events if isinstance(event, Looked) and event.step == 50)
+        left = file.read_bytes()
+        events.close()
+        file.unlink()
+        if checkpoint == "before the look":
+            file.write_bytes(left)
+        (started, *_) = run(pair_set, tmp_path, recipe)
+        assert started.step == (50 if checkpoint == "before the look" else 0)
+        curve = (tmp_path / "curve.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in curve] == [0, 50, 55]
+
     def test_a_finished_training_only_says_so(self, pair_set, uninterrupted):
         before = (uninterrupted / "best.safetensors").stat().st_mtime_ns
         (told,) = run(pair_set, uninterrupted)

@@ -194,6 +194,10 @@ class _Training:
     ) -> None:
         """Make the student as it is at the beginning, or as it was when it was saved."""
         student = first_form(described(architecture, self.recipe), self.seed).to(self.device)
+        if saved is not None:
+            self._looked = saved["looked"]
+        if self.world.first:
+            self.folder.shorten_curve(self._looked)  # later looks are taken again
         if saved is None:
             if start is None:
                 start_at_baseline(student, *self.sources.calibration(self.seed), self.seed)
@@ -211,9 +215,7 @@ class _Training:
         torch.set_rng_state(saved["torch_rng"])
         self.best_step, self.best_gain = saved["best_step"], saved["best_gain"]
         self.seconds = saved["seconds"]
-        self._looked, self._loss = saved["looked"], saved["losses"]
-        if self.world.first:
-            self.folder.shorten_curve(self.step)
+        self._loss = saved["losses"]
 
     def run(self, checkpoint_seconds: float, wish: interrupts.Interrupts) -> Iterator[Event]:
         """Do all steps that are left."""
