@@ -85,7 +85,7 @@ def promote(
         progress: Called while the teacher upscales and pictures are measured.
 
     Raises:
-        InputError: Nothing of it could be trained, or the folder cannot be written.
+        InputError: The folder cannot be written. A winner that could not be trained is in `failed`.
         KeyboardInterrupt: It was interrupted; the same call continues.
     """
     folder = study_folder(settings.storage, plan.info.name)
@@ -203,6 +203,7 @@ def _events(
         teacher=plan.teacher,
         seed=settings.seed,
         device=plan.device,
+        licence=settings.licence,
         progress=progress,
     )
 

@@ -40,6 +40,7 @@ class PromotionSettings:
         teacher: `OF_THE_STUDY`, a name, a file, or None to train without.
         steps: Of all stages together; None for the recipe's own.
         seed: Of the training.
+        licence: Of the models, if they shall say one.
         name: In the model registry; None for the study's.
         tracking_uri: MLflow's; None leaves MLflow out.
         device: Where to train; None for CUDA if there is any.
@@ -54,6 +55,7 @@ class PromotionSettings:
     teacher: str | None = OF_THE_STUDY
     steps: int | None = None
     seed: int = 0
+    licence: str = ""
     name: str | None = None
     tracking_uri: str | None = "sqlite:///mlflow.db"
     device: str | None = None

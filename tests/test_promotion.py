@@ -113,6 +113,7 @@ def settings(folder: Path, **changes) -> PromotionSettings:
         "recipe": str(folder / "quick.yaml"),
         "tracking_uri": f"sqlite:///{folder}/mlflow.db",
         "device": "cpu",
+        "licence": "CC0-1.0",
     }
     return PromotionSettings(**{**defaults, **changes})
 
@@ -154,6 +155,7 @@ def test_each_winner_is_trained_measured_and_exported(promoted_two):
         network = load_model(winner.folder / promoted.MODEL)
         assert network.architecture.to_dict() == winner.member.architecture
         assert network.facts["kind"] == "promotion" and network.facts["study"] == "demo"
+        assert network.facts["licence"] == "CC0-1.0"
         assert float(network.facts["gain_db"]) == pytest.approx(promotion.gain_db, abs=1e-4)
         assert promotion.proxy_gain_db == winner.member.gain_db != promotion.gain_db
         assert set(promotion.gain_db_per_qp) == {31, 63}

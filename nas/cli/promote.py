@@ -46,6 +46,7 @@ def promote(
         int | None, typer.Option(min=1, help="Shorten or lengthen the recipe to this many steps.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights and crops.")] = 0,
+    licence: Annotated[str, typer.Option(help="Of the models, if they shall say one.")] = "",
     name: Annotated[
         str | None, typer.Option(help="Of the registered model; default the study's.")
     ] = None,
@@ -80,6 +81,7 @@ def promote(
         teacher=None if teacher == "none" else teacher,
         steps=steps,
         seed=seed,
+        licence=licence,
         name=name,
         tracking_uri=tracking(tracking_uri),
         device=device,
@@ -248,7 +250,7 @@ def _tell(summary: Summary) -> None:
         best = summary.champion
         print(f"* champion{limit}: trial {best.trial}, {best.name}, {best.gain_db:+.3f} dB")
     if summary.promotions and any(p.onnx_error is None for p in summary.promotions):
-        say("no ONNX files, because its packages are missing: pip install onnx onnxscript onnxruntime")
+        say("no ONNX files, its packages are missing: pip install onnx onnxscript onnxruntime")
     print(summary.gains)
     if summary.tracking_fault:
         told = f"not all of it is in MLflow: {summary.tracking_fault}; run again to deliver."
