@@ -17,7 +17,7 @@ from nas.data.detail import windows
 from nas.data.sample import sample_set
 from nas.data.store import PairSet, open_set
 from nas.measure.targets import Target, resolve_target
-from nas.training.proxy import HELD_OUT_AREA, ProxySettings, proxy_data
+from nas.training.proxy import HELD_OUT_AREA, VERSION, ProxySettings, proxy_data
 from nas.training.teacher import evaluate_teacher, require_gain
 from search_spaces.errors import InputError
 from search_spaces.plugins import load_all, loaded_files
@@ -92,7 +92,7 @@ def prepare(settings: SearchSettings, progress: Progress = silent) -> Prepared:
             "digest": pair_set.digest,
         },
         "teacher": None if teacher is None else {"name": teacher.name, "digest": teacher.digest},
-        "proxy": asdict(proxy),
+        "proxy": {**asdict(proxy), "version": VERSION},
     }
     study = StudySettings(
         name="",

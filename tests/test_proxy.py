@@ -22,6 +22,7 @@ from nas.training.proxy import (
     ProxyResult,
     ProxySettings,
     Rung,
+    _Training,
     run_proxy,
     starting_network,
     target_phases,
@@ -101,6 +102,18 @@ def test_rungs_come_in_order_and_the_result_last(data):
     assert result.curve[-1].gain_db == result.gain_db
     assert result.gain_db_per_qp.keys() == result.psnr_y_db.keys() == {31}
     assert result.steps == 20
+
+
+def test_half_the_resolution_gets_twice_the_optimiser_steps(data, monkeypatch):
+    done = []
+    step = _Training.step
+    monkeypatch.setattr(_Training, "step", lambda self: (step(self), done.append(self.done))[0])
+    passed = list(run_proxy(UNSHUFFLED, data, replace(SETTINGS, steps=6), rungs=(2, 4)))
+    assert done == list(range(1, 13))
+    assert [rung.step for rung in passed[-1].curve] == [2, 4, 6]
+    done.clear()
+    result_of(run_proxy(RESIDUAL_FREE, data, replace(SETTINGS, steps=6)))
+    assert done == list(range(1, 7))
 
 
 def test_the_seed_decides_the_result(data):
