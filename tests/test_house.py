@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -33,11 +33,13 @@ def test_the_tree_is_clean(command):
 
 def test_help_comes_in_under_a_second():
     def seconds() -> float:
-        begin = time.perf_counter()
+        """Of the processor: the clock on the wall also counts what else the machine does."""
+        begin = resource.getrusage(resource.RUSAGE_CHILDREN)
         shown = run(sys.executable, "-c", "from nas.cli import main; main()", "--help")
         assert shown.returncode == 0, shown.stderr
         assert "search" in shown.stdout
-        return time.perf_counter() - begin
+        end = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return end.ru_utime + end.ru_stime - begin.ru_utime - begin.ru_stime
 
     assert min(seconds() for _ in range(3)) < 1.0
 
