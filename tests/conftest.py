@@ -20,3 +20,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if "slow" in item.keywords:
                 item.add_marker(skipped)
+
+
+@pytest.fixture
+def nas(monkeypatch, capsys):
+    """Run ``nas`` in this process: (exit code, stdout, stderr)."""
+
+    from nas.cli import main
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["nas", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        shown = capsys.readouterr()
+        return end.value.code or 0, shown.out, shown.err
+
+    return run

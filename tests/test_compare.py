@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 from quick_search import BUDGET, Quick, settings
 
-from nas.cli import main
 from search_spaces import Architecture, InputError
 from studies.candidate import Candidate
 from studies.comparison import compare
@@ -129,20 +128,6 @@ def test_what_else_differs_is_noted_and_no_more():
     notes = compare([A, other]).notes
     assert notes[0] == "they differ in the proxy's lr: 0.1, 0.2"
     assert "trained differently many candidates (2, 1)" in notes[1]
-
-
-@pytest.fixture
-def nas(monkeypatch, capsys):
-    """Run ``nas`` in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["nas", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        shown = capsys.readouterr()
-        return end.value.code or 0, shown.out, shown.err
-
-    return run
 
 
 def test_two_searches_compared_on_the_command_line(nas, tmp_path, monkeypatch):

@@ -12,7 +12,6 @@ from PIL import Image
 from skimage import data as photographs
 from skimage.metrics import peak_signal_noise_ratio
 
-from nas.cli import main
 from nas.data.baseline import lanczos
 from nas.data.prepare import prepare
 from nas.data.store import open_set
@@ -51,20 +50,6 @@ def model_file(tmp_path_factory):
 def place(tmp_path, monkeypatch):
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def nas(monkeypatch, capsys):
-    """Run ``nas`` in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["nas", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        shown = capsys.readouterr()
-        return end.value.code or 0, shown.out, shown.err
-
-    return run
 
 
 def refused(result, *told):

@@ -18,7 +18,6 @@ from PIL import Image
 from scipy.stats import kendalltau, spearmanr
 from skimage import data as photographs
 
-from nas.cli import main
 from nas.data.prepare import prepare
 from nas.measure.ranking import Field, Pairs, judge
 from nas.measure.targets import resolve_target
@@ -49,20 +48,6 @@ def prepared(tmp_path_factory):
 def place(tmp_path, monkeypatch):
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def nas(monkeypatch, capsys):
-    """Run ``nas`` in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["nas", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        shown = capsys.readouterr()
-        return end.value.code or 0, shown.out, shown.err
-
-    return run
 
 
 def refused(result, *told):

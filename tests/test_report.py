@@ -19,7 +19,6 @@ from PIL import Image
 from quick_search import BUDGET, Quick, settings
 from skimage import data as photographs
 
-from nas.cli import main
 from nas.data.baseline import lanczos
 from nas.data.manifest import HR
 from nas.data.prepare import prepare
@@ -81,20 +80,6 @@ def searched(tmp_path_factory, prepared):
 def place(tmp_path, monkeypatch):
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def nas(monkeypatch, capsys):
-    """Run ``nas`` in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["nas", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        shown = capsys.readouterr()
-        return end.value.code or 0, shown.out, shown.err
-
-    return run
 
 
 class Page(HTMLParser):
