@@ -69,6 +69,20 @@ class Quick:
         )
 
 
+class Real(Quick):
+    """As the quick search, with weights that are models as proxy runs write them."""
+
+    def __call__(self, candidate: Candidate) -> Evaluation:
+        from search_spaces.model import model_bytes
+        from search_spaces.network import build
+
+        outcome = yield from super().__call__(candidate)
+        if isinstance(outcome, Trained):
+            content = model_bytes(build(candidate.architecture, seed=0), candidate.name)
+            object.__setattr__(outcome.weights, "data", content)
+        return outcome
+
+
 def figure(network) -> float:
     """Runtime in ms."""
     return network.width**2 * 9 * (network.depth + 1) / 3000 / network.factor + 0.1

@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import refused
 from skimage import data as photographs
 from skimage.metrics import peak_signal_noise_ratio
 
@@ -50,13 +51,6 @@ def model_file(tmp_path_factory):
 def place(tmp_path, monkeypatch):
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-
-
-def refused(result, *told):
-    code, out, err = result
-    assert code == 2 and out == "" and "Traceback" not in err, err
-    assert len(err.strip().splitlines()) == 1, err
-    assert all(words in err for words in told), err
 
 
 def test_the_report_has_the_figures_that_one_computes_by_hand(nas, prepared, model_file, tmp_path):

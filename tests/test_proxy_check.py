@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import refused
 from scipy.stats import kendalltau, spearmanr
 from skimage import data as photographs
 
@@ -48,13 +49,6 @@ def prepared(tmp_path_factory):
 def place(tmp_path, monkeypatch):
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-
-
-def refused(result, *told):
-    code, out, err = result
-    assert code == 2 and out == "" and "Traceback" not in err, err
-    assert len(err.strip().splitlines()) == 1, err
-    assert all(words in err for words in told), err
 
 
 def test_coefficients_are_those_of_scipy_over_single_seeds():

@@ -16,7 +16,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 from PIL import Image
-from quick_search import BUDGET, Quick, settings
+from quick_search import BUDGET, Quick, Real, settings
 from skimage import data as photographs
 
 from nas.data.baseline import lanczos
@@ -24,8 +24,8 @@ from nas.data.manifest import HR
 from nas.data.prepare import prepare
 from nas.data.store import open_set
 from nas.measure.strips import upscale_picture
-from search_spaces import Architecture, build
-from search_spaces.model import load_model, model_bytes
+from search_spaces import Architecture
+from search_spaces.model import load_model
 from search_spaces.space import Space
 from studies.candidate import Candidate
 from studies.front import contributions, front, trained
@@ -39,17 +39,6 @@ from studies.settings import StudyInfo
 from studies.storage import study_folder
 from studies.study import read_study
 from studies.weights import weights_file
-
-
-class Real(Quick):
-    """As the quick search, with weights that are models as proxy runs write them."""
-
-    def __call__(self, candidate):
-        outcome = yield from super().__call__(candidate)
-        if isinstance(outcome, Trained):
-            content = model_bytes(build(candidate.architecture, seed=0), candidate.name)
-            object.__setattr__(outcome.weights, "data", content)
-        return outcome
 
 
 @pytest.fixture(scope="module")

@@ -7,28 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 from mlflow import MlflowClient
-from quick_search import Quick, settings
+from quick_search import Real, settings
 from safetensors.torch import load_file, save_file
 
 from nas.cli.sources import model, network
-from search_spaces import InputError, build
-from search_spaces.model import load_model, model_bytes
+from search_spaces import InputError
+from search_spaces.model import load_model
 from studies.outcome import Rejected, Trained
 from studies.search import conduct
 from studies.storage import study_folder
 from studies.tracking import EXPERIMENT
 from studies.weights import weights_file
-
-
-class Real(Quick):
-    """As the quick search, with weights that are models as proxy runs write them."""
-
-    def __call__(self, candidate):
-        outcome = yield from super().__call__(candidate)
-        if isinstance(outcome, Trained):
-            content = model_bytes(build(candidate.architecture, seed=0), candidate.name)
-            object.__setattr__(outcome.weights, "data", content)
-        return outcome
 
 
 @pytest.fixture(scope="module")
