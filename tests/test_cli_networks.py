@@ -79,3 +79,9 @@ def test_the_layers_of_a_file_and_of_a_comparator(nas, tmp_path):
     (tmp_path / "mine.json").write_text(Architecture(width=20).to_json())
     assert "3>20" in nas("networks", "show", "mine.json")
     assert "36>72" in nas("networks", "show", "SAFMN", "--height", 64, "--width", 64)
+
+
+def test_a_trained_model_is_a_network_too(nas):
+    """Costs are asked of what one is about to ship, so any MODEL will do."""
+    for command in (("cost",), ("latency", "--target", "rtx4090"), ("networks", "show")):
+        assert json.loads(nas(*command, "avif4x", "--json"))

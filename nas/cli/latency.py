@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from nas.cli.networks import Height, Named, Width, find
+from nas.cli.networks import Height, Width
 from nas.cli.options import AsJson, Plugins
+from nas.cli.sources import NetworkArgument
+from nas.cli.sources import network as find
 
 if TYPE_CHECKING:
     from nas.measure.latency_model import FittedRow, LatencyModel
@@ -35,7 +37,7 @@ app = typer.Typer(
 
 @app.command()
 def measure(
-    network: Named,
+    network: NetworkArgument,
     target: Annotated[
         str,
         typer.Option(help="auto, cuda, cpu, or a latency profile to predict by: name or file."),
@@ -52,7 +54,7 @@ def measure(
     from nas.cli.terminal import print_json, say
     from nas.measure.targets import resolve_target
 
-    architecture = find(network, plugin)
+    _, architecture = find(network, plugins=plugin)
     chosen = resolve_target(target, height=height, width=width)
     say(f"[dim]{chosen.note}")
     found = chosen.latency(architecture, again=again)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from nas.cli.networks import Height, Named, Width, find
+from nas.cli.networks import Height, Width
 from nas.cli.options import AsJson, Plugins
+from nas.cli.sources import NetworkArgument
+from nas.cli.sources import network as find
 
 
 def cost(
-    network: Named,
+    network: NetworkArgument,
     height: Height = 540,
     width: Width = 960,
     plugin: Plugins = None,
@@ -20,7 +22,7 @@ def cost(
     from nas.measure.cost import cost as cost_of
     from nas.measure.memory import compute_memory, measure_memory
 
-    architecture = find(network, plugin)
+    _, architecture = find(network, plugins=plugin)
     found = cost_of(architecture, height, width)
     memory = compute_memory(architecture, height, width)
     if torch.cuda.is_available():

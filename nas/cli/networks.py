@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nas.cli.options import AsJson, Plugins
+from nas.cli.sources import NetworkArgument
+from nas.cli.sources import network as find
 
 if TYPE_CHECKING:
     from nas.measure.table1 import Row
-    from search_spaces.architecture import Architecture
 
-Named = Annotated[str, typer.Argument(help="A network of the survey, or a file with its JSON.")]
 Height = Annotated[int, typer.Option(min=1, help="LR height.")]
 Width = Annotated[int, typer.Option(min=1, help="LR width.")]
 
 app = typer.Typer(help="The survey's networks, and the layers of any network.")
-
-
-def find(name_or_file: str, plugins: Sequence[str] | None = None) -> Architecture:
-    """A known network by name (case does not matter) or an architecture from a JSON file.
-
-    Raises:
-        InputError: neither a known network nor a readable file, or a plugin fails.
-    """
-    from search_spaces import Architecture, InputError, published, references
-    from search_spaces.plugins import load_all
-
-    load_all(plugins or ())
-    for known in (published, references):
-        for name, network in known.items():
-            if name.lower() == name_or_file.lower():
-                return network.architecture
-    path = Path(name_or_file)
-    if not path.is_file():
-        names = ", ".join((*published, *references))
-        raise InputError(f"there is no network or file '{name_or_file}'; known are {names}")
-    try:
-        return Architecture.from_json(path.read_text(encoding="utf-8"))
-    except (InputError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 @app.callback(invoke_without_command=True)
@@ -109,7 +83,7 @@ def networks(
 
 @app.command("show")
 def show_network(
-    network: Named,
+    network: NetworkArgument,
     height: Height = 540,
     width: Width = 960,
     plugin: Plugins = None,
@@ -120,7 +94,7 @@ def show_network(
     from nas.measure.breakdown import breakdown
     from nas.measure.latency_model import LatencyModel
 
-    architecture = find(network, plugin)
+    _, architecture = find(network, plugins=plugin)
     model = LatencyModel.load()
     rows = breakdown(architecture, model.predict_ms, height, width)
     macs = sum(row.macs for row in rows) or 1
