@@ -89,7 +89,7 @@ def test_a_graph_of_a_plain_network_is_its_convolutions_and_little_else(nas, tmp
         assert nas("export", "RepTCN.safetensors", "-o", name)[0] == 0
     assert nas("export", "ANUNet.safetensors", "-o", "b.onnx", "--size", "54x96")[0] == 0
     nodes = [node.op_type for node in onnx.load("a.onnx").graph.node]
-    assert nodes == ["Conv", "Relu", "Conv", "Relu", "Conv", "DepthToSpace", "Clip"]
+    assert nodes == ["Conv", "Relu", "Conv", "Relu", "Conv", "Clip", "DepthToSpace"]
     graph = onnx.load("b.onnx").graph
     assert not {"Reshape", "Transpose", "Pad", "Shape"} & {node.op_type for node in graph.node}
     contents = [each.raw_data for each in graph.initializer if len(each.dims)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,9 +13,10 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as shapes
 from torch.nn import functional as F
 
+from nas.deploy.simplify import simplified
 from search_spaces.architecture import SCALE
 from search_spaces.errors import InputError
-from search_spaces.network import Network, fuse
+from search_spaces.network import Network
 
 INPUT, OUTPUT = "lr", "sr"
 """What goes in and out: (N, 3, H, W) RGB in [0, 1], and the same at 4 times the sides."""
@@ -30,27 +30,33 @@ _SIDES = (27, 35)
 
 
 class Portable(nn.Module):
-    """A deploy form with its output clamped to [0, 1], whose sizes may be symbols.
+    """The simplest form with its output clamped to [0, 1], whose sizes may be symbols.
 
     A network pads a picture to its working factor only where that is needed, which is a decision
     on a number. Here the rows and columns beyond the picture are always looked up, by indices that
-    stop at its border: none where the factor divides it, and always the same values.
+    stop at its border: none where the factor divides it, and always the same values. Clamping comes
+    before the last pixel-shuffle, where runtimes make it a part of the convolution.
     """
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.network = fuse(network)
-        _merge_unshuffle(self.network.stem)
+        self.network = simplified(network)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, 3, 4H, 4W) in [0, 1]."""
         height, width = x.shape[-2:]
-        factor = self.network.architecture.factor
-        if factor == 1 or (isinstance(height, int) and isinstance(width, int)):
-            return self.network(x).clamp(0, 1)
-        x = _repeated(_repeated(x, height, factor, 2), width, factor, 3)
-        upscaled = F.pixel_shuffle(self.network.phases(x), self.network.shuffle)
-        return upscaled[..., : SCALE * height, : SCALE * width].clamp(0, 1)
+        factor = self.network.factor
+        if isinstance(height, int) and isinstance(width, int):
+            x = self.network.padded(x)
+        elif factor > 1:
+            x = _repeated(_repeated(x, height, factor, 2), width, factor, 3)
+        phases = self.network.phases(x)
+        if not self.network.clipped:
+            phases = phases.clamp(0, 1)
+        upscaled = F.pixel_shuffle(phases, self.network.shuffle)
+        if factor == 1:
+            return upscaled
+        return upscaled[..., : SCALE * height, : SCALE * width]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +101,7 @@ def program(portable: Portable, size: tuple[int, int] | None = None) -> Program:
         return Program(exported, None, smallest, batch)
     detail = " ".join(str(fault).split())[:200]
     raise InputError(
-        f"{portable.network.architecture.label} cannot be exported for changing sizes; "
+        f"{portable.network.network.architecture.label} cannot be exported for changing sizes; "
         f"give one, such as --size 540x960 ({detail})"
     ) from fault
 
@@ -115,34 +121,6 @@ def _repeated(x: Tensor, length: int, factor: int, axis: int) -> Tensor:
     """The picture with its last row or column repeated up to a multiple of the factor."""
     index = torch.arange((length + factor - 1) // factor * factor, device=x.device)
     return x.index_select(axis, index.clamp(max=length - 1))
-
-
-def _merge_unshuffle(stem: nn.Sequential) -> None:
-    """Make pixel-unshuffle and the convolution behind it one strided convolution, in place.
-
-    ONNX has no such unshuffle: it becomes sixteen nodes that shift pixels about. The convolution
-    of 3x3 unshuffled pixels is one of 3f x 3f pixels at stride f, with the same sums.
-    """
-    layers = list(stem)
-    for place, layer in enumerate(layers[:-1]):
-        if not isinstance(layer, nn.PixelUnshuffle):
-            continue
-        conv, f = copy.deepcopy(layers[place + 1]), layer.downscale_factor
-        assert isinstance(conv, nn.Conv2d)
-        out, _, *size = conv.weight.shape
-        taps = conv.weight.detach().reshape(out, -1, f, f, *size).permute(0, 1, 4, 2, 5, 3)
-        merged = nn.Conv2d(
-            taps.shape[1],
-            out,
-            (f * size[0], f * size[1]),
-            f,
-            (f * int(conv.padding[0]), f * int(conv.padding[1])),
-            bias=conv.bias is not None,
-        )
-        merged.weight = nn.Parameter(taps.flatten(4, 5).flatten(2, 3).contiguous())
-        merged.bias = conv.bias
-        stem[place], stem[place + 1] = nn.Identity(), merged
-    stem.requires_grad_(False)
 
 
 @contextmanager

@@ -1,0 +1,244 @@
+"""The deploy form in fewer passes over memory: the same function, exact at picture borders too.
+
+Blocks are folded already; what is left to save are steps that move maps about:
+
+- A pixel-unshuffle and the convolution behind it become one strided convolution.
+- A chain of two pixel-shuffles with a residual between becomes one: the tail's channels are
+  permuted, and the residual is taken from the picture at the body's resolution, by a convolution
+  that strides over the picture with replicated borders. It is added in place.
+- ETDS' clipped tail, whose clamp is published as ReLU, 1x1 convolution, ReLU, becomes the plain
+  tail and a clamp.
+- Activations behind a convolution work in place.
+
+The residual does not go into the weights of the tail itself. For nearest-neighbour that would be
+exact (its one tap sees no border), but copying the picture's channels beside the features costs
+more than the addition does. For wider taps it would be wrong at borders, where the tail sees zeros
+and an interpolation the picture's last pixels. Cascades keep both their shuffles: convolving before
+a shuffle by f instead of after it takes f * f times the arithmetic.
+
+Model files always hold the plain deploy form; this one is made from it when it is run.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from search_spaces.architecture import SCALE
+from search_spaces.network import Network, fuse
+from search_spaces.residual import Residual
+
+_DENSE = 3
+"""Largest kernel whose residual reads all three colours, two of them with weights of zero, instead
+of each colour alone. Same sums; up to here it is faster on a CPU, beyond it is slower."""
+
+
+class Simplified(nn.Module):
+    """A network's deploy form with fewer passes over memory, for inference only.
+
+    ``padded``, ``phases``, ``shuffle`` and ``forward`` are as those of `Network`.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = fuse(network)
+        self.residual: PhaseResidual | None = None
+        _merge_unshuffle(self.network.stem)
+        _plain_clip(self.network)
+        _work_in_place(self.network)
+        end = ending(self.network)
+        if self.network.residual is not None and end is not None:
+            self.residual = PhaseResidual(self.network.residual, self.step)
+            self.network.residual = None
+            reorder(end.conv, _joint(self.step))
+        self.requires_grad_(False)
+
+    @property
+    def factor(self) -> int:
+        """What the sides of the picture are padded to a multiple of."""
+        return self.network.architecture.factor
+
+    @property
+    def step(self) -> int:
+        """Rows and columns of the picture that one position of the phases stands for."""
+        return self.factor if self.network.lift is None else 1
+
+    @property
+    def shuffle(self) -> int:
+        """Factor of the pixel-shuffle that makes the output of ``phases`` a picture."""
+        return self.network.shuffle
+
+    @property
+    def clipped(self) -> bool:
+        """Whether the output is clamped to [0, 1] by itself."""
+        end = ending(self.network)
+        added = self.residual is not None or self.network.residual is not None
+        return end is not None and end.clips and not added
+
+    def padded(self, x: Tensor) -> Tensor:
+        """The picture with its last row and column repeated up to the working factor."""
+        return self.network.padded(x)
+
+    def phases(self, x: Tensor) -> Tensor:
+        """The output before its last pixel-shuffle.
+
+        (N, 3, H, W), H and W multiples of the working factor, to (N, 3 r^2, 4H/r, 4W/r) where r is
+        ``shuffle``.
+        """
+        phases = self.network.phases(x)
+        return phases if self.residual is None else phases.add_(self.residual(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> (N, 3, 4H, 4W)."""
+        height, width = x.shape[-2:]
+        upscaled = F.pixel_shuffle(self.phases(self.padded(x)), self.shuffle)
+        return upscaled[..., : SCALE * height, : SCALE * width]
+
+
+def simplified(network: Network) -> Simplified:
+    """Return what a network computes, in training or deploy form, by its simplest form."""
+    return Simplified(network).eval()
+
+
+class PhaseResidual(nn.Module):
+    """A global residual as phases of a network that works at 1/f of the picture's resolution.
+
+    (N, 3, H, W) -> (N, 3 (4f)^2, H/f, W/f): the interpolations of f x f pixels at each position.
+    """
+
+    def __init__(self, residual: Residual, factor: int) -> None:
+        super().__init__()
+        taps = residual.weight.detach().unflatten(0, (3, SCALE, SCALE)).squeeze(3)
+        size = taps.shape[-1]
+        side = size + factor - 1
+        spread = taps.new_zeros(3, factor, SCALE, factor, SCALE, side, side)
+        for down in range(factor):
+            for right in range(factor):
+                spread[:, down, :, right, :, down : down + size, right : right + size] = taps
+        weight = spread.reshape(3, -1, side, side)
+        if side <= _DENSE:
+            each = torch.eye(3, dtype=taps.dtype, device=taps.device)
+            weight = torch.einsum("opyx,oi->opiyx", weight, each)
+        else:
+            weight = weight[:, :, None]
+        self.weight = nn.Parameter(weight.flatten(0, 1).contiguous(), requires_grad=False)
+        self.reach, self.factor = size // 2, factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Interpolate; the caller shuffles the phases into pixels."""
+        if self.reach:
+            x = F.pad(x, (self.reach,) * 4, mode="replicate")
+        return F.conv2d(x, self.weight, stride=self.factor, groups=3 // self.weight.shape[1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ending:
+    """What a network's phases come from: a convolution, and a clamp to [0, 1] or none."""
+
+    conv: nn.Conv2d
+    clips: bool
+
+
+def ending(network: Network) -> Ending | None:
+    """Return how a network's phases are made, or None where that is no plain convolution."""
+    last = list(network.lift.children())[-1] if network.lift is not None else network.tail
+    if isinstance(last, nn.Conv2d):
+        return Ending(last, clips=False)
+    layers = list(last) if isinstance(last, nn.Sequential) else []
+    if len(layers) == 2 and isinstance(layers[0], nn.Conv2d) and _is_clamp(layers[1]):
+        return Ending(layers[0], clips=True)
+    return None
+
+
+def reorder(conv: nn.Conv2d, order: Tensor) -> None:
+    """Let a convolution give its output channels in another order."""
+    with torch.no_grad():
+        conv.weight.copy_(conv.weight[order])
+        if conv.bias is not None:
+            conv.bias.copy_(conv.bias[order])
+
+
+def _joint(factor: int) -> Tensor:
+    """The order in which the channels of shuffles by ``factor`` and by 4 are those of a joint one.
+
+    The chain has them as (colour, row and column at 4x, row and column at ``factor``).
+    """
+    chain = torch.arange(3 * (SCALE * factor) ** 2).view(3, SCALE, SCALE, factor, factor)
+    return chain.permute(0, 3, 1, 4, 2).flatten()
+
+
+def _plain_clip(network: Network) -> None:
+    """Make ETDS' clipped tails, 1 - relu(1 - y) once more through a ReLU, plain tails and clamps.
+
+    1 - y is a convolution whose weights and bias are negated, with 1 added to the bias.
+    """
+    for parent in (network, network.lift):
+        for name, last in list(parent.named_children()) if parent is not None else []:
+            found = _negated(last)
+            if found is None:
+                continue
+            conv = copy.deepcopy(found)
+            assert conv.bias is not None
+            with torch.no_grad():
+                conv.weight.neg_()
+                conv.bias.neg_().add_(1)
+            setattr(parent, name, nn.Sequential(conv, nn.Hardtanh(0, 1, inplace=True)))
+
+
+def _negated(module: nn.Module) -> nn.Conv2d | None:
+    """The first convolution of ETDS' clipped tail, if the module is exactly such a one."""
+    if not isinstance(module, nn.Sequential) or len(module) != 4:
+        return None
+    conv, first, flip, second = module
+    if not (isinstance(conv, nn.Conv2d) and isinstance(flip, nn.Conv2d)):
+        return None
+    if not (isinstance(first, nn.ReLU) and isinstance(second, nn.ReLU)):
+        return None
+    if conv.bias is None or flip.bias is None or flip.kernel_size != (1, 1):
+        return None
+    minus = -torch.eye(flip.out_channels, dtype=flip.weight.dtype, device=flip.weight.device)
+    exact = torch.equal(flip.weight[:, :, 0, 0], minus) and bool((flip.bias == 1).all())
+    return conv if exact else None
+
+
+def _is_clamp(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Hardtanh) and (layer.min_val, layer.max_val) == (0, 1)
+
+
+def _work_in_place(network: Network) -> None:
+    """Let activations overwrite the map that a convolution right before them has made."""
+    for layers in (network.stem, network.body):
+        for before, layer in zip(layers, list(layers)[1:], strict=False):
+            if isinstance(before, nn.Conv2d) and hasattr(layer, "inplace"):
+                layer.inplace = True  # type: ignore[assignment]
+
+
+def _merge_unshuffle(stem: nn.Sequential) -> None:
+    """Make pixel-unshuffle and the convolution behind it one strided convolution, in place.
+
+    ONNX has no such unshuffle: it becomes sixteen nodes that shift pixels about. The convolution
+    of 3x3 unshuffled pixels is one of 3f x 3f pixels at stride f, with the same sums.
+    """
+    layers = list(stem)
+    for place, layer in enumerate(layers[:-1]):
+        conv = layers[place + 1]
+        if not (isinstance(layer, nn.PixelUnshuffle) and isinstance(conv, nn.Conv2d)):
+            continue
+        f = layer.downscale_factor
+        out, _, *size = conv.weight.shape
+        taps = conv.weight.detach().reshape(out, -1, f, f, *size).permute(0, 1, 4, 2, 5, 3)
+        merged = nn.Conv2d(
+            taps.shape[1],
+            out,
+            (f * size[0], f * size[1]),
+            f,
+            (f * int(conv.padding[0]), f * int(conv.padding[1])),
+            bias=conv.bias is not None,
+        )
+        merged.weight = nn.Parameter(taps.flatten(4, 5).flatten(2, 3).contiguous())
+        merged.bias = conv.bias
+        stem[place], stem[place + 1] = nn.Identity(), merged
