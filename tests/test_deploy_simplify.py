@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from deployed import NETWORKS, trained
 
 from nas.deploy.simplify import simplified
 from nas.measure.layers import trace
-from search_spaces import Architecture, Stage, Tail, build, fuse, published
+from search_spaces import Architecture, Stage, Tail, build, published
 from search_spaces.architecture import RESIDUALS, STEMS
-from search_spaces.comparators import references
 
-NETWORKS = {name: each.architecture for name, each in published.items()} | {
-    name: references[name].architecture for name in ("ECBSR-M4C16", "ETDS-M5C16", "LRSRN")
-}
 SIZES = ((24, 24), (9, 11), (13, 30))
-
-
-def trained(architecture):
-    """A deploy form whose every weight takes part: a fresh one has tails of zeros."""
-    network = fuse(build(architecture, seed=0))
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if not name.startswith(("tail.2", "lift.1.2")):  # the 1x1 of a clamp is no weight
-                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.02)
-    return network
 
 
 def assert_same(network):

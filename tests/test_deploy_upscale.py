@@ -12,6 +12,7 @@ from PIL import Image, ImageCms
 from skimage import data as photographs
 
 from nas.cli import main
+from nas.deploy.eightbit import EightBit
 from nas.deploy.jobs import Job, plan
 from nas.deploy.pictures import Picture
 from nas.deploy.upscale import Settings, spread, upscale, upscale_files
@@ -88,7 +89,7 @@ def test_the_network_sees_the_decoded_pixels_of_every_format(nas, tmp_path, name
 
 
 @pytest.mark.parametrize(
-    ("out", "near"), [("o.avif", 4), ("o.jpg", 3), ("o.webp", 4), ("o.png", 0)]
+    ("out", "near"), [("o.avif", 4), ("o.jpg", 3), ("o.webp", 4), ("o.png", 1e-3)]
 )
 def test_every_format_is_written(nas, tmp_path, out, near):
     picture, _ = made(nas, COFFEE, tmp_path, out=out)
@@ -264,23 +265,22 @@ def test_tiles_give_the_same_picture(nas, tmp_path):
     assert np.abs(whole - tiled).max() <= 1
 
 
-class Hungry(torch.nn.Module):
+class Hungry(EightBit):
     """A network on a machine that has memory for few rows only."""
 
     def __init__(self, rows):
-        super().__init__()
-        self.network = fuse(build(Architecture(), seed=0))
+        super().__init__(fuse(build(Architecture(), seed=0)))
         self.rows = rows
 
-    def forward(self, x):
-        if x.shape[-2] > self.rows and x.device.type != "meta":
+    def forward(self, pixels):
+        if len(pixels) > self.rows:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
-        return self.network(x)
+        return super().forward(pixels)
 
 
 def test_when_memory_is_short_strips_become_smaller():
     picture = Picture(photographs.coffee()[:300, :400])
-    wanted = upscale(Hungry(9999).network, picture)
+    wanted = upscale(Hungry(9999), picture)
     assert np.array_equal(upscale(Hungry(90), picture).colour, wanted.colour)
 
 

@@ -67,7 +67,6 @@ def upscale(
     from nas.deploy.jobs import format_for, plan
     from nas.deploy.models import shipped
     from nas.deploy.upscale import STRIP_PIXELS, STRIP_PIXELS_CUDA, Settings, ready, upscale_files
-    from nas.measure.strips import reach
     from search_spaces.errors import InputError
 
     chosen = format_for(output, format, quality)
@@ -84,7 +83,7 @@ def upscale(
     if half and not where.startswith("cuda"):
         raise InputError("--half is for CUDA: CPUs are slower in FP16 than in FP32")
     network = ready(found.network, where, half=half)
-    if tile is not None and reach(network) is None:
+    if tile is not None and network.seen is None:
         say(
             f"[yellow]note[/] {found.name} looks at the whole picture at once: --tile has no effect"
         )

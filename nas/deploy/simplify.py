@@ -77,7 +77,7 @@ class Simplified(nn.Module):
         """Whether the output is clamped to [0, 1] by itself."""
         end = ending(self.network)
         added = self.residual is not None or self.network.residual is not None
-        return end is not None and end.clips and not added
+        return end is not None and end.clamp is not None and not added
 
     def padded(self, x: Tensor) -> Tensor:
         """The picture with its last row and column repeated up to the working factor."""
@@ -119,14 +119,18 @@ class PhaseResidual(nn.Module):
         for down in range(factor):
             for right in range(factor):
                 spread[:, down, :, right, :, down : down + size, right : right + size] = taps
-        weight = spread.reshape(3, -1, side, side)
-        if side <= _DENSE:
-            each = torch.eye(3, dtype=taps.dtype, device=taps.device)
-            weight = torch.einsum("opyx,oi->opiyx", weight, each)
-        else:
-            weight = weight[:, :, None]
-        self.weight = nn.Parameter(weight.flatten(0, 1).contiguous(), requires_grad=False)
+        self.weight = nn.Parameter(spread.reshape(-1, 1, side, side), requires_grad=False)
         self.reach, self.factor = size // 2, factor
+        if side <= _DENSE:
+            self.mix()
+
+    def mix(self) -> None:
+        """Read all colours for each of the channels, so that these may stand in any order."""
+        if self.weight.shape[1] == 1:
+            own = torch.eye(3, dtype=self.weight.dtype, device=self.weight.device)
+            each = self.weight.unflatten(0, (3, -1)).squeeze(2)
+            mixed = torch.einsum("opyx,oi->opiyx", each, own).flatten(0, 1).contiguous()
+            self.weight = nn.Parameter(mixed, requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Interpolate; the caller shuffles the phases into pixels."""
@@ -140,17 +144,18 @@ class Ending:
     """What a network's phases come from: a convolution, and a clamp to [0, 1] or none."""
 
     conv: nn.Conv2d
-    clips: bool
+    clamp: nn.Hardtanh | None
 
 
 def ending(network: Network) -> Ending | None:
     """Return how a network's phases are made, or None where that is no plain convolution."""
     last = list(network.lift.children())[-1] if network.lift is not None else network.tail
     if isinstance(last, nn.Conv2d):
-        return Ending(last, clips=False)
-    layers = list(last) if isinstance(last, nn.Sequential) else []
-    if len(layers) == 2 and isinstance(layers[0], nn.Conv2d) and _is_clamp(layers[1]):
-        return Ending(layers[0], clips=True)
+        return Ending(last, None)
+    if isinstance(last, nn.Sequential) and len(last) == 2:
+        conv, clamp = last
+        if isinstance(conv, nn.Conv2d) and isinstance(clamp, nn.Hardtanh):
+            return Ending(conv, clamp)
     return None
 
 
@@ -203,10 +208,6 @@ def _negated(module: nn.Module) -> nn.Conv2d | None:
     minus = -torch.eye(flip.out_channels, dtype=flip.weight.dtype, device=flip.weight.device)
     exact = torch.equal(flip.weight[:, :, 0, 0], minus) and bool((flip.bias == 1).all())
     return conv if exact else None
-
-
-def _is_clamp(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Hardtanh) and (layer.min_val, layer.max_val) == (0, 1)
 
 
 def _work_in_place(network: Network) -> None:

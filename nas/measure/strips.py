@@ -8,6 +8,7 @@ give the same picture.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -58,26 +59,46 @@ def upscale_picture(
     strips where the network allows it (see `reach`), which changes nothing but the memory needed.
     """
     weight = next(network.parameters(), torch.empty(0))
-    height, width = pixels.shape[:2]
-    parts = max(1, math.ceil(height * width / strip_pixels))
-    seen = reach(network) if parts > 1 else None
+    seen = reach(network) if pixels.shape[0] * pixels.shape[1] > strip_pixels else None
+
+    def work(rows: Pixels) -> torch.Tensor:
+        return to_uint8(network(to_input(rows, weight.device).to(weight.dtype))[0])
+
     was_training = network.training
     network.eval()
     try:
-        if seen is None:
-            picture = to_input(pixels, weight.device).to(weight.dtype)
-            return to_uint8(network(picture)[0]).contiguous()
-        halo, step = (math.ceil(seen[0] / seen[1]) * seen[1], seen[1])
-        rows = max(step, math.ceil(height / parts / step) * step)
-        larger = torch.empty(
-            SCALE * height, SCALE * width, 3, dtype=torch.uint8, device=weight.device
-        )
-        for top in range(0, height, rows):
-            bottom = min(top + rows, height)
-            first = max(0, top - halo)
-            strip = to_input(pixels[first : bottom + halo], weight.device).to(weight.dtype)
-            out = network(strip)[0, :, SCALE * (top - first) : SCALE * (bottom - first)]
-            larger[SCALE * top : SCALE * bottom] = to_uint8(out)
-        return larger
+        return in_strips(work, pixels, seen, strip_pixels).contiguous()
     finally:
         network.train(was_training)
+
+
+def in_strips(
+    work: Callable[[Pixels], torch.Tensor],
+    pixels: Pixels,
+    seen: tuple[int, int] | None,
+    strip_pixels: int,
+) -> torch.Tensor:
+    """Return what ``work`` makes of a picture, done strip by strip.
+
+    Args:
+        work: from uint8 rows (h, W, 3) to uint8 (4h, 4W, 3).
+        pixels: uint8 (H, W, 3).
+        seen: how far ``work`` sees, as `reach` says it; None does the whole picture at once.
+        strip_pixels: of ``pixels`` at once.
+    """
+    height, width = pixels.shape[:2]
+    parts = max(1, math.ceil(height * width / strip_pixels))
+    if seen is None or parts == 1:
+        return work(pixels)
+    halo, step = (math.ceil(seen[0] / seen[1]) * seen[1], seen[1])
+    rows = max(step, math.ceil(height / parts / step) * step)
+    larger: torch.Tensor | None = None
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        first = max(0, top - halo)
+        out = work(pixels[first : bottom + halo])[SCALE * (top - first) : SCALE * (bottom - first)]
+        if larger is None:
+            larger = out.new_empty(SCALE * height, SCALE * width, 3)
+        larger[SCALE * top : SCALE * bottom] = out
+    assert larger is not None
+    return larger
