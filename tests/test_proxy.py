@@ -16,6 +16,7 @@ from nas.training.calibration import calibrate
 from nas.training.ema import Ema
 from nas.training.muon import Muon, orthogonalised
 from nas.training.patches import PatchBank, draw
+from nas.training.phase_loss import target_phases
 from nas.training.proxy import (
     Diverged,
     ProxyData,
@@ -25,7 +26,6 @@ from nas.training.proxy import (
     _Training,
     run_proxy,
     starting_network,
-    target_phases,
 )
 from nas.training.schedules import warmed_cosine
 from search_spaces import Architecture, Stage, build, fuse
@@ -183,11 +183,11 @@ def test_patches_of_lr_and_hr_stay_aligned_through_crops_and_turns(bank):
     for _ in range(16):
         batch = draw(bank, 2, 24, generator)
         assert batch.lr.shape == (2, 3, 24, 24)
-        assert batch.hr.shape == (2, 3, 96, 96)
-        means = F.avg_pool2d(batch.hr.float(), 4)
+        hr = torch.cat(batch.hr)
+        assert hr.shape == (2, 3, 96, 96)
+        means = F.avg_pool2d(hr.float(), 4)
         assert float((means - batch.lr.float()).abs().mean()) < 6
-        assert batch.teacher is not None
-        assert torch.equal(batch.teacher, 255 - batch.hr)
+        assert torch.equal(torch.cat(batch.teacher), 255 - hr)
 
 
 @pytest.mark.parametrize("shuffle", [4, 8, 12])
@@ -212,11 +212,13 @@ def test_calibration_finds_a_linear_upscaler_exactly():
 
 def test_orthogonalised_moves_have_equal_singular_values():
     matrices = torch.randn(3, 8, 30) * torch.logspace(-6, 3, 3)[:, None, None]
-    for shape in (matrices, matrices.mT):
-        values = torch.linalg.svdvals(orthogonalised(shape))
-        assert float(values.min()) > 0.6
-        assert float(values.max()) < 1.3
-    assert torch.equal(orthogonalised(torch.zeros(1, 4, 9)), torch.zeros(1, 4, 9))
+    for tile in (1, 64):
+        for moves in orthogonalised([matrices, matrices.mT, matrices[:, :4]], tile=tile):
+            values = torch.linalg.svdvals(moves)
+            assert float(values.min()) > 0.6
+            assert float(values.max()) < 1.3
+    (still,) = orthogonalised([torch.zeros(1, 4, 9)])
+    assert torch.equal(still, torch.zeros(1, 4, 9))
 
 
 def test_muon_moves_a_kernel_by_its_rate():

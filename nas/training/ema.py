@@ -26,12 +26,22 @@ class Ema(Generic[N]):
         self._live: list[Tensor] = list(network.parameters())
         self._updates = 0
 
+    def share(self, update: int) -> float:
+        """How far update number ``update`` moves the averages: the first ones move them further."""
+        return 1 - min(self.decay, update / (update + 9))
+
     @torch.no_grad()
     def update(self) -> None:
-        """Move the averages towards the live weights; the first updates move them further."""
+        """Move the averages towards the live weights."""
         self._updates += 1
-        decay = min(self.decay, self._updates / (self._updates + 9))
-        torch._foreach_lerp_(self._average, self._live, 1 - decay)
+        torch._foreach_lerp_(self._average, self._live, self.share(self._updates))
+
+    @torch.no_grad()
+    def move(self, share: Tensor) -> None:
+        """Do an update whose `share` is known to the device alone; the caller counts."""
+        change = torch._foreach_sub(self._live, self._average)
+        torch._foreach_mul_(change, share)
+        torch._foreach_add_(self._average, change)
 
     def state_dict(self) -> dict[str, Any]:
         """What to go on from: the averages and how many updates made them."""

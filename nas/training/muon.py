@@ -10,10 +10,11 @@ this was worth more than any other change (``docs/proxy.md``).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 """Newton-Schulz coefficients of the paper: singular values go near 1 within five rounds."""
@@ -27,6 +28,9 @@ and the squares of its last traces are zero in float32."""
 class Muon:
     """Moves matrices; everything else is another optimiser's.
 
+    Attributes:
+        means: the running means of gradients, in the order of the kernels' shapes.
+
     Args:
         parameters: kernels (out, in, k, k), all trained at each step.
         momentum: of the running mean of gradients; the step looks one update ahead (Nesterov).
@@ -38,54 +42,90 @@ class Muon:
         groups: dict[torch.Size, list[Tensor]] = {}
         for parameter in parameters:
             groups.setdefault(parameter.shape, []).append(parameter)
-        self._groups = list(groups.values())
-        self._means = [[torch.zeros_like(p) for p in group] for group in self._groups]
+        self._sizes = [len(group) for group in groups.values()]
+        self._kernels = [kernel for group in groups.values() for kernel in group]
+        self.means = [torch.zeros_like(kernel) for kernel in self._kernels]
 
     @torch.no_grad()
-    def step(self, lr: float) -> None:
+    def step(self, lr: float | Tensor) -> None:
         """Move every kernel; its change has a spectral norm of about lr sqrt(out / (in k^2)).
 
         With that factor outputs of any layer change about equally (Yang et al., 2023,
-        arXiv 2310.17813).
+        arXiv 2310.17813). As a tensor, ``lr`` is not looked at from the CPU.
         """
-        for group, means in zip(self._groups, self._means, strict=True):
-            gradients = [p.grad for p in group if p.grad is not None]
-            if len(gradients) < len(group):
-                raise ValueError("a kernel has no gradient: run backward before the step")
-            torch._foreach_lerp_(means, gradients, 1 - self.momentum)
-            ahead = torch._foreach_lerp(gradients, means, self.momentum)
-            moves = orthogonalised(torch.stack([a.flatten(1) for a in ahead]))
-            rows, columns = moves.shape[-2:]
-            rate = lr * math.sqrt(rows / columns)
-            torch._foreach_add_(group, [m.view(group[0].shape) for m in moves], alpha=-rate)
+        gradients = [p.grad for p in self._kernels if p.grad is not None]
+        if len(gradients) < len(self._kernels):
+            raise ValueError("a kernel has no gradient: run backward before the step")
+        if not gradients:
+            return
+        torch._foreach_lerp_(self.means, gradients, 1 - self.momentum)
+        ahead = iter(torch._foreach_lerp(gradients, self.means, self.momentum))
+        stacks = [
+            torch.stack([next(ahead).flatten(1) for _ in range(size)]) for size in self._sizes
+        ]
+        # A GPU multiplies in tiles of 64: matrices that are padded up to it cost nothing more.
+        tile = 64 if stacks[0].is_cuda else 1
+        moves: list[Tensor] = []
+        for stack in orthogonalised(stacks, tile=tile):
+            rows, columns = stack.shape[-2:]
+            moves += stack.mul_(lr * math.sqrt(rows / columns)).unbind()
+        pairs = zip(moves, self._kernels, strict=True)
+        torch._foreach_sub_(self._kernels, [move.view(kernel.shape) for move, kernel in pairs])
 
     def state_dict(self) -> dict[str, list[Tensor]]:
-        """The running means, in the order of the kernels' groups."""
-        return {"means": [mean for means in self._means for mean in means]}
+        """The running means, in the order of the kernels' shapes."""
+        return {"means": list(self.means)}
 
     def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
         """Go on from what `state_dict` returned, for the same kernels."""
-        kept = [mean for means in self._means for mean in means]
-        for mean, saved in zip(kept, state["means"], strict=True):
+        for mean, saved in zip(self.means, state["means"], strict=True):
             mean.copy_(saved)
 
 
-def orthogonalised(matrices: Tensor, rounds: int = 5) -> Tensor:
+def orthogonalised(
+    stacks: Sequence[Tensor], *, rounds: int = 5, tile: int = 1
+) -> tuple[Tensor, ...]:
     """Bring the singular values of (N, rows, columns) near 1, leaving the singular vectors.
 
-    The rounds work on the small Gram matrices only: X -> (a + b XX' + c (XX')^2) X commutes.
+    The rounds work on the small Gram matrices only: X -> (a + b XX' + c (XX')^2) X commutes. Those
+    of one size go through them together, whatever stacks they are of.
+
+    Args:
+        stacks: matrices of one shape each.
+        rounds: Newton-Schulz steps.
+        tile: Gram matrices are padded with zeros up to a multiple of it, which changes nothing.
     """
-    a, b, c = _QUINTIC
-    wide = matrices.shape[-2] <= matrices.shape[-1]
-    x = matrices if wide else matrices.mT
+    upright = [stack.shape[-2] > stack.shape[-1] for stack in stacks]
+    wide = [stack.mT if tall else stack for stack, tall in zip(stacks, upright, strict=True)]
     # Divided first: gradients of any size stay finite.
-    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(VANISHED)
-    gram = x @ x.mT
-    eye = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
-    product = eye
-    for _ in range(rounds):
-        factor = a * eye + b * gram + c * (gram @ gram)
-        product = factor @ product
-        gram = factor @ gram @ factor
-    x = product @ x
-    return x if wide else x.mT
+    wide = [x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(VANISHED) for x in wide]
+    together: dict[int, list[int]] = {}
+    for index, x in enumerate(wide):
+        together.setdefault(-(-x.shape[-2] // tile) * tile, []).append(index)
+    found: dict[int, Tensor] = {}
+    for size, members in together.items():
+        grams = []
+        for x in (wide[index] for index in members):
+            spare = size - x.shape[-2]
+            grams.append(F.pad(x @ x.mT, (0, spare, 0, spare)) if spare else x @ x.mT)
+        products = _polynomial(torch.cat(grams), rounds)
+        for index, product in zip(
+            members, products.split([len(wide[index]) for index in members]), strict=True
+        ):
+            rows = wide[index].shape[-2]
+            x = product[:, :rows, :rows] @ wide[index]
+            found[index] = x.mT if upright[index] else x
+    return tuple(found[index] for index in range(len(stacks)))
+
+
+def _polynomial(gram: Tensor, rounds: int) -> Tensor:
+    """What all rounds together multiply the matrices of these (N, n, n) Gram matrices by."""
+    a, b, c = _QUINTIC
+    scaled_eye = a * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    product: Tensor | None = None
+    for left in reversed(range(rounds)):
+        factor = torch.baddbmm(torch.add(scaled_eye, gram, alpha=b), gram, gram, alpha=c)
+        product = factor if product is None else factor @ product
+        if left:
+            gram = factor @ gram @ factor
+    return scaled_eye / a if product is None else product

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from nas.training import distillation
 from nas.training.batches import Batch
 from nas.training.losses import downscale, l1, losses, mse
-from nas.training.proxy import target_phases
+from nas.training.phase_loss import target_phases
 from nas.training.recipe_stage import Stage, any_of, at
 from nas.training.student import HALF, VARIANCE, Student
 

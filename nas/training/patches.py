@@ -46,39 +46,130 @@ class PatchBank:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """Where a step looks.
+
+    The crop and the turn (one of the eight of the square) are those of the whole batch: that costs
+    one slice and one view, and steps are many.
+
+    Attributes:
+        places: N places of the bank, on the CPU.
+        levels: the compression level of each.
+        top: first row of the crop, in LR pixels of a patch of the bank.
+        left: first column.
+        turn: 0 to 7.
+    """
+
+    places: Tensor
+    levels: Tensor
+    top: int
+    left: int
+    turn: int
+
+    def numbers(self) -> Tensor:
+        """All of it in one row of 2 N + 3 numbers, for `Gatherer`."""
+        crop = torch.tensor([self.top, self.left, self.turn])
+        return torch.cat([self.places, self.levels, crop])
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """What one step trains on, uint8.
+    """What one step trains on, uint8. HR pictures come in pieces, so that none need be copied.
 
     Attributes:
         lr: (N, 3, patch, patch).
-        hr: (N, 3, 4 patch, 4 patch).
-        teacher: as ``hr``, or None.
+        hr: pieces (n, 3, 4 patch, 4 patch), of N pictures together.
+        teacher: as ``hr``; empty without a teacher.
     """
 
     lr: Tensor
-    hr: Tensor
-    teacher: Tensor | None
+    hr: tuple[Tensor, ...]
+    teacher: tuple[Tensor, ...] = ()
+
+
+def choose(bank: PatchBank, size: int, patch: int, generator: torch.Generator) -> Choice:
+    """Draw ``size`` random places at random QPs, a crop of ``patch`` LR pixels and a turn.
+
+    ``generator`` lives on the CPU.
+    """
+    places, levels = bank.lr.shape[:2]
+    where = torch.randint(places, (size,), generator=generator)
+    level = torch.randint(levels, (size,), generator=generator)
+    spare = bank.side - patch + 1
+    top, left, turn = (int(torch.randint(n, (), generator=generator)) for n in (spare, spare, 8))
+    return Choice(where, level, top, left, turn)
+
+
+def cut(bank: PatchBank, choice: Choice, patch: int) -> Batch:
+    """Cut what was chosen; the HR pieces are single pictures, views of the bank where not flipped.
+
+    That is the fastest way on a CPU, and impossible on a GPU that must not wait for one.
+    """
+    rows, columns = (slice(start, start + patch) for start in (choice.top, choice.left))
+    large = [slice(SCALE * start, SCALE * (start + patch)) for start in (choice.top, choice.left)]
+    device = bank.lr.device
+    lr = bank.lr[choice.places.to(device), choice.levels.to(device), :, rows, columns]
+
+    def pieces(pictures: Tensor | None) -> tuple[Tensor, ...]:
+        if pictures is None:
+            return ()
+        return tuple(
+            _turned(pictures[place : place + 1, :, large[0], large[1]], choice.turn)
+            for place in choice.places.tolist()
+        )
+
+    return Batch(_turned(lr, choice.turn), pieces(bank.hr), pieces(bank.teacher))
 
 
 def draw(bank: PatchBank, size: int, patch: int, generator: torch.Generator) -> Batch:
-    """Draw ``size`` random places at random QPs, cropped to ``patch`` LR pixels and turned.
+    """Choose and cut."""
+    return cut(bank, choose(bank, size, patch, generator), patch)
 
-    The crop and the turn (one of the eight of the square) are those of the whole batch: that
-    costs one slice and one view, and steps are many. ``generator`` lives on the CPU.
+
+class Gatherer:
+    """Makes the batch of a choice that lies on the device: by indices, with nothing to wait for.
+
+    Args:
+        bank: where to cut.
+        patch: LR side of a crop.
     """
-    places, levels = bank.lr.shape[:2]
-    where = torch.randint(places, (size,), generator=generator).to(bank.lr.device)
-    level = torch.randint(levels, (size,), generator=generator).to(bank.lr.device)
-    spare = bank.side - patch + 1
-    top, left, turn = (int(torch.randint(n, (), generator=generator)) for n in (spare, spare, 8))
-    lr = bank.lr[where, level, :, top : top + patch, left : left + patch]
-    rows = slice(SCALE * top, SCALE * (top + patch))
-    columns = slice(SCALE * left, SCALE * (left + patch))
-    hr = bank.hr[where, :, rows, columns]
-    teacher = None if bank.teacher is None else bank.teacher[where, :, rows, columns]
-    return Batch(
-        _turned(lr, turn), _turned(hr, turn), None if teacher is None else _turned(teacher, turn)
-    )
+
+    def __init__(self, bank: PatchBank, patch: int) -> None:
+        self._bank, self._patch = bank, patch
+        self._channels = torch.arange(3, device=bank.lr.device)[None, :, None]
+        self._lr = _crop_cells(bank.side, patch).to(bank.lr.device)
+        self._hr = _crop_cells(SCALE * bank.side, SCALE * patch).to(bank.lr.device)
+
+    def __call__(self, numbers: Tensor) -> Batch:
+        """The batch of `Choice.numbers`; the HR pictures are one piece."""
+        size = (len(numbers) - 3) // 2
+        places, levels, (top, left, turn) = (
+            numbers[:size, None, None],
+            numbers[size : 2 * size, None, None],
+            numbers[2 * size :].split(1),
+        )
+        bank = self._bank
+        first = top * bank.side + left
+        cells = self._lr.index_select(0, turn) + first
+        lr = bank.lr.flatten(3)[places, levels, self._channels, cells]
+        first = SCALE * (top * SCALE * bank.side + left)
+        cells = self._hr.index_select(0, turn) + first
+
+        def piece(pictures: Tensor) -> Tensor:
+            side = SCALE * self._patch
+            return pictures.flatten(2)[places, self._channels, cells].unflatten(-1, (side, side))
+
+        teacher = () if bank.teacher is None else (piece(bank.teacher),)
+        return Batch(lr.unflatten(-1, (self._patch, self._patch)), (piece(bank.hr),), teacher)
+
+
+def _crop_cells(side: int, length: int) -> Tensor:
+    """Which cells of a square a crop at its corner shows, in each of the eight turns.
+
+    (8, length^2): a crop elsewhere is so many cells further on.
+    """
+    crop = torch.arange(side * side).view(side, side)[:length, :length]
+    return torch.stack([_turned(crop, turn).flatten() for turn in range(8)])
 
 
 def _turned(pixels: Tensor, turn: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -9,16 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
 
 from nas.data.detail import Window, windows
 from nas.data.store import PairSet
 from nas.measure.exclusive import Turns
-from nas.measure.quality import LUMA_RGB, Quality, evaluate
+from nas.measure.quality import Quality, evaluate
 from nas.training.calibration import calibrate
-from nas.training.ema import Ema
-from nas.training.muon import Muon
-from nas.training.patches import Batch, PatchBank, cut_patches, draw
+from nas.training.patches import PatchBank, choose, cut_patches, draw
+from nas.training.phase_loss import PhaseLoss
+from nas.training.proxy_step import WINDOW, Learner, Stepper, Stepwise, network_input
+from nas.training.replay import Tabled, Way, fastest
 from nas.training.schedules import warmed_cosine
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
@@ -119,6 +120,7 @@ class ProxyResult:
         steps: training steps done.
         loss_sum: the losses of all steps, summed: small for who learns fast (known as TSE).
         loss_end: their mean over the last third; not a number where nothing was trained.
+        way: how steps ran, number format included; see `nas.training.replay`.
     """
 
     gain_db: float
@@ -130,6 +132,7 @@ class ProxyResult:
     steps: int
     loss_sum: float
     loss_end: float
+    way: str
 
 
 def proxy_data(
@@ -179,15 +182,15 @@ def run_proxy(
     settings = settings or ProxySettings()
     start = time.perf_counter()
     network = starting_network(architecture, data.bank, settings)
-    ema = Ema(network, settings.ema)
-    training = _Training(network, data.bank, settings)
     curve: list[Rung] = []
     with Turns(data.device) as turns:
+        turns.next()
+        training = _Training(network, data.bank, settings)
+        ema = training.ema
         for step in range(1, settings.steps + 1):
             for _ in range(architecture.factor):
                 turns.next()
                 training.step()
-                ema.update()
             if step in rungs and step < settings.steps:
                 quality = _measure(ema.network, data)
                 curve.append(Rung(step, quality.gain_db, time.perf_counter() - start))
@@ -208,6 +211,7 @@ def run_proxy(
         settings.steps,
         loss_sum=sum(training.history),
         loss_end=_mean(training.history[2 * training.total // 3 :]),
+        way=training.steps.way,
     )
 
 
@@ -227,7 +231,7 @@ def starting_network(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(settings.seed)
     batch = draw(bank, _CALIBRATION_PATCHES, settings.patch, generator)
-    calibrate(network, network_input(batch.lr), batch.hr.float().div_(255))
+    calibrate(network, network_input(batch.lr), torch.cat(batch.hr).float().div_(255))
     return network.requires_grad_(True).train()
 
 
@@ -238,61 +242,40 @@ def _measure(network: Network, data: ProxyData) -> Quality:
 
 
 class _Training:
-    """The moving parts of one run: optimiser, schedule, sampling, watch over the loss."""
+    """The moving parts of one run: steps, schedule, sampling, watch over the loss."""
 
     def __init__(self, network: Network, bank: PatchBank, settings: ProxySettings) -> None:
-        self.network, self.bank, self.settings = network, bank, settings
-        self.parameters = list(network.parameters())
-        kernels = [p for p in self.parameters if p.dim() == 4 and p.shape[1] > 1]
-        others = [p for p in self.parameters if not (p.dim() == 4 and p.shape[1] > 1)]
-        self.muon = Muon(kernels)
-        self.adam = torch.optim.Adam(others, betas=(0.9, 0.99), fused=True) if others else None
+        self.bank, self.settings = bank, settings
         self.generator = torch.Generator().manual_seed(settings.seed)
-        luma = torch.tensor(LUMA_RGB, device=bank.lr.device)
-        self.luma = (luma / luma.sum())[:, None]
         self.done = 0
         self.total = settings.steps * network.architecture.factor
-        self.losses: list[Tensor] = []
+        self.steps = stepper(network, bank, settings)
+        self.ema = self.steps.learner.ema
+        self.planned = self.checked = 0
         self.history: list[float] = []
         self.lowest = math.inf
 
     def step(self) -> None:
         """One step of the optimiser."""
-        settings = self.settings
-        batch = draw(self.bank, settings.batch, settings.patch, self.generator)
-        phases = self.network.phases(network_input(batch.lr))
-        loss, gradient = self.loss(phases.detach(), batch)
-        for parameter in self.parameters:
-            parameter.grad = None
-        phases.backward(gradient)
-        nn.utils.clip_grad_norm_(self.parameters, settings.clip)
-        rate = warmed_cosine(self.done / self.total, settings.warmup)
-        self.muon.step(settings.lr * rate)
-        if self.adam is not None:
-            self.adam.param_groups[0]["lr"] = settings.adam_lr * rate
-            self.adam.step()
-        self.losses.append(loss)
+        if self.done == self.planned:
+            self.plan()
+        self.steps.step()
         self.done += 1
-        if len(self.losses) == _WINDOW:
+        if self.done == self.planned:
             self.check()
 
-    def loss(self, phases: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Squared error of (N, 3 r^2, h, w) phases, and its gradient by them.
-
-        Fitting truth and teacher with weights 1 - w and w is, up to a constant, fitting their
-        weighted mean: distillation by squared error costs nothing.
-        """
-        weight = self.settings.distil_weight
-        target = target_phases(batch.hr, self.network.shuffle)
-        if batch.teacher is not None and weight:
-            target.lerp_(target_phases(batch.teacher, self.network.shuffle), weight)
-        share = self.settings.luma_weight
-        error = (phases.permute(0, 2, 3, 1) - target).unflatten(-1, (3, -1))
-        luma = (error * self.luma).sum(3, keepdim=True)
-        weighted = (share * self.luma * luma).add_(error, alpha=(1 - share) / 3)
-        pixels = error.numel() / 3
-        loss = torch.dot(weighted.flatten(), error.flatten()) / pixels
-        return loss, weighted.mul_(2 / pixels).flatten(3).permute(0, 3, 1, 2)
+    def plan(self) -> None:
+        """Draw what the coming steps see, and say at what rates they move."""
+        settings = self.settings
+        coming = range(self.done, min(self.done + WINDOW, self.total))
+        choices, rates = [], []
+        for step in coming:
+            rate = warmed_cosine(step / self.total, settings.warmup)
+            share = self.ema.share(step + 1)
+            choices.append(choose(self.bank, settings.batch, settings.patch, self.generator))
+            rates.append((settings.lr * rate, settings.adam_lr * rate, share))
+        self.steps.plan(choices, rates)
+        self.planned = coming.stop
 
     def check(self) -> None:
         """Look at the losses since the last look.
@@ -300,14 +283,15 @@ class _Training:
         Raises:
             Diverged: they are no numbers, or far above what they were.
         """
-        if not self.losses:
+        if self.checked == self.done:
             return
-        losses = torch.stack(self.losses)
-        mean = float(losses.mean())
+        # Windows begin where a check ended: its losses are the first ones.
+        losses = self.steps.losses[: self.done - self.checked].tolist()
+        self.checked = self.done
+        mean = _mean(losses)
         if self.lowest == math.inf:
-            self.lowest = float(losses[0])  # before the first step: nothing can have exploded yet
-        self.history += losses.tolist()
-        self.losses.clear()
+            self.lowest = losses[0]  # before the first step: nothing can have exploded yet
+        self.history += losses
         if not math.isfinite(mean):
             raise Diverged(f"the loss is {mean} before step {self.done}")
         if mean > _EXPLODED * self.lowest:
@@ -317,28 +301,36 @@ class _Training:
         self.lowest = min(self.lowest, mean)
 
 
-def network_input(lr: Tensor) -> Tensor:
-    """Make uint8 (N, 3, H, W) a network's input: float in [0, 1], in channels_last.
+def stepper(network: Network, bank: PatchBank, settings: ProxySettings) -> Stepper:
+    """What does the steps of a run: on a GPU the fastest way that trying finds, on a copy.
 
-    That layout makes a CPU's convolutions of few channels up to twice as fast.
+    Args:
+        network: as `starting_network` made it.
+        bank: on the device.
+        settings: of the run.
     """
-    return lr.to(torch.float32, memory_format=torch.channels_last).div_(255)
+    loss = PhaseLoss(network.shuffle, settings.luma_weight, settings.distil_weight)
+    if bank.lr.device.type != "cuda":
+        learner = Learner(network, loss, clip=settings.clip, decay=settings.ema)
+        return Stepwise(learner, bank, settings.patch)
 
+    def make(way: Way) -> Tabled:
+        learner = Learner(
+            copy.deepcopy(network),
+            loss,
+            clip=settings.clip,
+            decay=settings.ema,
+            precision=way.precision,
+            compiled=way.launch == "compiled",
+        )
+        return Tabled(learner, bank, settings.patch, settings.batch, str(way))
 
-def target_phases(hr: Tensor, shuffle: int) -> Tensor:
-    """Undo a pixel-shuffle in the target: uint8 (N, 3, 4H, 4W) to (N, 4H/r, 4W/r, 3 r^2) floats.
-
-    Comparing phases with phases spares the output's shuffle, forward and backward.
-    """
-    blocks = hr.unflatten(-1, (-1, shuffle)).unflatten(-3, (-1, shuffle))
-    phases = blocks.permute(0, 2, 4, 1, 3, 5)
-    return phases.to(torch.float32, memory_format=torch.contiguous_format).flatten(3).div_(255)
+    return fastest(make, settings.steps * network.architecture.factor)
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-_WINDOW = 25
 _EXPLODED = 20.0
 _CALIBRATION_PATCHES = 24

@@ -26,7 +26,7 @@ import torch
 from nas.data import detail
 from nas.data.cache import cache_root
 from nas.data.store import open_set
-from nas.training import calibration, ema, muon, patches, proxy
+from nas.training import calibration, ema, muon, patches, phase_loss, proxy, proxy_step, replay
 from nas.training.proxy import Diverged, ProxyData, ProxyResult, ProxySettings, proxy_data
 from search_spaces import initialisation, plugins
 from search_spaces.architecture import Architecture
@@ -120,11 +120,20 @@ def run_all(
 
 _MEASURING = 40  # steps that measuring a network takes as long as
 
+_STEPS_OF_A_RUN = (
+    proxy,
+    proxy_step,
+    replay,
+    patches,
+    phase_loss,
+    calibration,
+    ema,
+    muon,
+    initialisation,
+    detail,
+)
 _RECIPE = hashlib.sha256(
-    b"".join(
-        Path(str(module.__file__)).read_bytes()
-        for module in (proxy, patches, calibration, ema, muon, initialisation, detail)
-    )
+    b"".join(Path(str(module.__file__)).read_bytes() for module in _STEPS_OF_A_RUN)
 ).hexdigest()
 
 

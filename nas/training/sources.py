@@ -16,7 +16,7 @@ from nas.training.batches import Batches, Material
 from nas.training.crops import Crops
 from nas.training.distributed import ALONE, World
 from nas.training.look import Look
-from nas.training.proxy import network_input
+from nas.training.proxy_step import network_input
 from nas.training.recipe import Recipe
 from nas.training.teacher import evaluate_teacher, require_gain
 from search_spaces.errors import InputError
