@@ -191,8 +191,8 @@ def _initialise(module: nn.Module) -> None:
 def _lanczos_skip() -> nn.Conv2d:
     """A 3-lobed Lanczos 4x upsampler of each colour, to be followed by a pixel shuffle."""
     skip = nn.Conv2d(3, 3 * SCALE**2, SKIP_KERNEL, groups=3, bias=False)
-    taps = torch.arange(SKIP_KERNEL, dtype=torch.float64) - SKIP_KERNEL // 2
-    phase = (torch.arange(SCALE, dtype=torch.float64) + 0.5) / SCALE - 0.5
+    taps = torch.arange(SKIP_KERNEL, dtype=torch.float64, device="cpu") - SKIP_KERNEL // 2
+    phase = (torch.arange(SCALE, dtype=torch.float64, device="cpu") + 0.5) / SCALE - 0.5
     distance = taps[None, :] - phase[:, None]
     rows = torch.sinc(distance) * torch.sinc(distance / 3) * (distance.abs() < 3)
     rows = rows / rows.sum(dim=1, keepdim=True)

@@ -55,7 +55,10 @@ def overlap_index(window: int, extent: int) -> Tensor:
 
 
 def _coordinates(side: int) -> tuple[Tensor, Tensor]:
-    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    # Really computed, also where a network without memory is made ("meta"): arithmetic on such
+    # tensors would first import a second and a half of torch's compiler.
+    along = torch.arange(side, device="cpu")
+    y, x = torch.meshgrid(along, along, indexing="ij")
     return y.flatten(), x.flatten()
 
 
