@@ -22,8 +22,8 @@ from nas.training.proxy import (
     ProxyData,
     ProxyResult,
     ProxySettings,
+    ProxyTraining,
     Rung,
-    _Training,
     run_proxy,
     starting_network,
 )
@@ -106,8 +106,8 @@ def test_rungs_come_in_order_and_the_result_last(data):
 
 def test_half_the_resolution_gets_twice_the_optimiser_steps(data, monkeypatch):
     done = []
-    step = _Training.step
-    monkeypatch.setattr(_Training, "step", lambda self: (step(self), done.append(self.done))[0])
+    step = ProxyTraining.step
+    monkeypatch.setattr(ProxyTraining, "step", lambda self: (step(self), done.append(self.done))[0])
     passed = list(run_proxy(UNSHUFFLED, data, replace(SETTINGS, steps=6), rungs=(2, 4)))
     assert done == list(range(1, 13))
     assert [rung.step for rung in passed[-1].curve] == [2, 4, 6]

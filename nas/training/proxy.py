@@ -185,7 +185,7 @@ def run_proxy(
     curve: list[Rung] = []
     with Turns(data.device) as turns:
         turns.next()
-        training = _Training(network, data.bank, settings)
+        training = ProxyTraining(network, data.bank, settings)
         ema = training.ema
         for step in range(1, settings.steps + 1):
             for _ in range(architecture.factor):
@@ -241,8 +241,20 @@ def _measure(network: Network, data: ProxyData) -> Quality:
     return evaluate(fuse(network), data.validation, data.qps, device=data.device)
 
 
-class _Training:
-    """The moving parts of one run: steps, schedule, sampling, watch over the loss."""
+class ProxyTraining:
+    """The moving parts of one run: steps, schedule, sampling, watch over the loss.
+
+    Attributes:
+        steps: does them.
+        ema: the moving average of what is trained.
+        done: steps done.
+        history: their losses, as far as they were looked at.
+
+    Args:
+        network: as `starting_network` made it.
+        bank: on the same device.
+        settings: of the run.
+    """
 
     def __init__(self, network: Network, bank: PatchBank, settings: ProxySettings) -> None:
         self.bank, self.settings = bank, settings

@@ -1,0 +1,168 @@
+"""Candidates an hour: real short proxy runs, several at a time on one device.
+
+    python -m benchmarks.candidates [--at-once 1,2,4,8] [--steps 600] [--seconds 15] [--json FILE]
+
+Each at a time is a process of its own with one thread, as a search runs them: together they train
+on one GPU (or a core each), and let whoever measures have turns. A candidate is what a search pays
+for after the gates: building, choosing how steps run, training, measuring on held-out windows of
+the sample set; without a teacher, whose share of a step is one more picture to read. Starting
+processes, which a search does once, is left out. Processes on one GPU take turns, unless NVIDIA's
+MPS runs: then their kernels run beside each other; whether it does is told.
+
+Several streams in one process were left out: only one capture may be under way in a process, and
+while it is, the others may not allocate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import torch
+
+from nas.data.sample import sample_set
+from nas.data.store import open_set
+from nas.measure.latency import versions
+from nas.training.proxy import ProxyData, ProxyResult, ProxySettings, proxy_data, run_proxy
+from search_spaces import published
+
+NAMES = ("RepTCN", "ANUNet", "BasicVision", "URPNet")
+_WAITING_S = 120.0  # for all processes to have started
+
+
+@dataclass(frozen=True)
+class Row:
+    """What so many at a time achieve."""
+
+    at_once: int
+    device: str
+    steps: int
+    candidates: int
+    candidates_per_hour: float
+    speedup: float
+    seconds_each: float
+    mps: bool
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one process achieved: runs done, and seconds until the last of them ended."""
+
+    runs: int
+    seconds: float
+    ways: tuple[str, ...]
+
+
+def main() -> None:
+    """Measure and print a line for each number at a time."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    gpu = device == "cuda"
+    cores = len(os.sched_getaffinity(0))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    default = "1,2,4,8" if gpu else ",".join(str(n) for n in (1, 2) if n <= cores)
+    parser.add_argument("--at-once", default=default, help=f"numbers of processes ({default})")
+    parser.add_argument("--steps", type=int, default=600 if gpu else 60, help="of each run")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
+    parser.add_argument("--networks", default=",".join(NAMES))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the rows")
+    options = parser.parse_args()
+    names = options.networks.split(",")
+    load(device)  # fills the caches before processes ask
+    print(f"{versions(device)}, load {os.getloadavg()[0]:.1f}", flush=True)
+    print(f"{options.steps} steps of {', '.join(names)} in turn", flush=True)
+    rows: list[Row] = []
+    for at_once in (int(number) for number in options.at_once.split(",")):
+        shares = run(at_once, names, options.steps, options.seconds, device)
+        pace = sum(share.runs / share.seconds for share in shares)
+        first = rows[0].candidates_per_hour / rows[0].at_once if rows else 3600 * pace / at_once
+        row = Row(
+            at_once=at_once,
+            device=device,
+            steps=options.steps,
+            candidates=sum(share.runs for share in shares),
+            candidates_per_hour=3600 * pace,
+            speedup=3600 * pace / first,
+            seconds_each=at_once / pace,
+            mps=gpu and mps_runs(),
+        )
+        rows.append(row)
+        print(
+            f"{at_once} at once   {row.candidates_per_hour:8.0f} an hour   "
+            f"{row.speedup:5.2f} times one   {row.seconds_each:6.2f} s each   "
+            f"{row.candidates} done   {', '.join(sorted({w for s in shares for w in s.ways}))}"
+            f"{'   MPS' if row.mps else ''}",
+            flush=True,
+        )
+    if options.json:
+        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+
+
+def run(at_once: int, names: list[str], steps: int, seconds: float, device: str) -> list[Share]:
+    """Run candidates in so many processes at once."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(at_once)
+    with ProcessPoolExecutor(at_once, context, initializer=_begin, initargs=(barrier,)) as pool:
+        jobs = [
+            pool.submit(work, names[first:] + names[:first], steps, seconds, device)
+            for first in (index % len(names) for index in range(at_once))
+        ]
+        return [job.result() for job in jobs]
+
+
+def work(names: list[str], steps: int, seconds: float, device: str) -> Share:
+    """Run all candidates in turn until the time is over: whole rounds, for they are unequal."""
+    try:
+        data = load(device)
+        settings = ProxySettings(steps=steps)
+        # The first use of everything is slow.
+        train(names[0], data, replace(settings, steps=min(steps, 30)))
+    except BaseException:
+        _started.abort()  # nobody need wait for this one
+        raise
+    _started.wait(_WAITING_S)
+    began, runs, ways = time.perf_counter(), 0, []
+    while runs % len(names) or not runs or time.perf_counter() - began < seconds:
+        ways.append(train(names[runs % len(names)], data, settings))
+        runs += 1
+    return Share(runs, time.perf_counter() - began, tuple(dict.fromkeys(ways)))
+
+
+def train(name: str, data: ProxyData, settings: ProxySettings) -> str:
+    """Run one candidate and return the way its steps ran."""
+    *_, result = run_proxy(published[name].architecture, data, settings)
+    assert isinstance(result, ProxyResult)
+    return result.way
+
+
+def load(device: str) -> ProxyData:
+    """The sample set, its held-out windows cut down: training is what counts here."""
+    data = proxy_data(open_set(sample_set()), device=device)
+    return replace(data, validation=data.validation[:2], qps=data.qps[::2])
+
+
+def mps_runs() -> bool:
+    """Whether NVIDIA's multi-process service has a pipe to talk to."""
+    place = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")
+    return Path(place, "control").exists()
+
+
+_started: Barrier
+
+
+def _begin(barrier: Barrier) -> None:
+    global _started
+    _started = barrier
+    torch.set_num_threads(1)
+
+
+if __name__ == "__main__":
+    main()
