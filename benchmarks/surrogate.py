@@ -79,11 +79,11 @@ def write_table(storage: str, study: str, path: Path = TABLE) -> None:
             writer.writerow([*cells, f"{member.gain_db:.5f}", f"{member.runtime_ms:.5f}"])
 
 
-def features(architecture: Architecture) -> list[float]:
+def features(architecture: Architecture, macs: int, params: int) -> list[float]:
     """What a network's deploy form decides: sizes, where it works, how it starts and ends."""
-    a, size = layout(architecture), cost(architecture)
+    a = layout(architecture)
     depth = sum(stage.depth for stage in a.stages)
-    sizes = [math.log(size.macs), math.log(size.params), math.log2(a.width), float(depth)]
+    sizes = [math.log(macs), math.log(params), math.log2(a.width), float(depth)]
     places = [float(a.factor), float(depth * a.factor), math.log2(a.width * a.factor)]
     room = [math.log(a.width / (3 * a.factor**2))]  # channels a pixel of the picture
     kinds = [
@@ -115,10 +115,6 @@ class Surrogate:
         scaled = self._scaled(inputs)
         return np.mean([CEILING_DB - np.exp(-model.predict(scaled)) for model in self._models], 0)
 
-    def gain_db(self, architecture: Architecture) -> float:
-        """The gain of one network in dB."""
-        return float(self.predict(np.array([features(architecture)]))[0])
-
     def _scaled(self, inputs: np.ndarray) -> np.ndarray:
         return (inputs - self._mean) / self._spread
 
@@ -149,9 +145,12 @@ def learned(rows: Sequence[Training] | None = None) -> Surrogate:
 
 def arrays(rows: Sequence[Training]) -> tuple[np.ndarray, np.ndarray]:
     """The features and the gains of some rows."""
-    space = load_space(SPACE)
-    inputs = np.array([features(space.architecture(row.choices)) for row in rows])
-    return inputs, np.array([row.gain_db for row in rows])
+    space, inputs = load_space(SPACE), []
+    for row in rows:
+        architecture = space.architecture(row.choices)
+        size = cost(architecture)
+        inputs.append(features(architecture, size.macs, size.params))
+    return np.array(inputs), np.array([row.gain_db for row in rows])
 
 
 def cross_validated(folds: int = 10) -> dict[str, float]:
