@@ -11,14 +11,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nas.deploy.simplify import Simplified, ending, reorder, simplified
+from nas.deploy.fused_end import LEVELS, FusedEnd
+from nas.deploy.simplify import by_pixel, simplified
 from nas.measure.pixels import Pixels, as_tensor
 from nas.measure.strips import in_strips, reach
 from search_spaces.architecture import SCALE
 from search_spaces.network import Network
-
-LEVELS = 255
-"""The highest level."""
 
 
 class EightBit(nn.Module):
@@ -32,7 +30,8 @@ class EightBit(nn.Module):
         super().__init__()
         self.simple = simplified(network)
         self.seen = reach(self.simple)
-        self._in_levels = _give_levels(self.simple)
+        self.fused: FusedEnd | None = None
+        self._in_levels = by_pixel(self.simple, LEVELS)
 
     @property
     def weight(self) -> Tensor:
@@ -41,49 +40,25 @@ class EightBit(nn.Module):
 
     def forward(self, pixels: Pixels) -> Tensor:
         """Upscale by 4, the whole picture at once."""
-        height, width = pixels.shape[:2]
         rows = as_tensor(pixels).to(self.weight.device).permute(2, 0, 1)[None]
         x = rows.to(self.weight.dtype).div_(LEVELS)
-        larger = self.picture(self.simple.padded(x))
-        return larger[: SCALE * height, : SCALE * width]
+        return self.plain(x) if self.fused is None else self.fused(x)
 
-    def picture(self, x: Tensor) -> Tensor:
-        """From (1, 3, H, W) in [0, 1], sides multiples of the working factor, to bytes."""
+    def plain(self, x: Tensor) -> Tensor:
+        """From (1, 3, H, W) in [0, 1] to bytes, by PyTorch's own operators."""
+        height, width = (SCALE * length for length in x.shape[-2:])
+        x = self.simple.padded(x)
         phases, side = self.simple.phases(x), self.simple.shuffle
         if not self._in_levels:
             phases = phases.unflatten(1, (3, -1)).transpose(1, 2).flatten(1, 2) * LEVELS
         levels = phases.clamp_(0, LEVELS).round_().to(torch.uint8)
-        _, _, height, width = levels.shape
+        _, _, down, across = levels.shape
         # Each position holds `side` rows of `side` RGB pixels. A row is moved as whole words.
         words = levels.permute(0, 2, 3, 1).contiguous().view(torch.int32)
-        rows = words.view(height, width, side, -1).transpose(1, 2).contiguous()
-        return rows.view(torch.uint8).view(height * side, width * side, 3)
+        rows = words.view(down, across, side, -1).transpose(1, 2).contiguous()
+        return rows.view(torch.uint8).view(down * side, across * side, 3)[:height, :width]
 
     @torch.no_grad()
     def upscaled(self, pixels: Pixels, strip_pixels: int) -> Tensor:
         """Upscale by 4, at most ``strip_pixels`` of the picture at once if the network allows."""
         return in_strips(self, pixels, self.seen, strip_pixels)
-
-
-@torch.no_grad()
-def _give_levels(simple: Simplified) -> bool:
-    """Let the last convolution give levels, its channels as (row, column, colour) of the result.
-
-    Returns:
-        Whether there is such a convolution; else nothing is changed.
-    """
-    end = ending(simple.network)
-    if end is None:
-        return False
-    side = simple.shuffle
-    order = torch.arange(3 * side**2).view(3, side**2).T.flatten()
-    reorder(end.conv, order)
-    end.conv.weight.mul_(LEVELS)
-    if end.conv.bias is not None:
-        end.conv.bias.mul_(LEVELS)
-    if simple.residual is not None:
-        simple.residual.mix()
-        simple.residual.weight.copy_(LEVELS * simple.residual.weight[order])
-    if end.clamp is not None:
-        end.clamp.max_val = LEVELS
-    return True

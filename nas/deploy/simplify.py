@@ -54,7 +54,7 @@ class Simplified(nn.Module):
         if self.network.residual is not None and end is not None:
             self.residual = PhaseResidual(self.network.residual, self.step)
             self.network.residual = None
-            reorder(end.conv, _joint(self.step))
+            _reorder(end.conv, _joint(self.step))
         self.requires_grad_(False)
 
     @property
@@ -159,7 +159,30 @@ def ending(network: Network) -> Ending | None:
     return None
 
 
-def reorder(conv: nn.Conv2d, order: Tensor) -> None:
+@torch.no_grad()
+def by_pixel(simple: Simplified, scale: float = 1.0) -> bool:
+    """Let phases come as (row, column, colour), as pixels lie in pictures, and times ``scale``.
+
+    Returns:
+        Whether a convolution makes them; else nothing is changed.
+    """
+    end = ending(simple.network)
+    if end is None:
+        return False
+    order = torch.arange(3 * simple.shuffle**2).view(3, -1).T.flatten()
+    _reorder(end.conv, order)
+    end.conv.weight.mul_(scale)
+    if end.conv.bias is not None:
+        end.conv.bias.mul_(scale)
+    if end.clamp is not None:
+        end.clamp.max_val = scale
+    if simple.residual is not None:
+        simple.residual.mix()
+        simple.residual.weight.copy_(scale * simple.residual.weight[order])
+    return True
+
+
+def _reorder(conv: nn.Conv2d, order: Tensor) -> None:
     """Let a convolution give its output channels in another order."""
     with torch.no_grad():
         conv.weight.copy_(conv.weight[order])
