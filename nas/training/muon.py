@@ -1,7 +1,7 @@
 """Muon: gradient descent with orthogonalised momentum, for the kernels of convolutions.
 
-Keller Jordan et al., 2024 (kellerjordan.github.io/posts/muon). Each kernel, as a matrix (out, in x
-k x k), moves along the nearest semi-orthogonal matrix to its momentum, so that every direction of
+Keller Jordan et al., 2024 (kellerjordan.github.io/posts/muon). Each kernel, as a matrix (out, k x k
+x in), moves along the nearest semi-orthogonal matrix to its momentum, so that every direction of
 the kernel learns at the same speed. Features of pictures are nearly parallel (mostly brightness),
 and plain or per-weight scaled gradients spend a short run on that one direction: on short runs
 this was worth more than any other change (``docs/proxy.md``).
@@ -61,7 +61,7 @@ class Muon:
         torch._foreach_lerp_(self.means, gradients, 1 - self.momentum)
         ahead = iter(torch._foreach_lerp(gradients, self.means, self.momentum))
         stacks = [
-            torch.stack([next(ahead).flatten(1) for _ in range(size)]) for size in self._sizes
+            torch.stack([_as_matrix(next(ahead)) for _ in range(size)]) for size in self._sizes
         ]
         # A GPU multiplies in tiles of 64: matrices that are padded up to it cost nothing more.
         tile = 64 if stacks[0].is_cuda else 1
@@ -70,7 +70,7 @@ class Muon:
             rows, columns = stack.shape[-2:]
             moves += stack.mul_(lr * math.sqrt(rows / columns)).unbind()
         pairs = zip(moves, self._kernels, strict=True)
-        torch._foreach_sub_(self._kernels, [move.view(kernel.shape) for move, kernel in pairs])
+        torch._foreach_sub_(self._kernels, [_as_kernel(move, kernel) for move, kernel in pairs])
 
     def state_dict(self) -> dict[str, list[Tensor]]:
         """The running means, in the order of the kernels' shapes."""
@@ -80,6 +80,16 @@ class Muon:
         """Go on from what `state_dict` returned, for the same kernels."""
         for mean, saved in zip(self.means, state["means"], strict=True):
             mean.copy_(saved)
+
+
+def _as_matrix(kernel: Tensor) -> Tensor:
+    """A row for each output; a view in the memory layout channels_last, which is the usual one."""
+    return kernel.permute(0, 2, 3, 1).flatten(1)
+
+
+def _as_kernel(matrix: Tensor, like: Tensor) -> Tensor:
+    outputs, inputs, height, width = like.shape
+    return matrix.view(outputs, height, width, inputs).permute(0, 3, 1, 2)
 
 
 def orthogonalised(
