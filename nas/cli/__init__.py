@@ -10,22 +10,25 @@ def main() -> None:
     """Run ``nas`` on the process's arguments and exit.
 
     Exit codes: 0 done; 1 an error of the program; 2 something the user gave cannot be used, told
-    in one sentence on stderr; 130 interrupted. ``--debug``, anywhere on the line, or ``NAS_DEBUG``
-    shows the traceback as well.
+    in one sentence on stderr; 130 interrupted by Ctrl+C, 143 by SIGTERM, 129 by SIGHUP, which end
+    the work alike. ``--debug``, anywhere on the line, or ``NAS_DEBUG`` shows the traceback as well.
     """
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1 or bool(os.environ.get("NAS_DEBUG"))
     from nas.cli.app import app
-    from nas.cli.faults import sentence_for
+    from nas.cli.faults import INTERRUPTED, heard_as_interrupts, sentence_for
 
-    try:
-        app(args=arguments, prog_name="nas")
-    except KeyboardInterrupt:
-        print("nas: interrupted; the same command continues.", file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
-        sentence = sentence_for(error)
-        if debug or sentence is None:
+    with heard_as_interrupts() as stop:
+        try:
+            app(args=arguments, prog_name="nas")
+        except SystemExit as end:
+            if end.code == INTERRUPTED:  # the form in which Typer hands Ctrl+C over
+                print("nas: interrupted; the same command continues.", file=sys.stderr)
+                sys.exit(stop.exit_code)
             raise
-        print(f"nas: {sentence}", file=sys.stderr)
-        sys.exit(2)
+        except Exception as error:
+            sentence = sentence_for(error)
+            if debug or sentence is None:
+                raise
+            print(f"nas: {sentence}", file=sys.stderr)
+            sys.exit(2)

@@ -1,8 +1,13 @@
-"""Which exceptions are the user's to mend, and how they are told in one sentence."""
+"""What ends a command early: the user's mistakes, told in one sentence, and requests to stop."""
 
 from __future__ import annotations
 
 import errno
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
 
 from search_spaces.errors import InputError
 
@@ -15,6 +20,38 @@ _ADVICE = {
     errno.EMFILE: "too many open files; raise the limit with 'ulimit -n 4096'",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
+
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code of Ctrl+C."""
+
+
+@dataclass
+class Stop:
+    """The code to exit with when the work was stopped."""
+
+    exit_code: int = INTERRUPTED
+
+
+@contextmanager
+def heard_as_interrupts() -> Iterator[Stop]:
+    """Let SIGTERM and SIGHUP interrupt as Ctrl+C does, so that nothing is lost by them either.
+
+    Whoever starts the command with one of them ignored (``nohup``) wants it ignored.
+    """
+    stop = Stop()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        stop.exit_code = 128 + number
+        raise KeyboardInterrupt
+
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, interrupt)
+    try:
+        yield stop
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def sentence_for(error: BaseException) -> str | None:

@@ -113,8 +113,7 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
 ) -> None:
     """Open the MLflow UI on the tracking store; Ctrl+C ends it."""
-    import subprocess
-
+    from nas.cli.companion import companion
     from nas.cli.terminal import say
     from search_spaces.errors import InputError
     from studies.storage import sqlite_file
@@ -131,4 +130,6 @@ def ui(
 
     command, environment = server_command(tracking_uri, host, port)
     say(f"MLflow UI at http://{host}:{port} (Ctrl+C ends it)")
-    raise typer.Exit(subprocess.call(command, env=environment))
+    with companion(command, environment) as server:
+        code = server.wait()
+    raise typer.Exit(code)

@@ -7,10 +7,12 @@ own snapshots are never read. No other module imports Ray.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -336,8 +338,26 @@ def running(runner: RayRunner) -> Iterator[None]:
     with ExitStack() as stack:
         with _START:  # so that who finds it starting waits
             if not ray.is_initialized():
-                stack.enter_context(_started(runner))
+                with _terminated_as_before():
+                    stack.enter_context(_started(runner))
         yield
+
+
+@contextmanager
+def _terminated_as_before() -> Iterator[None]:
+    """Keep what this process does on SIGTERM: Ray replaces it, by a stack trace of its own.
+
+    Of the C library, because Python changes handlers in the main thread only.
+    """
+    library, action = ctypes.CDLL(None), ctypes.create_string_buffer(512)  # larger than any
+    handler = signal.getsignal(signal.SIGTERM)
+    library.sigaction(signal.SIGTERM, None, action)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+        library.sigaction(signal.SIGTERM, action, None)
 
 
 @contextmanager

@@ -1,0 +1,147 @@
+"""Commands that are asked to stop: one sentence, an exit code, nothing lost or left running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from photos import photo_set
+
+from studies.record import counts
+from studies.study import read_study
+
+ROOT = Path(__file__).parents[1]
+
+
+def start(arguments: list[str], folder: Path, **options) -> subprocess.Popen[str]:
+    """Start ``nas`` as a shell in a terminal does: it hears every signal."""
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heard}; from nas.cli import main; main()", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+def family(pid: int) -> set[int]:
+    """A process and all that it has started."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found, edge = {pid}, {pid}
+    while edge:
+        edge = {child for child, parent in parents.items() if parent in edge}
+        found |= edge
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_a_search_that_is_terminated_says_one_sentence_and_gives_its_trials_back(
+    tmp_path,
+):
+    pictures = photo_set(tmp_path / "pictures").path
+    options = ["--budget", "8ms", "--data", str(pictures), "--teacher", "none", "--steps", "4000"]
+    options += ["--study", "demo", "--concurrency", "1", "--trials", "4", "--max-params", "20k"]
+    storage = f"sqlite:///{tmp_path}/studies.db"
+    search = start(["search", *options], tmp_path, stdout=subprocess.PIPE)
+
+    def running() -> int:
+        try:
+            return counts(read_study(storage, "demo")[1]).running
+        except ValueError:  # not there yet
+            return 0
+
+    assert wait_for(running)
+    time.sleep(1)
+    search.terminate()
+    out, err = search.communicate(timeout=60)
+    assert search.returncode == 128 + signal.SIGTERM
+    assert "nas: interrupted; the same command continues." in err
+    assert "***" not in err and "Traceback" not in err and "SIGTERM" not in err
+    assert "demo: " in out
+    assert running() == 0
+
+
+def test_the_ui_takes_its_server_along(tmp_path):
+    from mlflow import MlflowClient
+
+    MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_experiments()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ui = start(["ui", "--port", str(port)], tmp_path, stdout=subprocess.DEVNULL)
+
+    def answers() -> bool:
+        try:
+            return urlopen(f"http://127.0.0.1:{port}/health", timeout=2).status == 200
+        except OSError:
+            return False
+
+    assert wait_for(answers)
+    members = family(ui.pid)
+    ui.terminate()
+    ui.communicate(timeout=30)
+    assert ui.returncode == 128 + signal.SIGTERM
+    assert len(members) >= 3 and wait_for(lambda: not any(map(alive, members)))
+
+
+BESIDE = """
+import os
+from nas.cli.companion import companion
+from nas.cli.faults import heard_as_interrupts
+
+with heard_as_interrupts(), companion(["sh", "-c", "sleep 60 & sleep 60"], os.environ) as program:
+    print("runs", flush=True)
+    program.wait()
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_companion_and_what_it_started_end_however_the_command_ends(how):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = subprocess.Popen(
+        [sys.executable, "-c", BESIDE],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert command.stdout is not None and command.stdout.readline() == "runs\n"
+    assert wait_for(lambda: len(family(command.pid)) >= 4)
+    members = family(command.pid)
+    command.send_signal(how)
+    command.communicate(timeout=30)
+    assert wait_for(lambda: not any(map(alive, members)), 10)
