@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,13 +19,12 @@ import numpy as np
 import torch
 
 from search_spaces.errors import InputError
-from search_spaces.files import write_atomic
 from search_spaces.progress import Progress, silent
+from search_spaces.sealed import read_array, write_array
 from teachers.loading import Teacher
 from teachers.tiling import GRID, OVERLAP, SCALE, TILE, upscale
 
 LAYOUT = 1  # raise it when the same inputs would give other outputs
-DIGEST_BYTES = 32
 
 
 def teacher_outputs(
@@ -94,7 +92,7 @@ def kept(
         with _claimed(folder, key):
             array = _stored(path, shape)  # another process may have made it meanwhile
             if array is None:
-                _store(path, make())
+                write_array(path, make())
                 array = _stored(path, shape)
     except OSError as fault:
         why = "no space is left" if fault.errno == errno.ENOSPC else fault.strerror
@@ -130,25 +128,9 @@ def _key(teacher: Teacher, image: np.ndarray, tile: int, overlap: int) -> str:
     return hashlib.sha256(told.encode() + image.tobytes()).hexdigest()
 
 
-def _store(path: Path, output: np.ndarray) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, output)
-    content = buffer.getvalue()
-    # The hash follows the array in the same file, so that both arrive in one move; readers of
-    # .npy files stop where the array ends.
-    write_atomic(path, content + hashlib.sha256(content).digest())
-
-
 def _stored(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     """Map an entry, or None where there is none or it is damaged."""
-    try:
-        whole = np.memmap(path, np.uint8, "r")
-        sound = (
-            hashlib.sha256(whole[:-DIGEST_BYTES].data).digest() == whole[-DIGEST_BYTES:].tobytes()
-        )
-        output = np.load(path, mmap_mode="r", allow_pickle=False) if sound else None
-    except (OSError, ValueError, EOFError):
-        return None
+    output = read_array(path)
     return output if output is not None and output.shape == shape else None
 
 

@@ -20,8 +20,8 @@ from nas.data.degrade import CLEAN
 from nas.data.manifest import CLEAN_LR, HR, MANIFEST, Entry, FileEntry, read_manifest, sha256_of
 from nas.data.split import TRAIN, VALIDATION
 from search_spaces.errors import InputError
-from search_spaces.files import atomic_path
 from search_spaces.progress import Progress, silent
+from search_spaces.sealed import read_array, write_array
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,7 @@ class Picture:
         if pixels.shape != shape:
             raise InputError(f"{self.folder / file.path} is not {width}x{height}: {_AGAIN}")
         try:
-            with atomic_path(place) as aside, aside.open("wb") as out:
-                np.save(out, pixels)
+            write_array(place, pixels)
         except OSError as fault:
             why = "no space is left" if fault.errno == errno.ENOSPC else fault.strerror
             raise InputError(
@@ -104,7 +103,8 @@ class Picture:
                 "make room there, or set NAS_CACHE to another folder."
             ) from fault
         array = _mapped(place, shape)
-        assert array is not None
+        if array is None:
+            raise InputError(f"{place} does not read back as it was written: check that disk.")
         return array
 
 
@@ -213,12 +213,10 @@ _AGAIN = "prepare the set again, the damaged picture alone is redone."
 
 
 def _mapped(place: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Map a decoded picture, or None where there is none or it is not whole."""
-    try:
-        array = np.load(place, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return array if array.shape == shape and array.dtype == np.uint8 else None
+    """Map a decoded picture, or None where there is none or it is not as it was written."""
+    array = read_array(place)
+    sound = array is not None and array.shape == shape and array.dtype == np.uint8
+    return array if sound else None
 
 
 def _decoder_of(file: FileEntry) -> str:

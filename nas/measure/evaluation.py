@@ -8,7 +8,6 @@ was, and nothing is computed twice.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -25,9 +24,9 @@ from nas.measure.pixels import Pixels, as_tensor
 from nas.measure.quality import Fidelity, PictureLike, digest, fidelity
 from nas.measure.strips import upscale_picture
 from search_spaces.errors import InputError
-from search_spaces.files import write_atomic
 from search_spaces.model import Model, model_bytes
 from search_spaces.progress import Progress, silent
+from search_spaces.sealed import read_json, write_json
 
 SSIM_WINDOW = 11
 
@@ -200,7 +199,7 @@ class _Scene:
         key = digest(f"{_LAYOUT} {upscaler.key} {self.key}", small)
         place = cache_root() / "evaluation" / f"{key}.json"
         with suppress(OSError, ValueError, TypeError):  # absent, torn, or of another layout
-            known = Fidelity(**json.loads(place.read_bytes()))
+            known = Fidelity(**(read_json(place) or {}))
             if not self.with_ssim:
                 return replace(known, ssim_rgb=None, ssim_y=None, ssim_y_organiser=None)
             if known.ssim_rgb is not None:
@@ -208,7 +207,7 @@ class _Scene:
         large = as_tensor(upscaler.upscale(small)).to(self.original.device)
         value = fidelity(large, self.original, with_ssim=self.with_ssim)
         with suppress(OSError):  # the figures stand without their cache
-            write_atomic(place, json.dumps(asdict(value)).encode())
+            write_json(place, asdict(value))
         return value
 
 

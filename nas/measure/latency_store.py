@@ -20,7 +20,7 @@ from nas.measure.latency import Latency
 from nas.measure.layers import LayerCost
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
-from search_spaces.files import write_atomic
+from search_spaces.sealed import read_json, write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def structure_of(layers: Sequence[LayerCost]) -> str:
 def recall(key: dict[str, Any]) -> Latency | None:
     """Return the runtime that was kept under ``key``."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        return Latency.from_dict(json.loads(_place(key).read_bytes())["latency"])
+        return Latency.from_dict((read_json(_place(key)) or {})["latency"])
     return None
 
 
@@ -62,7 +62,7 @@ def remember(
         "architecture": None if architecture is None else architecture.to_dict(),
     }
     with suppress(OSError):  # the runtime stands without the store
-        write_atomic(_place(key), json.dumps(entry).encode())
+        write_json(_place(key), entry)
 
 
 def entries(folder: Path) -> Iterator[Entry]:
@@ -77,7 +77,7 @@ def entries(folder: Path) -> Iterator[Entry]:
         raise InputError(f"{folder} cannot be read: {error.strerror}") from error
     for path in paths:
         with suppress(OSError, ValueError, KeyError, TypeError):
-            found = json.loads(path.read_bytes())
+            found = read_json(path) or {}
             latency = Latency.from_dict(found["latency"])
             layers = tuple(LayerCost(**layer) for layer in found.get("layers", ()))
             yield Entry(dict(found["key"]), latency, layers, _architecture(found))

@@ -8,7 +8,6 @@ scripts, see the notes at `psnr_y_organiser`.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,7 +23,7 @@ from nas.data.baseline import lanczos
 from nas.data.cache import cache_root
 from nas.measure.pixels import Pixels, as_tensor
 from nas.measure.strips import upscale_picture
-from search_spaces.files import write_atomic
+from search_spaces.sealed import read_json, write_json
 
 LUMA_RGB = (65.481 / 255, 128.553 / 255, 24.966 / 255)
 """BT.601 studio-range luma weights for 8-bit R, G and B; luma is 16 + their weighted sum."""
@@ -197,11 +196,11 @@ def _array(pixels: Pixels) -> np.ndarray:
 def _lanczos_psnr_y(small: Pixels, original: Pixels, original_key: str) -> float:
     """PSNR-Y of Lanczos's upscaling, from the cache if these pictures were seen before."""
     place = cache_root() / "baseline" / f"{digest('pillow-lanczos3', original_key, small)}.json"
-    with suppress(OSError, ValueError, KeyError):
-        return float(json.loads(place.read_bytes())["psnr_y_db"])
+    with suppress(KeyError, TypeError, ValueError):
+        return float((read_json(place) or {})["psnr_y_db"])
     value = psnr_y(lanczos(_array(small)), _array(original))
     with suppress(OSError):  # the figure stands without its cache
-        write_atomic(place, json.dumps({"psnr_y_db": value}).encode())
+        write_json(place, {"psnr_y_db": value})
     return value
 
 

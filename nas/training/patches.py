@@ -16,8 +16,8 @@ from nas.data.cache import cache_root
 from nas.data.detail import Window, detail
 from search_spaces.architecture import SCALE
 from search_spaces.errors import InputError
-from search_spaces.files import atomic_path
 from search_spaces.progress import Progress, silent
+from search_spaces.sealed import read_array, write_array
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,19 +214,28 @@ def cut_patches(
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
     folder = cache_root() / "patches" / digest
     names = ("lr", "hr", "teacher") if teacher_outputs else ("lr", "hr")
-    if not all((folder / f"{name}.npy").exists() for name in names):
+    arrays = _read(folder, names)
+    if arrays is None:
         places = _choose(pictures, side, limit, progress)
         for name in names:
             _write(folder / f"{name}.npy", _cut(name, pictures, places, qps, side, teacher_outputs))
-    # Copy-on-write mapping: torch wants writable memory, and pages stay shared while unwritten.
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in names}
+        arrays = _read(folder, names)
+    if arrays is None:
+        raise InputError(f"{folder} does not read back as it was written: check that disk.")
     return PatchBank(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+def _read(folder: Path, names: Sequence[str]) -> dict[str, np.ndarray] | None:
+    """Map what was cut before; None where some of it is missing or damaged."""
+    # Copy-on-write mapping: torch wants writable memory, and pages stay shared while unwritten.
+    found = {name: read_array(folder / f"{name}.npy", "c") for name in names}
+    whole = {name: array for name, array in found.items() if array is not None}
+    return whole if len(whole) == len(names) else None
 
 
 def _write(path: Path, array: np.ndarray) -> None:
     try:
-        with atomic_path(path) as aside, aside.open("wb") as file:
-            np.save(file, array)
+        write_array(path, array)
     except OSError as fault:
         raise InputError(
             f"The cache {cache_root()} cannot be written ({fault.strerror}): "

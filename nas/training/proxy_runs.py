@@ -31,9 +31,9 @@ from nas.training.proxy import Diverged, ProxyData, ProxyResult, ProxySettings, 
 from search_spaces import initialisation, plugins
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
-from search_spaces.files import write_atomic
 from search_spaces.network import layout
 from search_spaces.progress import Progress, silent
+from search_spaces.sealed import read_json, write_json
 from teachers.loading import load_teacher
 
 
@@ -111,7 +111,7 @@ def run_all(
             for future in as_completed(futures):
                 index, run = futures[future], _result(future)
                 with suppress(OSError):  # the run stands without its cache
-                    write_atomic(places[index], json.dumps(asdict(run)).encode())
+                    write_json(places[index], asdict(run))
                 found[index] = run
                 done += weights[index]
                 progress(done, total, _told(jobs[index], run))
@@ -159,7 +159,7 @@ def _place(job: Job, identity: dict[str, str | None]) -> Path:
 
 def _recall(place: Path) -> Run | None:
     with suppress(OSError, ValueError, TypeError):
-        return Run(**json.loads(place.read_bytes()))
+        return Run(**(read_json(place) or {}))
     return None
 
 

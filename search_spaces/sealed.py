@@ -1,0 +1,108 @@
+"""Files that can be computed again, with a hash of themselves: damage is seen, never believed.
+
+Disks flip bits, crashes tear files, people copy half of a cache. Whoever reads one of these files
+gets what was written, or None and computes it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+
+from search_spaces.files import atomic_path, write_atomic
+
+SEAL_BYTES = 32
+"""The hash at the end of an array's file; readers of ``.npy`` files stop before it."""
+
+_SEAL = "sha256"
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an array as ``.npy`` with its seal.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with atomic_path(path) as aside, aside.open("wb") as file:
+        writer = _Sealing(file)
+        np.save(writer, array)  # type: ignore[arg-type]
+        file.write(writer.digest())
+
+
+def read_array(path: Path, mode: Literal["r", "c"] = "r") -> np.ndarray | None:
+    """Map an array, or return None where there is none or it is not as it was written.
+
+    The whole file is read the first time that a process asks for it.
+
+    Args:
+        path: its file.
+        mode: ``r`` for a read-only map, ``c`` for one whose changes stay in this process.
+    """
+    try:
+        status = path.stat()
+        if not _is_whole(path, status.st_mtime_ns, status.st_size):
+            return None
+        return np.asanyarray(np.load(path, mmap_mode=mode, allow_pickle=False))
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a dictionary as JSON with its seal.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_atomic(path, json.dumps({**content, _SEAL: _seal_of(content)}).encode())
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the dictionary in a file, None where there is none or it is not as it was written.
+
+    One that was written without a seal, by an earlier version, is believed.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict):
+        return None
+    seal = content.pop(_SEAL, None)
+    return content if seal is None or seal == _seal_of(content) else None
+
+
+class _Sealing:
+    """Hashes what passes into a file."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._hash = file, hashlib.sha256()
+
+    def write(self, part: bytes) -> int:
+        self._hash.update(part)
+        return self._file.write(part)
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+
+@lru_cache(maxsize=2**16)
+def _is_whole(path: Path, changed: int, size: int) -> bool:
+    """Check a file's seal, once for each state of the file."""
+    if size <= SEAL_BYTES:
+        return False
+    with path.open("rb") as file:
+        file.seek(-SEAL_BYTES, os.SEEK_END)
+        seal = file.read()
+    content = np.memmap(path, np.uint8, "r", shape=(size - SEAL_BYTES,))
+    return hashlib.sha256(content.data).digest() == seal
+
+
+def _seal_of(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
