@@ -60,7 +60,6 @@ from nas.training.proxy_step import Learner
 from search_spaces import Network, build, fuse, published
 
 NAMES = ("RepTCN", "ANUNet", "RVSR")
-BATCHES = (16, 64)
 PATCH = 64
 QP = 39
 STEPS = 20_000
@@ -98,6 +97,7 @@ def main() -> None:
         "--workers", type=int, default=min(6, len(os.sched_getaffinity(0))), help="that read PNGs"
     )
     parser.add_argument("--networks", default=",".join(NAMES))
+    parser.add_argument("--batches", default="16,64")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the rows")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -111,7 +111,7 @@ def main() -> None:
         print(f"{count} sub-images", flush=True)
         bank = bank_of(pair_set, device)
         for name in options.networks.split(","):
-            for batch in BATCHES:
+            for batch in (int(number) for number in options.batches.split(",")):
                 rows.append(measure(name, batch, bank, Path(folder), options))
                 print(line(rows[-1]), flush=True)
     if options.json:
