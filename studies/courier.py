@@ -69,12 +69,14 @@ class Courier(Generic[News]):
 
     def _work(self) -> None:
         try:
-            deliver = self._connect()
+            deliver: Deliver[News] | None = None
             while True:
                 with self._wake:
                     self._wake.wait_for(lambda: self._news)
                     (news,), self._news = self._news, []
                     closing = self._closing
+                # Not before: importing MLflow would take seconds from the first candidate's start.
+                deliver = deliver or self._connect()
                 self.fault = deliver(news, final=closing).fault
                 if closing:
                     return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -28,8 +27,6 @@ from studies.evaluation import EvaluationSettings
 from studies.limits import Budget
 from studies.settings import SearchSettings, StudySettings
 from teachers.loading import Teacher, load_teacher
-
-_MAX_WORKERS = 8  # more in parallel, and the sampler proposes most candidates without their results
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +142,7 @@ def default_name(space: Space, budget: Budget, identity: Mapping[str, Any]) -> s
 
 def workers(settings: SearchSettings, device: str) -> int:
     """Return how many candidates to evaluate at once: as asked, else one a core or one on a GPU."""
-    if settings.concurrency is not None:
-        return settings.concurrency
-    if device == "cuda":
-        return 1
-    return max(1, min(len(os.sched_getaffinity(0)), _MAX_WORKERS, settings.trials))
+    return 1 if settings.concurrency is None and device == "cuda" else settings.most_at_once
 
 
 def _check_counts(settings: SearchSettings) -> None:

@@ -84,13 +84,16 @@ def search(
         InputError: Something asked for cannot work, or stopped working. Nothing found is lost.
     """
     from studies import figures
-    from studies.evaluation import evaluate  # here, because it imports torch
-    from studies.preparation import prepare, teach
-    from studies.runners.ray import starting
+    from studies.runners.ray import RayRunner, starting
 
-    prepared = prepare(settings, progress)
-    runner = ray_runner(settings, prepared.concurrency, prepared.evaluation.device)
-    with starting(runner):
+    # How many at once is settled once the device is known; Ray itself must know the most.
+    with starting(RayRunner(settings.most_at_once, address=settings.ray_address)):
+        # Here, because they import torch: beside the start of Ray.
+        from studies.evaluation import evaluate
+        from studies.preparation import prepare, teach
+
+        prepared = prepare(settings, progress)
+        runner = ray_runner(settings, prepared.concurrency, prepared.evaluation.device)
         teach(prepared, progress)
         summary = conduct(
             prepared.study,

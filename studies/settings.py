@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from studies.storage import DEFAULT_STORAGE
 
 if TYPE_CHECKING:  # it imports torch, which `nas front` can do without
     from search_spaces.space import Space
+
+_MAX_WORKERS = 8  # more in parallel, and the sampler proposes most candidates without their results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,13 @@ class SearchSettings:
     time_limit_s: float | None = 3600.0
     ray_address: str | None = None
     plugins: tuple[str, ...] = ()
+
+    @property
+    def most_at_once(self) -> int:
+        """Candidates at once as asked for, else one a core; a GPU may allow fewer."""
+        if self.concurrency is not None:
+            return max(1, self.concurrency)
+        return max(1, min(len(os.sched_getaffinity(0)), _MAX_WORKERS, self.trials))
 
 
 @dataclass(frozen=True, slots=True)

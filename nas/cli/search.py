@@ -10,8 +10,8 @@ import typer
 from nas.cli.options import AsJson, Plugins, Storage, TrackingUri, tracking
 
 if TYPE_CHECKING:
-    from studies.preparation import SearchSettings
     from studies.search import SearchSummary
+    from studies.settings import SearchSettings
 
 
 def search(
@@ -70,7 +70,7 @@ def search(
     command continues. Candidates over the budget are told apart before they cost any training.
     """
     from studies.limits import parse_budget
-    from studies.preparation import SearchSettings
+    from studies.settings import SearchSettings
 
     settings = SearchSettings(
         space=space,
