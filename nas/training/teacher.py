@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,12 +15,14 @@ import numpy as np
 import torch
 
 from nas.data.baseline import SCALE, lanczos
+from nas.data.cache import cache_root
 from nas.data.detail import Window, windows
 from nas.data.store import PairSet, Picture
 from nas.measure.quality import psnr_y
 from nas.training.crops import Crops
 from nas.training.teacher_run import TeacherInput, TeacherRun, TeacherTraining
 from search_spaces.errors import InputError
+from search_spaces.files import write_atomic
 from search_spaces.progress import Progress, silent
 from teachers.cache import teacher_outputs, upscale_pixels
 from teachers.hat import HAT, PRESETS
@@ -131,7 +136,7 @@ def evaluate_teacher(
     device: str | torch.device = "cpu",
     progress: Progress = silent,
 ) -> TeacherQuality:
-    """Measure a teacher against Lanczos on held-out pictures.
+    """Measure a teacher against Lanczos on held-out pictures, once: figures are kept in the cache.
 
     Args:
         teacher: Whom to measure.
@@ -148,6 +153,26 @@ def evaluate_teacher(
     pictures = pair_set.validation if pictures is None else pictures
     if not pictures:
         raise InputError(f"{pair_set.path} holds out no picture to measure a teacher on.")
+    told = [pair_set.digest, teacher.digest, input, [picture.name for picture in pictures]]
+    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+    place = cache_root() / "teacher-quality" / f"{digest}.json"
+    with suppress(OSError, ValueError, TypeError):  # not there, or damaged
+        return TeacherQuality(**json.loads(place.read_bytes()))
+    quality = _measured(teacher, pair_set, input, pictures, folder, device, progress)
+    with suppress(OSError):  # figures stand without their cache
+        write_atomic(place, json.dumps(asdict(quality)).encode())
+    return quality
+
+
+def _measured(
+    teacher: Teacher,
+    pair_set: PairSet,
+    input: TeacherInput,
+    pictures: Sequence[Picture | Window],
+    folder: Path | None,
+    device: str | torch.device,
+    progress: Progress,
+) -> TeacherQuality:
     qps: tuple[int | None, ...] = (None,) if input == "clean" else pair_set.qps
     images = [picture.lr(qp) for picture in pictures for qp in qps]
     originals = [picture.hr() for picture in pictures for _ in qps]
