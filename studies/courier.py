@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -84,18 +85,21 @@ class Courier(Generic[News]):
             self.fault = (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def study_courier(uri: str, info: StudyInfo, folder: Path) -> Courier[Sequence[Record]]:
+def study_courier(
+    uri: str, info: StudyInfo, folder: Path, alone: Callable[[], AbstractContextManager[None]]
+) -> Courier[Sequence[Record]]:
     """Return a courier for a study's records.
 
     Args:
         uri: MLflow tracking URI.
         info: The study.
         folder: The study's folder.
+        alone: Held while something is delivered: others may search the same study.
     """
 
     def connect() -> Deliver[Sequence[Record]]:
         from studies.tracking import Tracking
 
-        return Tracking(uri, info, folder).deliver
+        return Tracking(uri, info, folder, alone).deliver
 
     return Courier(connect)

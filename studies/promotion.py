@@ -29,12 +29,13 @@ from search_spaces.progress import Progress, silent
 from studies import promoted
 from studies.courier import Courier
 from studies.front import front, trained
+from studies.locks import held
 from studies.looks import keep_samples
 from studies.promoted import Agreement, Promotion
 from studies.promotion_plan import Plan, PromotionSettings, Winner
 from studies.provenance import provenance
 from studies.record import Record
-from studies.storage import held, masked, study_folder
+from studies.storage import masked, study_folder
 
 
 @dataclass(frozen=True, slots=True)

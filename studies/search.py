@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search_spaces.errors import InputError
 from search_spaces.progress import Progress, silent
 from studies.candidate import Candidate, Evaluate
 from studies.courier import Courier, study_courier
 from studies.events import Finished, OnEvent, Opened, Passed, Started, ignore
 from studies.front import Member, front, hypervolume, reference_of, trained
 from studies.limits import Budget
+from studies.locks import turn
 from studies.outcome import Outcome, Rejected, Underway
 from studies.record import Counts, Record
 from studies.rungs import ParetoRungs
@@ -25,6 +27,7 @@ from studies.study import Study, open_study, read_study
 
 if TYPE_CHECKING:
     from studies.preparation import Prepared
+    from studies.runners.cluster import Facilities
     from studies.runners.ray import RayRunner
 
 
@@ -84,20 +87,27 @@ def search(
         InputError: Something asked for cannot work, or stopped working. Nothing found is lost.
     """
     from studies import figures
-    from studies.runners.ray import RayRunner, starting
+    from studies.runners.cluster import facilities, starting
+    from studies.runners.ray import RayRunner
 
     # How many at once is settled once the device is known; Ray itself must know the most.
-    with starting(RayRunner(settings.most_at_once, address=settings.ray_address)):
+    most = RayRunner(settings.most_at_once, address=settings.ray_address)
+    with starting(most):
         # Here, because they import torch: beside the start of Ray.
         from studies.evaluation import evaluate
-        from studies.preparation import prepare, teach
+        from studies.preparation import on_cluster, prepare, teach
 
-        prepared = prepare(settings, progress)
-        runner = ray_runner(settings, prepared.concurrency, prepared.evaluation.device)
+        cluster = None if settings.ray_address is None else facilities(most)
+        prepared = prepare(settings, progress, cluster)
+        runner = ray_runner(settings, prepared, cluster)
         teach(prepared, progress)
+        evaluation = prepared.evaluation
+        if cluster is not None:
+            evaluation = on_cluster(evaluation, cluster)
+            runner = replace(runner, supply=evaluation.material)
         summary = conduct(
             prepared.study,
-            partial(evaluate, settings=prepared.evaluation),
+            partial(evaluate, settings=evaluation),
             runner,
             tracking_uri=settings.tracking_uri,
             stop_from=_settled(prepared) if settings.early_stopping else None,
@@ -114,14 +124,17 @@ def _settled(prepared: Prepared) -> int:
     return 2 * prepared.evaluation.proxy.steps // 3
 
 
-def ray_runner(settings: SearchSettings, concurrency: int, device: str) -> RayRunner:
+def ray_runner(
+    settings: SearchSettings, prepared: Prepared, cluster: Facilities | None = None
+) -> RayRunner:
     """Return the runner for this machine or cluster; imports Ray."""
     from studies.runners.ray import RayRunner
 
-    limit = settings.time_limit_s
+    limit, gpus = settings.time_limit_s, 1 if cluster is None else cluster.gpus
+    on_gpus = prepared.evaluation.device == "cuda"
     return RayRunner(
-        concurrency=concurrency,
-        gpus_each=1.0 / concurrency if device == "cuda" else 0.0,
+        concurrency=prepared.concurrency,
+        gpus_each=min(1.0, gpus / prepared.concurrency) if on_gpus else 0.0,
         address=settings.ray_address,
         # Beyond the limit that a candidate ends at by itself: only a hung one gets here.
         hard_limit_s=None if limit is None else 1.5 * limit + 60.0,
@@ -155,7 +168,8 @@ def conduct(
     folder = study_folder(settings.storage, settings.name)
     with open_study(settings) as study:
         info = StudyInfo(settings.name, settings.fixed, study.runs)
-        courier = None if tracking_uri is None else study_courier(tracking_uri, info, folder)
+        alone = partial(turn, settings.storage, settings.name, "tracked")
+        courier = None if tracking_uri is None else study_courier(tracking_uri, info, folder, alone)
         on_event(Opened(settings.name, settings.trials, settings.budget, study.records))
         desk = _Desk(study, courier, stop_from, on_event)
         try:
@@ -198,6 +212,7 @@ class _Desk:
         return candidate
 
     def tell(self, candidate: Candidate, outcome: Outcome) -> None:
+        _require_one_device(outcome, self._study.records)
         for record in self._study.tell(candidate, outcome):
             self._on_event(Finished(record, self._study.counts.done))
         if self._courier is not None:
@@ -220,3 +235,16 @@ class _Desk:
             curve=underway.curve,
             seconds=rung.seconds,
         )
+
+
+def _require_one_device(outcome: Outcome, records: tuple[Record, ...]) -> None:
+    """Refuse a runtime that was measured on another device than those before."""
+    device = outcome.runtime.device if outcome.runtime else ""
+    for record in records if device else ():
+        before = record.outcome.runtime if record.outcome else None
+        if before is not None and before.device not in ("", device):
+            raise InputError(
+                f"Runtimes of this study were measured on {before.device}, now one was on "
+                f"{device}: let only machines of one kind measure, by starting Ray there with "
+                "--resources '{\"latency\": 1}'."
+            )

@@ -1,14 +1,13 @@
-"""Where a study lives: database URLs, their faults in one sentence, one coordinator each."""
+"""Where a study lives: database URLs, and their faults in one sentence."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,7 @@ _FAULTS = (
     ("disk i/o error", "cannot be read or written (disk error or no space): check the disk"),
     ("readonly database", "may not be written by you: give yourself permission or name another"),
     ("unable to open database", "cannot be opened: the folder must exist and be writable"),
-    ("no module named", "needs a database driver that is not installed"),
+    ("no module named", "needs a driver: for PostgreSQL install 'nas-workbench[postgres]'"),
     ("can't load plugin", "names a kind of database that is not known: sqlite or postgresql, say"),
     ("could not parse", f"is no database URL: write for instance {DEFAULT_STORAGE}"),
 )
@@ -69,6 +68,19 @@ def check_url(url: str) -> str:
     if file is not None and not file.absolute().parent.is_dir():
         raise InputError(f"--storage {url}: there is no folder {file.absolute().parent}; make it.")
     return url
+
+
+def driven(url: str) -> str:
+    """Return the URL with the driver that is installed, where it names a kind of database alone.
+
+    ``postgresql://`` means psycopg2 to SQLAlchemy; where that is not there, psycopg is meant.
+    ``postgres://``, which servers hand out, is the same.
+    """
+    scheme, separator, rest = url.partition("://")
+    if scheme not in ("postgres", "postgresql"):
+        return url
+    driver = "" if find_spec("psycopg2") or not find_spec("psycopg") else "+psycopg"
+    return f"postgresql{driver}{separator}{rest}"
 
 
 def check_name(name: str) -> str:
@@ -139,70 +151,3 @@ def _explanation(error: BaseException) -> str:
             return advice
     first_line = (chain[-1].strip() or type(error).__name__).splitlines()[0]
     return f"cannot be used: {masked(first_line)}"
-
-
-@contextmanager
-def held(url: str, name: str, work: str = "run") -> Iterator[None]:
-    """Hold a study for one coordinator, until the block or the process ends, however it ends.
-
-    Each kind of work on a study is held apart: it can be ``promoted`` while it is ``run``.
-
-    SQLite: a lock on a file beside the database. PostgreSQL: an advisory lock of the server.
-    Other databases have no lock here, so that there the user must see to it.
-
-    Raises:
-        InputError: When another coordinator holds it.
-    """
-    file = sqlite_file(url)
-    if file is not None:
-        lock = file.with_name(f".{file.stem}-{_lock_name(name, work)}.lock")
-        with _held_file(lock, name, work):
-            yield
-    elif url.startswith("postgres"):
-        with _held_postgres(url, name, work):
-            yield
-    else:
-        yield
-
-
-def _lock_name(name: str, work: str) -> str:
-    return name if work == "run" else f"{name}.{work}"
-
-
-@contextmanager
-def _held_file(path: Path, name: str, work: str) -> Iterator[None]:
-    # Not `atomic_path`: the lock belongs to the inode, and dies with the process.
-    with path.open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            raise InputError(
-                f"The study {name!r} is being {work} by {holder}: wait for it to end, "
-                "or give another --study."
-            ) from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-        lock.flush()
-        yield
-
-
-@contextmanager
-def _held_postgres(url: str, name: str, work: str) -> Iterator[None]:
-    from sqlalchemy import create_engine, text
-    from sqlalchemy.pool import NullPool
-
-    key = _lock_name(name, work)
-    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
-    with explained(url):
-        connection = create_engine(url, poolclass=NullPool).connect()
-    with connection:
-        query = text("SELECT pg_try_advisory_lock(:number)")
-        if not connection.execute(query, {"number": number}).scalar():
-            raise InputError(
-                f"The study {name!r} is being {work} by another process: wait for it to end, "
-                "or give another --study."
-            )
-        connection.commit()
-        yield

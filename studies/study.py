@@ -1,13 +1,18 @@
-"""One persisted Optuna study, its only reader and writer. No other module imports Optuna."""
+"""One persisted Optuna study: asks it for candidates and tells it what became of them.
+
+Several runs may work on a study at once, in processes on one or many machines. What they share is
+the storage alone: each reads there what the others have told, before it asks.
+"""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
+from uuid import uuid4
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -15,7 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.errors import InputError
 from studies.candidate import Candidate
-from studies.outcome import Broken, Outcome, Trained, from_dict, to_dict
+from studies.locks import is_present, presence, turn
+from studies.outcome import Broken, Outcome, Trained, to_dict
 from studies.provenance import provenance
 from studies.record import Counts, Record, counts, violations, why_fruitless
 from studies.samplers import SAMPLERS, distribution, draw_unseen, make_sampler, seed_for
@@ -23,13 +29,14 @@ from studies.settings import StudyInfo, StudySettings, difference
 from studies.storage import (
     check_name,
     check_url,
+    driven,
     explained,
-    held,
     masked,
     set_pragmas,
     sqlite_file,
     study_folder,
 )
+from studies.trials import RUN, give_back, record_of, records_of, take_over
 from studies.weights import keepable
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -41,28 +48,30 @@ _MAX_CUT_OFF = 5  # a candidate cut off this often takes the machine down: it is
 
 @contextmanager
 def open_study(settings: StudySettings) -> Iterator[Study]:
-    """Create or continue a study and hold it until the block ends.
+    """Create or continue a study, and work on it until the block ends.
 
-    Trials that a killed run left unfinished are put right first: one whose outcome was already
-    known is told it, any other is failed and asked for again.
+    Others may work on it meanwhile. Trials that a killed run left unfinished are put right, first
+    and whenever one is asked for: one whose outcome was already known is told it, any other is
+    failed and asked for again.
 
     Raises:
-        InputError: The storage cannot be used, another process holds the study, or it was made
-            with settings that would make new results incomparable.
+        InputError: The storage cannot be used, or the study was made with settings that would make
+            new results incomparable.
     """
     if settings.sampler not in SAMPLERS:
         raise InputError(f"--sampler {settings.sampler!r}: choose one of {', '.join(SAMPLERS)}.")
     check_name(settings.name)
     check_url(settings.storage)
-    with held(settings.storage, settings.name):
-        with explained(settings.storage):
+    run = uuid4().hex[:12]
+    with presence(settings.storage, settings.name, run):
+        with explained(settings.storage), turn(settings.storage, settings.name):
             raw = optuna.create_study(
                 study_name=settings.name,
                 storage=_storage(settings.storage),
                 directions=["maximize", "minimize"],  # gain in dB, log of the runtime in ms
                 load_if_exists=True,
             )
-            study = Study(raw, settings)
+            study = Study(raw, settings, run)
         try:
             yield study
         finally:
@@ -72,24 +81,30 @@ def open_study(settings: StudySettings) -> Iterator[Study]:
 class Study:
     """Asks for candidates and is told their outcomes; `open_study` makes it."""
 
-    def __init__(self, raw: optuna.Study, settings: StudySettings) -> None:
+    def __init__(self, raw: optuna.Study, settings: StudySettings, run: str) -> None:
         self._raw = raw
         self._settings = settings
+        self._run = run
         self._folder = study_folder(settings.storage, settings.name)
         self._space = settings.space
         self._distributions = {d.name: distribution(d) for d in self._space.dimensions}
         self._records: dict[int, Record] = {}
-        self._first: dict[str, int] = {}  # layout -> the trial that evaluated it
-        self._live: dict[int, optuna.Trial] = {}
-        self._twins: dict[str, list[optuna.Trial]] = {}  # equal to one that is live
+        self._first: dict[str, int] = {}  # layout -> the trial that evaluates it
+        self._live: dict[int, optuna.Trial] = {}  # of this run
+        self._twins: dict[str, list[optuna.Trial]] = {}  # of this run, equal to a live one
         self._waiting = 0
         self._stale = 0
         self._fruitless = 0
         self._asked = 0
         self.ended: str | None = None
+        inside = ((n, self._space.parameters(a)) for n, a in settings.known.items())
+        self._inside = tuple((n, p) for n, p in inside if p is not None)
+        self._known: deque[tuple[str, Mapping[str, Any]]] = deque()
         self._identify()
-        self._put_right()
-        self._load()
+        self._catch_up()
+        for record in self.records:
+            self._stale = self._stale + 1 if record.duplicate_of is not None else 0
+            self._fruitless = 0 if record.is_fruit else self._fruitless + 1
 
     # -- what there is ---------------------------------------------------------------------
 
@@ -117,7 +132,8 @@ class Study:
         there are none means that the search is over. When it is over before its goal, ``ended``
         holds one sentence that says why.
         """
-        with explained(self._settings.storage):
+        with self._turn():
+            self._catch_up()
             while self.ended is None and not self._enough():
                 trial = self._next_trial()
                 if trial is None:
@@ -127,6 +143,8 @@ class Study:
                 candidate = self._candidate(trial)
                 if candidate is not None:
                     return candidate
+            if not self._live and self.ended is None and self.counts.done < self._settings.trials:
+                self.ended = "Another search on this study evaluates the last candidates."
         return None
 
     def tell(self, candidate: Candidate, outcome: Outcome) -> tuple[Record, ...]:
@@ -144,13 +162,21 @@ class Study:
 
         A candidate is asked for again when the study is next opened.
         """
-        twins = [twin for equal in self._twins.values() for twin in equal]
-        # A database that has just failed needs no second message; the next run puts it right.
-        with suppress(InputError), explained(self._settings.storage):
-            for trial in [*self._live.values(), *twins]:
-                self._give_back(self._raw.get_trials(deepcopy=False)[trial.number])
+        mine = [*self._live.values(), *(twin for equal in self._twins.values() for twin in equal)]
         self._live.clear()
         self._twins.clear()
+        # A database that has just failed needs no second message; the next run puts it right.
+        with suppress(InputError), self._turn():
+            trials = self._raw.get_trials(deepcopy=False)
+            for trial in mine:
+                give_back(self._raw, trials[trial.number], self._distributions)
+            self._catch_up()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Have the study alone for a moment, and its database's faults in one sentence."""
+        with explained(self._settings.storage), turn(self._settings.storage, self._settings.name):
+            yield
 
     # -- asking ----------------------------------------------------------------------------
 
@@ -159,7 +185,8 @@ class Study:
             recent = self.records[-self._settings.patience :]
             self.ended = why_fruitless(recent, self._settings.budget)
             return True
-        return self.counts.done + len(self._live) >= self._settings.trials
+        underway = sum(r.outcome is None and r.duplicate_of is None for r in self.records)
+        return self.counts.done + underway >= self._settings.trials
 
     def _exhausted(self) -> str:
         if self.counts.done or not self._records:
@@ -173,7 +200,7 @@ class Study:
             self._waiting -= 1
         elif self._known:
             name, params = self._known.popleft()
-            self._raw.enqueue_trial(params, user_attrs={"origin": name})
+            self._raw.enqueue_trial(dict(params), user_attrs={"origin": name})
         elif self._stale >= _STALE:
             unseen = draw_unseen(self._space, self._first, seed)
             if unseen is None:
@@ -183,7 +210,9 @@ class Study:
         self._asked += 1
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return self._raw.ask(self._distributions)
+            trial = self._raw.ask(self._distributions)
+        trial.set_user_attr(RUN, self._run)
+        return trial
 
     def _candidate(self, trial: optuna.Trial) -> Candidate | None:
         """Return a trial's candidate; None when it is settled at once or waits for an equal one."""
@@ -244,7 +273,7 @@ class Study:
         # From here on a killed run can be put right without evaluating again.
         trial.set_user_attr("outcome", to_dict(outcome))
         frozen = self._raw.tell(trial, **self._verdict(outcome))
-        self._records[trial.number] = record = _read(frozen)
+        self._records[trial.number] = record = record_of(frozen)
         self._fruitless = 0 if record.is_fruit else self._fruitless + 1
         return record
 
@@ -283,49 +312,50 @@ class Study:
     def _provenance(self) -> dict[str, Any]:
         return {**provenance(), "sources": dict(self._settings.sources)}
 
-    def _put_right(self) -> None:
-        """Finish or give back every trial that a killed run left running."""
-        trials = self._raw.get_trials(deepcopy=False)
-        given_back = {t.user_attrs.get("retry_of") for t in trials}
-        for trial in trials:
-            if trial.state != TrialState.RUNNING:
-                continue
-            recorded = trial.user_attrs.get("outcome")
-            if recorded is not None:
-                self._raw.tell(trial.number, **self._verdict(from_dict(recorded)))
-            elif trial.number in given_back:  # killed while putting right
-                self._raw.tell(trial.number, state=TrialState.FAIL)
-            else:
-                self._give_back(trial, cut_off=1)
+    def _catch_up(self) -> None:
+        """Read what other runs have done, and take over what those that are gone left behind."""
+        storage, name = self._settings.storage, self._settings.name
 
-    def _give_back(self, trial: FrozenTrial, cut_off: int = 0) -> None:
-        """Fail a trial and ask for its candidate again, unless it only waited for an equal one."""
-        attrs = trial.user_attrs
-        params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-        if set(params) == set(self._distributions) and "duplicate_of" not in attrs:
-            retry = {
-                "origin": attrs.get("origin", "sampler"),
-                "retry_of": trial.number,
-                "cut_off": attrs.get("cut_off", 0) + cut_off,
-            }
-            # Before the failure is told: a kill between the two repeats it, never loses it.
-            self._raw.enqueue_trial(params, user_attrs=retry)
-        self._raw.tell(trial.number, state=TrialState.FAIL)
+        def alive(run: str) -> bool:
+            return run == self._run or (run != "" and is_present(storage, name, run))
 
-    def _load(self) -> None:
-        """Read the trials, and find which known networks are still to be asked for."""
-        alive = [t for t in self._raw.get_trials(deepcopy=False) if t.state != TrialState.FAIL]
-        self._waiting = sum(t.state == TrialState.WAITING for t in alive)
-        self._asked = len(alive) - self._waiting
-        for record in _read_all(self._raw):
-            self._records[record.trial] = record
-            self._stale = self._stale + 1 if record.duplicate_of is not None else 0
-            self._fruitless = 0 if record.is_fruit else self._fruitless + 1
+        take_over(self._raw, self._distributions, alive, self._verdict)
+        trials = [t for t in self._raw.get_trials(deepcopy=False) if t.state != TrialState.FAIL]
+        self._waiting = sum(trial.state == TrialState.WAITING for trial in trials)
+        self._asked = len(trials) - self._waiting
+        waiting = {twin.number for twins in self._twins.values() for twin in twins}
+        self._records = {
+            trial.number: self._record(trial)
+            for trial in trials
+            if "candidate" in trial.user_attrs and trial.number not in waiting
+        }
+        self._first = {}
+        for record in self.records:
             if record.duplicate_of is None:
-                self._first[record.candidate.layout] = record.trial
-        asked_for = {t.user_attrs.get("origin") for t in alive}
-        inside = ((n, self._space.parameters(a)) for n, a in self._settings.known.items())
-        self._known = deque((n, p) for n, p in inside if p is not None and n not in asked_for)
+                self._first.setdefault(record.candidate.layout, record.trial)
+        asked_for = {trial.user_attrs.get("origin") for trial in trials}
+        self._known = deque((n, p) for n, p in self._inside if n not in asked_for)
+        self._settle_twins()
+
+    def _record(self, trial: FrozenTrial) -> Record:
+        """Read a trial, unless its end has been read already."""
+        known = self._records.get(trial.number)
+        return record_of(trial) if known is None or known.outcome is None else known
+
+    def _settle_twins(self) -> None:
+        """Settle what waited for an equal candidate of another run."""
+        for key, twins in list(self._twins.items()):
+            first = self._first.get(key)
+            if first is None:  # its run is gone: the candidate itself is asked for again
+                for twin in twins:
+                    self._raw.tell(twin, state=TrialState.FAIL)
+            elif (outcome := self._records[first].outcome) is not None:
+                for twin in twins:
+                    equal = Candidate.from_dict(twin.user_attrs["candidate"])
+                    self._settle(twin, equal, outcome, duplicate_of=first)
+            else:
+                continue
+            del self._twins[key]
 
 
 def read_study(storage: str, name: str) -> tuple[StudyInfo, tuple[Record, ...]]:
@@ -341,7 +371,7 @@ def read_study(storage: str, name: str) -> tuple[StudyInfo, tuple[Record, ...]]:
             raise InputError(f"There is no study {name!r} in {masked(storage)}: it has {choices}.")
         raw = optuna.load_study(study_name=name, storage=_storage(storage))
         info = StudyInfo(name, raw.user_attrs["identity"], tuple(raw.user_attrs["runs"]))
-        return info, _read_all(raw)
+        return info, records_of(raw)
 
 
 def list_studies(storage: str) -> tuple[tuple[StudyInfo, tuple[Record, ...]], ...]:
@@ -364,29 +394,8 @@ def _names(storage: str) -> list[str]:
 
 def _storage(url: str) -> optuna.storages.RDBStorage:
     if sqlite_file(url) is None:
-        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+        return optuna.storages.RDBStorage(driven(url), engine_kwargs={"pool_pre_ping": True})
     patient = {"connect_args": {"timeout": _PATIENCE_S}}
     storage = optuna.storages.RDBStorage(url, engine_kwargs=patient)
     set_pragmas(storage.engine)
     return storage
-
-
-def _read_all(raw: optuna.Study) -> tuple[Record, ...]:
-    return tuple(
-        _read(trial)
-        for trial in raw.get_trials(deepcopy=False)
-        if "candidate" in trial.user_attrs and trial.state != TrialState.FAIL
-    )
-
-
-def _read(trial: FrozenTrial) -> Record:
-    attrs = trial.user_attrs
-    started, finished = trial.datetime_start, trial.datetime_complete
-    return Record(
-        candidate=Candidate.from_dict(attrs["candidate"]),
-        outcome=from_dict(attrs["outcome"]) if "outcome" in attrs else None,
-        duplicate_of=attrs.get("duplicate_of"),
-        retry_of=attrs.get("retry_of"),
-        started=started.timestamp() if started else None,
-        finished=finished.timestamp() if finished else None,
-    )

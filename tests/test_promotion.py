@@ -475,7 +475,7 @@ def test_the_command_tells_gains_ranks_champion_and_what_comes_next(
 
 
 def test_promotions_of_one_study_wait_for_each_other(folder):
-    from studies.storage import held
+    from studies.locks import held
 
     with (
         held(f"sqlite:///{folder}/studies.db", "demo", "promoted"),

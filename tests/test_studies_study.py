@@ -336,17 +336,6 @@ def test_goal_sampler_and_patience_may_change(tmp_path):
     assert conduct(settings(tmp_path, trials=3, sampler="random"), Quick()).counts.done == 3
 
 
-def test_one_coordinator_holds_a_study(tmp_path):
-    with (
-        open_study(settings(tmp_path)),
-        pytest.raises(InputError, match=r"'quick' is being run by process \d+ on "),
-        open_study(settings(tmp_path)),
-    ):
-        pass
-    with open_study(settings(tmp_path)), open_study(settings(tmp_path, name="other")):
-        pass
-
-
 def test_a_running_study_can_be_read(tmp_path):
     with open_study(settings(tmp_path)) as study:
         candidate = study.ask()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from contextlib import nullcontext
 
 from mlflow import MlflowClient
 from quick_search import TRIALS, Quick, settings
@@ -48,7 +49,7 @@ def test_a_store_that_hangs_keeps_nobody_waiting(tmp_path, monkeypatch):
     monkeypatch.setattr("studies.tracking.Tracking.deliver", lambda *args, **more: never.wait(60))
     monkeypatch.setattr("studies.courier._CLOSE_S", 0.3)
     info = StudyInfo("quick", settings(tmp_path).fixed, ())
-    courier = study_courier(f"sqlite:///{tmp_path}/mlflow.db", info, tmp_path)
+    courier = study_courier(f"sqlite:///{tmp_path}/mlflow.db", info, tmp_path, nullcontext)
     courier.bring([])
     fault = courier.close([])
     never.set()
@@ -57,5 +58,5 @@ def test_a_store_that_hangs_keeps_nobody_waiting(tmp_path, monkeypatch):
 
 def test_a_view_that_cannot_be_made_at_all_is_a_fault_not_a_crash(tmp_path):
     info = StudyInfo("quick", settings(tmp_path).fixed, ())
-    fault = study_courier("nonsense://", info, tmp_path).close([])
+    fault = study_courier("nonsense://", info, tmp_path, nullcontext).close([])
     assert fault and "\n" not in fault

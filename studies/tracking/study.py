@@ -8,7 +8,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from mlflow.entities import Metric, RunTag
@@ -45,14 +46,20 @@ class Tracking:
         uri: MLflow tracking URI: ``sqlite:///mlflow.db`` or a server's ``http://...``.
         info: The study.
         folder: The study's folder, where its deploy weights lie in ``weights``.
+        alone: Held while something is written: others may search the same study.
     """
 
-    def __init__(self, uri: str, info: StudyInfo, folder: Path) -> None:
-        self._uri, self._info, self._folder = uri, info, folder
+    def __init__(
+        self,
+        uri: str,
+        info: StudyInfo,
+        folder: Path,
+        alone: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self._uri, self._info, self._folder, self._alone = uri, info, folder, alone
         self._store: Store | None = None
         self._parent = ""
         self._written: set[int] = set()
-        self._points = 0
 
     def deliver(self, records: Sequence[Record], *, final: bool = False) -> Delivery:
         """Write what the store does not hold yet; with ``final`` also figures, note and status.
@@ -62,16 +69,16 @@ class Tracking:
         """
         written = 0
         try:
-            store = self._connected()
-            for record in records:
-                if record.outcome is not None and record.trial not in self._written:
-                    self._write_child(store, record)
-                    self._written.add(record.trial)
-                    written += 1
-            if written or final:
-                self._write_hypervolume(store, records)
-            if final:
-                self._write_story(store, records)
+            with self._alone():
+                store = self._connected()
+                for record in records:
+                    if record.outcome is not None and record.trial not in self._written:
+                        written += self._write_child(store, record)
+                        self._written.add(record.trial)
+                if written or final:
+                    self._write_hypervolume(store, records)
+                if final:
+                    self._write_story(store, records)
         except Exception as error:
             self._store = None  # look again at what arrived
             return Delivery(written, fault(self._uri, error))
@@ -89,15 +96,19 @@ class Tracking:
                 self._written.add(int(run.data.tags[_TRIAL]))
             else:  # cut off while being written
                 store.client.delete_run(run.info.run_id)
-        self._points = len(store.client.get_metric_history(self._parent, "hypervolume"))
         self._store = store
         return store
 
     # -- one trial ---------------------------------------------------------------------------
 
-    def _write_child(self, store: Store, record: Record) -> None:
-        """One child run; its status is set last, so that a half-written one can be told."""
+    def _write_child(self, store: Store, record: Record) -> bool:
+        """One child run, unless another search has written it meanwhile.
+
+        Its status is set last, so that a half-written one can be told.
+        """
         client, outcome = store.client, record.outcome
+        if store.search(f"tags.`{PARENT}` = '{self._parent}' and tags.{_TRIAL} = '{record.trial}'"):
+            return False
         started = int((record.started or time.time()) * 1000)
         run = client.create_run(
             store.experiment,
@@ -119,6 +130,7 @@ class Tracking:
         ended = int((record.finished or time.time()) * 1000)
         status = {Trained: "FINISHED", Broken: "FAILED"}.get(type(outcome), "KILLED")
         client.set_terminated(run_id, status, ended)
+        return True
 
     def _write_model(self, store: Store, run_id: str, record: Record, outcome: Trained) -> None:
         """The deploy network: weights beside the run, and as a LoggedModel that can be registered.
@@ -151,10 +163,11 @@ class Tracking:
         reference = reference_of(done, self._info.budget.runtime_ms)
         curve = hypervolume_history(records, reference)
         now = int(time.time() * 1000)
+        points = len(store.client.get_metric_history(self._parent, "hypervolume"))
         new = [
             Metric("hypervolume", value, now, step)
             for step, value in enumerate(curve, start=1)
-            if step > self._points
+            if step > points
         ]
         tally = counts(records)
         totals = {
@@ -169,7 +182,6 @@ class Tracking:
             best = max(member.gain_db for member in done)
             new.append(Metric("best_gain_db", best, now, len(curve)))
         store.client.log_batch(self._parent, metrics=new)
-        self._points = len(curve)
 
     def _write_story(self, store: Store, records: Sequence[Record]) -> None:
         client, parent = store.client, self._parent

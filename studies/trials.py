@@ -1,0 +1,91 @@
+"""Trials as a study's storage holds them: read as records, taken over from runs that are gone.
+
+With `studies.study`, the only code that knows Optuna's trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from studies.candidate import Candidate
+from studies.outcome import from_dict
+from studies.record import Record
+
+RUN = "run"
+"""Attribute of a trial: the run that asked for it."""
+
+
+def records_of(raw: optuna.Study) -> tuple[Record, ...]:
+    """Every trial that is a candidate's, failed ones left out, in the order of asking."""
+    return tuple(
+        record_of(trial)
+        for trial in raw.get_trials(deepcopy=False)
+        if "candidate" in trial.user_attrs and trial.state != TrialState.FAIL
+    )
+
+
+def record_of(trial: FrozenTrial) -> Record:
+    """Read one trial."""
+    attrs = trial.user_attrs
+    started, finished = trial.datetime_start, trial.datetime_complete
+    return Record(
+        candidate=Candidate.from_dict(attrs["candidate"]),
+        outcome=from_dict(attrs["outcome"]) if "outcome" in attrs else None,
+        duplicate_of=attrs.get("duplicate_of"),
+        retry_of=attrs.get("retry_of"),
+        started=started.timestamp() if started else None,
+        finished=finished.timestamp() if finished else None,
+    )
+
+
+def take_over(
+    raw: optuna.Study,
+    names: Collection[str],
+    is_present: Callable[[str], bool],
+    verdict: Callable[[Any], dict[str, Any]],
+) -> None:
+    """Finish or give back every trial whose run is gone; for one process at a time.
+
+    Args:
+        raw: The study.
+        names: Of its dimensions.
+        is_present: Whether a run still works on the study.
+        verdict: What to tell of an outcome.
+    """
+    trials = raw.get_trials(deepcopy=False)
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    runs = {trial.user_attrs.get(RUN, "") for trial in running}
+    gone = {run for run in runs if not is_present(run)}
+    given_back = {trial.user_attrs.get("retry_of") for trial in trials} if gone else set()
+    for trial in running:
+        if trial.user_attrs.get(RUN, "") not in gone:
+            continue
+        recorded = trial.user_attrs.get("outcome")
+        if recorded is not None:  # killed before it was told
+            raw.tell(trial.number, **verdict(from_dict(recorded)))
+        elif trial.number in given_back:  # killed while giving back
+            raw.tell(trial.number, state=TrialState.FAIL)
+        else:
+            give_back(raw, trial, names, cut_off=1)
+
+
+def give_back(
+    raw: optuna.Study, trial: FrozenTrial, names: Collection[str], cut_off: int = 0
+) -> None:
+    """Fail a trial and ask for its candidate again, unless it only waited for an equal one."""
+    attrs = trial.user_attrs
+    params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    whole = set(params) == set(names)
+    if whole and "duplicate_of" not in attrs:
+        retry = {
+            "origin": attrs.get("origin", "sampler"),
+            "retry_of": trial.number,
+            "cut_off": attrs.get("cut_off", 0) + cut_off,
+        }
+        # Before the failure is told: a kill between the two repeats it, never loses it.
+        raw.enqueue_trial(params, user_attrs=retry)
+    raw.tell(trial.number, state=TrialState.FAIL)
