@@ -77,7 +77,8 @@ def main() -> None:
 def measure(folder: Path, trials: int, concurrency: int, seconds: float) -> float:
     """Return the overhead in seconds a trained candidate, everything included."""
     begin = time.perf_counter()
-    from studies.runners.ray import RayRunner, starting
+    from studies.runners.cluster import starting
+    from studies.runners.ray import RayRunner
     from studies.search import conduct
 
     load = os.getloadavg()[0]

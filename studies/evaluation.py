@@ -12,7 +12,7 @@ import hashlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -22,6 +22,7 @@ import torch
 
 from nas.data.store import open_set
 from nas.measure.cost import cost
+from nas.measure.latency import Latency
 from nas.measure.memory import compute_memory
 from nas.measure.targets import Target
 from nas.training.proxy import (
@@ -37,6 +38,7 @@ from search_spaces.errors import InputError
 from search_spaces.plugins import load_all
 from studies.candidate import Candidate, Evaluation
 from studies.limits import Budget
+from studies.material import Material
 from studies.outcome import (
     Broken,
     BrokenKind,
@@ -50,6 +52,8 @@ from studies.outcome import (
 )
 from teachers.loading import load_teacher
 
+Measure = Callable[[Target, Architecture], Latency]
+
 _MACHINE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EMFILE)
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate")
 
@@ -60,7 +64,7 @@ class EvaluationSettings:
 
     Attributes:
         target: Where runtimes come from.
-        data: Folder of a prepared set; on a cluster it must be there on every machine.
+        data: Folder of a prepared set.
         teacher: Name or path; None trains without.
         device: What candidates are trained on.
         proxy: How they are trained.
@@ -68,6 +72,8 @@ class EvaluationSettings:
         budget: The limits that gate them.
         time_limit_s: A candidate that takes longer is broken; None for no limit.
         plugins: Files that bring blocks of the user.
+        material: What workers on other machines take instead of these paths; None on one machine.
+        measure: How a runtime is asked of the target; elsewhere than here on a cluster.
     """
 
     target: Target
@@ -79,15 +85,21 @@ class EvaluationSettings:
     budget: Budget = field(default_factory=Budget)
     time_limit_s: float | None = None
     plugins: tuple[str, ...] = ()
+    material: Material | None = None
+    measure: Measure = Target.latency
 
 
 @lru_cache(maxsize=1)
-def load_data(data: Path, teacher: str | None, device: str) -> ProxyData:
+def load_data(
+    data: Path, teacher: str | None, device: str, material: Material | None = None
+) -> ProxyData:
     """Load once in a process what every candidate trains on: pictures and teacher outputs.
 
     Raises:
         InputError: When one of them is not there or cannot be used.
     """
+    if material is not None:
+        return material.load(device)
     found = None if teacher is None else load_teacher(teacher)
     return proxy_data(open_set(data), found, device)
 
@@ -111,10 +123,11 @@ def evaluate(candidate: Candidate, settings: EvaluationSettings) -> Evaluation:
     Raises:
         InputError: Something is wrong that is not the candidate's fault.
     """
-    load_all(settings.plugins)
-    data = load_data(settings.data, settings.teacher, settings.device)
+    load_all(settings.plugins if settings.material is None else settings.material.plugin_files())
+    data = load_data(settings.data, settings.teacher, settings.device, settings.material)
     found, spent = _Found(), 0.0
-    steps = _steps(candidate.architecture, data, settings, found)
+    proxy = replace(settings.proxy, seed=settings.proxy.seed + candidate.repeat)
+    steps = _steps(candidate.architecture, data, replace(settings, proxy=proxy), found)
     while True:
         begin = time.perf_counter()
         try:
@@ -142,10 +155,11 @@ def _steps(
     if over := _over(budget, found):
         return over
     found.stage = "measured"
-    latency = target.latency(architecture)
+    latency = settings.measure(target, architecture)
     if "memory_mb" in latency.details:  # measured with it, libraries' work space included
         found.size = replace(found.size, memory_mb=latency.details["memory_mb"])
-    found.runtime = Runtime(latency.ms, latency.kind, latency.target, latency.backend)
+    device = latency.details.get("versions", {}).get("device", "")
+    found.runtime = Runtime(latency.ms, latency.kind, latency.target, latency.backend, device)
     if over := _over(budget, found):
         return over
     found.stage = "trained"

@@ -17,12 +17,14 @@ class Runtime:
         kind: ``measured`` on the device or ``predicted`` by a latency model.
         target: The device, such as ``cuda``, ``cpu`` or ``rtx4090``.
         backend: What ran it, such as ``eager`` or ``compiled``; empty for a prediction.
+        device: The name of what it was measured on; empty for a prediction.
     """
 
     ms: float
     kind: str
     target: str
     backend: str = ""
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -25,8 +25,12 @@ from search_spaces.space import Space, load_space
 from search_spaces.survey import published
 from studies.evaluation import EvaluationSettings
 from studies.limits import Budget
-from studies.settings import SearchSettings, StudySettings
+from studies.material import material_of
+from studies.settings import MAX_WORKERS, SearchSettings, StudySettings
 from teachers.loading import Teacher, load_teacher
+
+if TYPE_CHECKING:
+    from studies.runners.cluster import Facilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,17 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(settings: SearchSettings, progress: Progress = silent) -> Prepared:
+def prepare(
+    settings: SearchSettings,
+    progress: Progress = silent,
+    cluster: Facilities | None = None,
+) -> Prepared:
     """Check everything that was asked for, before anything that takes long.
 
     Args:
         settings: What the user asked for.
         progress: Called while the sample set is made, if it is needed and not cached.
+        cluster: What the search will run on; None for this machine.
 
     Raises:
         InputError: Something asked for does not exist, is malformed, or cannot work.
@@ -59,14 +68,14 @@ def prepare(settings: SearchSettings, progress: Progress = silent) -> Prepared:
     load_all(settings.plugins)
     _check_counts(settings)
     space = load_space(settings.space)
-    target = resolve_target(settings.target)
+    target = (resolve_target if cluster is None else cluster.target)(settings.target)
     pair_set = open_set(settings.data or sample_set(progress))
     if not pair_set.train or not pair_set.validation:
         raise InputError(
             f"{pair_set.path} needs pictures to train on and held-out ones, and has "
             f"{len(pair_set.train)} and {len(pair_set.validation)}: prepare a larger set."
         )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = _device() if cluster is None else ("cuda" if cluster.gpus else "cpu")
     teacher = None if settings.teacher is None else load_teacher(settings.teacher)
     proxy = replace(ProxySettings(), seed=settings.seed)
     if settings.steps is not None:
@@ -108,7 +117,8 @@ def prepare(settings: SearchSettings, progress: Progress = silent) -> Prepared:
         },
     )
     named = replace(study, name=settings.study or default_name(space, settings.budget, study.fixed))
-    return Prepared(named, evaluation, workers(settings, device), _notes(target, pair_set))
+    at_once = workers(settings, device, cluster)
+    return Prepared(named, evaluation, at_once, _notes(target, pair_set))
 
 
 def teach(prepared: Prepared, progress: Progress = silent) -> None:
@@ -125,8 +135,22 @@ def teach(prepared: Prepared, progress: Progress = silent) -> None:
     pair_set = open_set(evaluation.data)
     teacher = None if evaluation.teacher is None else load_teacher(evaluation.teacher)
     if teacher is not None:
-        _prove(teacher, pair_set, evaluation.device, progress)
-    proxy_data(pair_set, teacher, evaluation.device, progress=progress)
+        _prove(teacher, pair_set, _device(), progress)
+    proxy_data(pair_set, teacher, progress=progress)
+
+
+def on_cluster(evaluation: EvaluationSettings, cluster: Facilities) -> EvaluationSettings:
+    """Return settings that workers on other machines can use too; after `teach`.
+
+    Raises:
+        InputError: The cache cannot be written.
+    """
+    from studies.runners.cluster import Elsewhere
+
+    material = material_of(evaluation.data, evaluation.teacher, evaluation.plugins)
+    if evaluation.target.kind == "predicted" or not cluster.measures:
+        return replace(evaluation, material=material)
+    return replace(evaluation, material=material, measure=Elsewhere(material))
 
 
 def default_name(space: Space, budget: Budget, identity: Mapping[str, Any]) -> str:
@@ -140,9 +164,13 @@ def default_name(space: Space, budget: Budget, identity: Mapping[str, Any]) -> s
     return f"{stem[:60]}-{limit}{digest}"
 
 
-def workers(settings: SearchSettings, device: str) -> int:
-    """Return how many candidates to evaluate at once: as asked, else one a core or one on a GPU."""
-    return 1 if settings.concurrency is None and device == "cuda" else settings.most_at_once
+def workers(settings: SearchSettings, device: str, cluster: Facilities | None = None) -> int:
+    """Return how many candidates to evaluate at once: as asked, else one a core or one a GPU."""
+    if settings.concurrency is not None:
+        return settings.most_at_once
+    if cluster is not None:
+        return max(1, min(cluster.gpus or cluster.cpus, MAX_WORKERS, settings.trials))
+    return 1 if device == "cuda" else settings.most_at_once
 
 
 def _check_counts(settings: SearchSettings) -> None:
@@ -153,6 +181,11 @@ def _check_counts(settings: SearchSettings) -> None:
     ):
         if value is not None and value < 1:
             raise InputError(f"{option} {value} must be a whole number above zero.")
+
+
+def _device() -> str:
+    """What this process itself computes on."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _prove(teacher: Teacher, pair_set: PairSet, device: str, progress: Progress) -> None:

@@ -17,20 +17,21 @@ def provenance() -> dict[str, Any]:
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
-        "git": _commit(),
+        "packages": {name: found for name in _PACKAGES if (found := version_of(name))},
+        "git": commit(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
 
 
-def _version(name: str) -> str | None:
+def version_of(name: str) -> str | None:
+    """Return the version of an installed package, None where it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
         return None
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """Return the commit of the source tree that this package runs from, if it is one."""
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():

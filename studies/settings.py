@@ -16,7 +16,8 @@ from studies.storage import DEFAULT_STORAGE
 if TYPE_CHECKING:  # it imports torch, which `nas front` can do without
     from search_spaces.space import Space
 
-_MAX_WORKERS = 8  # more in parallel, and the sampler proposes most candidates without their results
+MAX_WORKERS = 8
+"""More in parallel, and the sampler proposes most candidates without their results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ class SearchSettings:
         time_limit_s: A candidate that takes longer is broken; None for no limit.
         ray_address: Of a running Ray cluster; None starts Ray on this machine.
         plugins: Python files that bring blocks or spaces.
+        repeats: How often to train each member of the front in all, with other seeds.
     """
 
     space: str = "lightweight"
@@ -60,13 +62,14 @@ class SearchSettings:
     time_limit_s: float | None = 3600.0
     ray_address: str | None = None
     plugins: tuple[str, ...] = ()
+    repeats: int = 1
 
     @property
     def most_at_once(self) -> int:
         """Candidates at once as asked for, else one a core; a GPU may allow fewer."""
         if self.concurrency is not None:
             return max(1, self.concurrency)
-        return max(1, min(len(os.sched_getaffinity(0)), _MAX_WORKERS, self.trials))
+        return max(1, min(len(os.sched_getaffinity(0)), MAX_WORKERS, self.trials))
 
 
 @dataclass(frozen=True, slots=True)

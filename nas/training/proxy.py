@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from nas.data.detail import Window, windows
+from nas.data.detail import windows
 from nas.data.store import PairSet
 from nas.measure.exclusive import Turns
-from nas.measure.quality import Quality, evaluate
+from nas.measure.quality import PictureLike, Quality, evaluate
 from nas.training.calibration import calibrate
 from nas.training.patches import PatchBank, choose, cut_patches, draw
 from nas.training.phase_loss import PhaseLoss
@@ -92,7 +92,7 @@ class ProxyData:
     """
 
     bank: PatchBank
-    validation: tuple[Window, ...]
+    validation: tuple[PictureLike, ...]
     qps: tuple[int, ...]
     device: str
 

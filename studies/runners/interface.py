@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from studies.candidate import Candidate, Evaluate
 from studies.outcome import Outcome, Underway
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Desk(Protocol):
@@ -38,4 +43,25 @@ class Runner(Protocol):
                 fault; what was being evaluated stays untold.
             KeyboardInterrupt: On Ctrl+C, after everything that was started has been stopped.
         """
+        ...
+
+
+class Supply(Protocol):
+    """What workers need on machines that do not see the driver's files."""
+
+    @property
+    def file(self) -> Path:
+        """All of it in one file, on the machine that asks."""
+        ...
+
+    def receive(self, fetch: Callable[[], np.ndarray]) -> None:
+        """See to it that this machine has it; ``fetch`` returns the bytes of the driver's file.
+
+        Raises:
+            InputError: This machine cannot keep it, or has another version of the workbench.
+        """
+        ...
+
+    def plugin_files(self) -> tuple[str, ...]:
+        """Paths of the user's plugins on this machine."""
         ...

@@ -2,58 +2,34 @@
 
 Tune only executes. What to evaluate and what became of it passes through `_Ask`, a Searcher of
 our own that keeps nothing: the study is the single truth, resuming is running again, and Tune's
-own snapshots are never read. No other module imports Ray.
+own snapshots are never read. With `studies.runners.cluster`, the only module that imports Ray.
 """
 
 from __future__ import annotations
 
-import ctypes
-import logging
+import faulthandler
 import os
-import re
-import shutil
-import signal
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-_SILENCE = {
-    # Set before Ray is imported: no telemetry, no tables, no CSV files, no change of folder.
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
-    # Ctrl+C is ours: Tune's handler would wait for every running step.
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-}
-for _name, _value in _SILENCE.items():
-    os.environ.setdefault(_name, _value)
+import numpy as np
 
-import ray  # noqa: E402
-from ray import tune  # noqa: E402
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
-from ray.tune.search import Searcher  # noqa: E402
+from search_spaces.errors import InputError
+from studies.candidate import Candidate, Evaluate, Evaluation
+from studies.outcome import Broken, Outcome
+from studies.runners.cluster import ray, running, scratch
+from studies.runners.interface import Desk, Supply
 
-from search_spaces.errors import InputError  # noqa: E402
-from studies.candidate import Candidate, Evaluate, Evaluation  # noqa: E402
-from studies.outcome import Broken, Outcome  # noqa: E402
-from studies.runners.interface import Desk  # noqa: E402
+from ray import tune  # isort: skip  # after the module that tells Ray to be quiet
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # isort: skip
+from ray.tune.search import Searcher  # isort: skip
 
 T = TypeVar("T")
-
-# Ray prints to stdout when a worker dies, whatever its settings say. There, results are expected;
-# and the outcome that comes of it is told anyway.
-vars(ray._private.worker)["print_to_stdstream"] = lambda data, ignore_prefix: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +42,7 @@ class RayRunner:
         cpus_each: CPU cores for each, and so its number of threads.
         address: Of a running Ray cluster; None starts Ray on this machine and ends it afterwards.
         hard_limit_s: A worker that gives no sign for so long is ended; None waits for ever.
+        supply: What workers need on machines that do not see the driver's files.
     """
 
     concurrency: int = 1
@@ -73,6 +50,7 @@ class RayRunner:
     cpus_each: int = 1
     address: str | None = None
     hard_limit_s: float | None = None
+    supply: Supply | None = None
 
     def run(self, evaluate: Evaluate, desk: Desk) -> None:
         """Evaluate candidates until the desk has no more; see `Runner.run`.
@@ -80,10 +58,10 @@ class RayRunner:
         A worker that dies takes its candidate along once: it is tried again in a new worker, and
         broken when that one dies too.
         """
-        with running(self), _scratch("tune") as folder:
+        with running(self), scratch("tune") as folder:
             guard = _Guard(desk, self.hard_limit_s)
             worker = tune.with_resources(
-                _worker(evaluate, self.cpus_each, self.hard_limit_s),
+                _worker(_supplied(evaluate, self.supply), self.cpus_each, self.hard_limit_s),
                 {"cpu": self.cpus_each, "gpu": self.gpus_each},
             )
             tuner = tune.Tuner(
@@ -280,19 +258,40 @@ def _worker(evaluate: Evaluate, threads: int, hard_limit_s: float | None) -> typ
     return Worker
 
 
+def _supplied(evaluate: Evaluate, supply: Supply | None) -> Evaluate:
+    """Have each worker see to its supply before its first candidate.
+
+    Ray brings what is put into its store to a machine once, and only where somebody asks for it.
+    """
+    if supply is None:
+        return evaluate
+    packed, here = ray.put(np.fromfile(supply.file, np.uint8)), supply
+    supplied: list[bool] = []  # in a worker: of its own
+
+    def evaluate_supplied(candidate: Candidate) -> Evaluation:
+        if not supplied:
+            here.receive(lambda: ray.get(packed))
+            supplied.append(True)
+        return (yield from evaluate(candidate))
+
+    return evaluate_supplied
+
+
 @contextmanager
 def _ended_after(seconds: float | None) -> Iterator[None]:
-    """End this process when the block takes longer: nothing less stops a hung kernel."""
+    """End this process when the block takes longer: nothing less stops a hung kernel.
+
+    The watch is a thread without Python: native code that hangs may hold the interpreter's lock.
+    """
     if seconds is None:
         yield
         return
-    timer = threading.Timer(seconds, os._exit, (1,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+    with Path(os.devnull).open("w") as nowhere:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _dead(silent_s: float, hard_limit_s: float | None) -> Broken:
@@ -305,110 +304,3 @@ def _dead(silent_s: float, hard_limit_s: float | None) -> Broken:
 def _last_line(error: str) -> str:
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     return lines[-1][:300] if lines else "Ray does not say why"
-
-
-@contextmanager
-def starting(runner: RayRunner) -> Iterator[None]:
-    """Start Ray beside the block, which it does not need yet, and end it after the block.
-
-    Ray takes seconds to start, and spends them waiting for processes of its own.
-    """
-    ended = threading.Event()
-
-    def hold() -> None:
-        # The same thread to the end: Linux kills Ray's processes with the thread that made them.
-        with suppress(Exception), running(runner):  # `run` meets what is wrong, and tells it
-            ended.wait()
-
-    thread = threading.Thread(target=hold, name="ray", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-_START = threading.Lock()
-
-
-@contextmanager
-def running(runner: RayRunner) -> Iterator[None]:
-    """Have Ray running: the caller's if there is one, else a cluster's, else our own."""
-    with ExitStack() as stack:
-        with _START:  # so that who finds it starting waits
-            if not ray.is_initialized():
-                with _terminated_as_before():
-                    stack.enter_context(_started(runner))
-        yield
-
-
-@contextmanager
-def _terminated_as_before() -> Iterator[None]:
-    """Keep what this process does on SIGTERM: Ray replaces it, by a stack trace of its own.
-
-    Of the C library, because Python changes handlers in the main thread only.
-    """
-    library, action = ctypes.CDLL(None), ctypes.create_string_buffer(512)  # larger than any
-    handler = signal.getsignal(signal.SIGTERM)
-    library.sigaction(signal.SIGTERM, None, action)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)
-        library.sigaction(signal.SIGTERM, action, None)
-
-
-@contextmanager
-def _started(runner: RayRunner) -> Iterator[None]:
-    if os.environ.get("CUDA_VISIBLE_DEVICES") == "" and runner.gpus_each:
-        raise InputError("CUDA_VISIBLE_DEVICES is empty, so no GPU can be used: unset it.")
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    # Tune's stack trace of a dead worker tells no more than the outcome that comes of it.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if runner.address is not None:
-        try:
-            ray.init(address=runner.address, **common)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise InputError(
-                f"--ray-address {runner.address}: no Ray cluster answers there; start one with "
-                "'ray start --head' or leave the option out."
-            ) from error
-        try:
-            yield
-        finally:
-            ray.shutdown()
-        return
-    with _scratch("ray") as folder:
-        try:
-            ray.init(
-                address="local",
-                num_cpus=max(runner.concurrency * runner.cpus_each, 1),
-                include_dashboard=False,
-                object_store_memory=128 * 2**20,
-                _temp_dir=str(folder),
-                **common,
-            )
-            yield
-        finally:
-            ray.shutdown()
-
-
-@contextmanager
-def _scratch(kind: str) -> Iterator[Path]:
-    """A folder for the time of the block; those of processes that were killed go as well.
-
-    It is in ``/tmp``, not in the cache: sockets in it allow paths of about 100 characters.
-    """
-    root = Path("/tmp")
-    for left in root.glob("nas-*-*-*"):
-        owner = re.fullmatch(r"nas-(?:ray|tune)-(\d+)-\w+", left.name)
-        if owner and not Path(f"/proc/{owner[1]}").exists():
-            shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"nas-{kind}-{os.getpid()}-", dir=root))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,242 @@
+"""Ray itself: started on this machine, or a running cluster's; and what a cluster has.
+
+Machines that carry the device that runtimes are measured on say so by a resource of their own::
+
+    ray start --address HEAD:6379 --resources '{"latency": 1}'
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import re
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+_SILENCE = {
+    # Set before Ray is imported: no telemetry, no tables, no CSV files, no change of folder.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    # Ctrl+C is ours: Tune's handler would wait for every running step.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+}
+for _name, _value in _SILENCE.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402
+from ray.exceptions import AuthenticationError  # noqa: E402
+
+from search_spaces.errors import InputError  # noqa: E402
+
+if TYPE_CHECKING:
+    from nas.measure.latency import Latency
+    from nas.measure.targets import Target
+    from search_spaces.architecture import Architecture
+    from studies.runners.interface import Supply
+    from studies.runners.ray import RayRunner
+
+LATENCY = "latency"
+"""The resource of machines that measure; each measures one network at a time."""
+
+# Ray prints to stdout when a worker dies, whatever its settings say. There, results are expected;
+# and the outcome that comes of it is told anyway.
+vars(ray._private.worker)["print_to_stdstream"] = lambda data, ignore_prefix: None
+
+
+@dataclass(frozen=True, slots=True)
+class Facilities:
+    """What a cluster has.
+
+    Attributes:
+        cpus: Cores that candidates may be trained on.
+        gpus: GPUs.
+        measures: Whether some machine is there for measuring runtimes.
+    """
+
+    cpus: int
+    gpus: int
+    measures: bool
+
+    def target(self, name: str) -> Target:
+        """Return the target of a name, as `resolve_target`: on a machine that measures, if any.
+
+        Raises:
+            InputError: There is no such target there.
+        """
+        from nas.measure.latency_model import TAKEN
+        from nas.measure.targets import resolve_target
+
+        if not self.measures or name not in TAKEN:
+            return resolve_target(name)
+        found: Target = _where_measured(resolve_target, name)
+        return found
+
+
+def facilities(runner: RayRunner) -> Facilities:
+    """Ask a runner's cluster what it has."""
+    with running(runner):
+        found = ray.cluster_resources()
+    return Facilities(
+        cpus=int(found.get("CPU", 0)),
+        gpus=int(found.get("GPU", 0)),
+        measures=found.get(LATENCY, 0) >= 1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Measures runtimes from within a worker, on machines that are there for it.
+
+    Attributes:
+        supply: Brings the user's blocks there.
+    """
+
+    supply: Supply
+
+    def __call__(self, target: Target, architecture: Architecture) -> Latency:
+        """Wait for a machine that is free, and measure there."""
+        latency: Latency = _where_measured(_latency, target, architecture, self.supply)
+        return latency
+
+
+def _latency(target: Target, architecture: Architecture, supply: Supply) -> Latency:
+    from search_spaces.plugins import load_all
+
+    load_all(supply.plugin_files())
+    return target.latency(architecture)
+
+
+def _where_measured(function: Any, *arguments: Any) -> Any:
+    task = ray.remote(function).options(
+        num_cpus=0,
+        resources={LATENCY: 1},
+        # Without a share of a GPU, Ray would hide all of them.
+        runtime_env={"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}},
+    )
+    return ray.get(task.remote(*arguments))
+
+
+@contextmanager
+def starting(runner: RayRunner) -> Iterator[None]:
+    """Start Ray beside the block, which it does not need yet, and end it after the block.
+
+    Ray takes seconds to start, and spends them waiting for processes of its own.
+    """
+    ended = threading.Event()
+
+    def hold() -> None:
+        # The same thread to the end: Linux kills Ray's processes with the thread that made them.
+        with suppress(Exception), running(runner):  # `run` meets what is wrong, and tells it
+            ended.wait()
+
+    thread = threading.Thread(target=hold, name="ray", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+_START = threading.Lock()
+
+
+@contextmanager
+def running(runner: RayRunner) -> Iterator[None]:
+    """Have Ray running: the caller's if there is one, else a cluster's, else our own."""
+    with ExitStack() as stack:
+        with _START:  # so that who finds it starting waits
+            if not ray.is_initialized():
+                with _terminated_as_before():
+                    stack.enter_context(_started(runner))
+        yield
+
+
+@contextmanager
+def _terminated_as_before() -> Iterator[None]:
+    """Keep what this process does on SIGTERM: Ray replaces it, by a stack trace of its own.
+
+    Of the C library, because Python changes handlers in the main thread only.
+    """
+    library, action = ctypes.CDLL(None), ctypes.create_string_buffer(512)  # larger than any
+    handler = signal.getsignal(signal.SIGTERM)
+    library.sigaction(signal.SIGTERM, None, action)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+        library.sigaction(signal.SIGTERM, action, None)
+
+
+@contextmanager
+def _started(runner: RayRunner) -> Iterator[None]:
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "" and runner.gpus_each:
+        raise InputError("CUDA_VISIBLE_DEVICES is empty, so no GPU can be used: unset it.")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    # Tune's stack trace of a dead worker tells no more than the outcome that comes of it.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if runner.address is not None:
+        try:
+            ray.init(address=runner.address, **common)
+        except AuthenticationError as error:
+            raise InputError(
+                f"--ray-address {runner.address}: that Ray cluster asks for its token; set "
+                "RAY_AUTH_MODE=token, and have its ~/.ray/auth_token on this machine too."
+            ) from error
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"--ray-address {runner.address}: no Ray cluster answers there; start one with "
+                "'ray start --head' or leave the option out."
+            ) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    with scratch("ray") as folder:
+        try:
+            ray.init(
+                address="local",
+                num_cpus=max(runner.concurrency * runner.cpus_each, 1),
+                include_dashboard=False,
+                object_store_memory=128 * 2**20,
+                _temp_dir=str(folder),
+                **common,
+            )
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def scratch(kind: str) -> Iterator[Path]:
+    """A folder for the time of the block; those of processes that were killed go as well.
+
+    It is in ``/tmp``, not in the cache: sockets in it allow paths of about 100 characters.
+    """
+    root = Path("/tmp")
+    for left in root.glob("nas-*-*-*"):
+        owner = re.fullmatch(r"nas-(?:ray|tune)-(\d+)-\w+", left.name)
+        if owner and not Path(f"/proc/{owner[1]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"nas-{kind}-{os.getpid()}-", dir=root))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
