@@ -31,7 +31,7 @@ def trial_model(storage: str, study: str, trial: int) -> Path:
     path = weights_file(record.outcome, folder)
     if path is None:
         raise InputError(
-            f"the weights of {study}/{trial} are not in {folder} any more: "
+            f"the weights of {study}/{trial} are not in {folder} any more, or are damaged: "
             f"train it with 'nas promote {study} --trial {trial}'"
         )
     return self_described(path, _evaluated(record, records))

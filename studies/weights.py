@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,11 +39,14 @@ def keepable(candidate: Candidate, outcome: Outcome, folder: Path) -> Outcome:
 
 
 def weights_file(outcome: Outcome | None, folder: Path) -> Path | None:
-    """Return where an outcome's weights lie, None when it has none or they were deleted."""
+    """Return where an outcome's weights lie; None when it has none, or they are gone or damaged."""
     if not isinstance(outcome, Trained) or outcome.weights is None or outcome.weights.file is None:
         return None
     path = weights_folder(folder) / outcome.weights.file
-    return path if path.is_file() else None
+    with suppress(OSError):
+        if hashlib.sha256(path.read_bytes()).hexdigest() == outcome.weights.sha256:
+            return path
+    return None
 
 
 def weights_folder(folder: Path) -> Path:

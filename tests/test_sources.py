@@ -15,6 +15,7 @@ from search_spaces import InputError
 from search_spaces.model import load_model
 from studies.outcome import Rejected, Trained
 from studies.search import conduct
+from studies.sources import self_described
 from studies.storage import study_folder
 from studies.tracking import EXPERIMENT
 from studies.weights import weights_file
@@ -71,19 +72,22 @@ def test_a_file_or_folder_of_that_name_goes_first(searched, where, tmp_path, mon
         model(f"quick/{record.trial}", **where)
 
 
-def test_weights_of_earlier_versions_get_their_architecture_from_the_study(searched, where):
+def test_weights_of_earlier_versions_get_their_architecture_from_the_study(
+    searched, where, tmp_path
+):
     _, records = searched
     record = first(records, Trained)
     path = weights_file(record.outcome, study_folder(where["storage"], "quick"))
     before, whole = path.read_bytes(), model(f"quick/{record.trial}", **where)
+    architecture, bare = record.candidate.architecture, tmp_path / "bare.safetensors"
+    save_file(load_file(path), bare)  # tensors, without a header
+    with pytest.raises(InputError, match="does not say which network"):
+        load_model(bare)
+    assert same(load_model(self_described(bare, architecture)), whole)
+    save_file({"other": torch.zeros(1)}, bare)
+    with pytest.raises(InputError, match="do not fit"):
+        self_described(bare, architecture)
     try:
-        save_file(load_file(path), path)  # bare tensors, without a header
-        with pytest.raises(InputError, match="does not say which network"):
-            load_model(path)
-        assert same(model(f"quick/{record.trial}", **where), whole)
-        save_file({"other": torch.zeros(1)}, path)
-        with pytest.raises(InputError, match="do not fit"):
-            model(f"quick/{record.trial}", **where)
         path.unlink()
         with pytest.raises(InputError, match=f"nas promote quick --trial {record.trial}"):
             model(f"quick/{record.trial}", **where)

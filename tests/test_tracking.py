@@ -26,7 +26,8 @@ def trained(trial, gain, ms, folder):
 
     architecture = Architecture(width=8 + trial)
     weights_folder(folder).mkdir(parents=True, exist_ok=True)
-    save_file(fuse(build(architecture, 0)).state_dict(), weights_folder(folder) / f"{trial}.st")
+    file = weights_folder(folder) / f"{trial}.st"
+    save_file(fuse(build(architecture, 0)).state_dict(), file)
     outcome = Trained(
         gain,
         {31: gain + 0.1, 63: gain - 0.1},
@@ -36,7 +37,7 @@ def trained(trial, gain, ms, folder):
         (Rung(10, gain / 2, 1.0), Rung(20, gain, 2.0)),
         20,
         2.5,
-        Weights(hashlib.sha256(b"").hexdigest(), file=f"{trial}.st"),
+        Weights(hashlib.sha256(file.read_bytes()).hexdigest(), file=file.name),
     )
     return Record(Candidate(trial, architecture), outcome, started=1.0, finished=2.0 + trial)
 

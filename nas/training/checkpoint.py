@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ from typing import Any
 import torch
 
 from search_spaces.errors import InputError
-from search_spaces.files import atomic_path
+from search_spaces.files import write_atomic
 
 FORMAT = 1
+_EARLIER = b"PK"  # how checkpoints of earlier versions begin, which have no hash
 
 
 def save_checkpoint(path: Path, settings: Mapping[str, str], state: Mapping[str, Any]) -> None:
@@ -27,11 +30,14 @@ def save_checkpoint(path: Path, settings: Mapping[str, str], state: Mapping[str,
         InputError: it cannot be written.
     """
     content = {"format": FORMAT, "settings": dict(settings), "state": dict(state)}
+    archive = io.BytesIO()
+    torch.save(content, archive)
+    saved = archive.getvalue()
     try:
-        with atomic_path(path) as aside:
-            torch.save(content, aside)
-    except (OSError, RuntimeError) as fault:  # torch's own writer says RuntimeError on a full disk
-        raise InputError(f"{path.parent} cannot be written: {_why(fault)}") from fault
+        write_atomic(path, hashlib.sha256(saved).hexdigest().encode() + saved)
+    except OSError as fault:
+        why = "no space is left" if fault.errno == errno.ENOSPC else fault.strerror
+        raise InputError(f"{path.parent} cannot be written: {why}") from fault
 
 
 def load_checkpoint(path: Path, settings: Mapping[str, str]) -> dict[str, Any] | None:
@@ -45,7 +51,8 @@ def load_checkpoint(path: Path, settings: Mapping[str, str]) -> dict[str, Any] |
     if not path.exists():
         return None
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        saved = _unsealed(path.read_bytes())
+        content: Any = torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
         kept, state = content["settings"], content["state"]
         known = content["format"] == FORMAT and isinstance(kept, dict) and isinstance(state, dict)
     except OSError as fault:
@@ -67,7 +74,15 @@ def _no_checkpoint(path: Path) -> str:
     return f"{path} is no checkpoint of a training, or is damaged: remove it to begin again"
 
 
-def _why(fault: OSError | RuntimeError) -> str:
-    if isinstance(fault, OSError) and fault.errno != errno.ENOSPC:
-        return fault.strerror or "no reason is given"
-    return "no space is left"
+def _unsealed(content: bytes) -> bytes:
+    """Return what was saved; its hash goes before, because torch's archive does not check itself.
+
+    Raises:
+        ValueError: it has changed since it was saved.
+    """
+    if content.startswith(_EARLIER):
+        return content
+    seal, saved = content[:64], content[64:]
+    if hashlib.sha256(saved).hexdigest().encode() != seal:
+        raise ValueError("it has changed since it was saved")
+    return saved

@@ -31,6 +31,8 @@ from studies.storage import masked, sqlite_file  # noqa: E402
 
 for _noisy in ("mlflow", "alembic"):  # they log the making of a fresh database step by step
     logging.getLogger(_noisy).setLevel(logging.WARNING)
+# A database's fault comes back as one sentence: its stack trace would only frighten.
+logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)
 # Environments without pip are as good as others: nothing here builds one from a model.
 logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
 

@@ -1,0 +1,195 @@
+"""A disk that is full or may not be written: one sentence, and the same command goes on later.
+
+See ``docs/faults.md``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from photos import photo_set
+from quick_search import TRIALS, Quick, settings
+
+from nas.data.prepare import prepare
+from nas.data.store import open_set
+from nas.training.proxy import proxy_data
+from nas.training.recipe import parse_recipe
+from nas.training.trainer import train
+from search_spaces import Architecture, Stage
+from search_spaces.errors import InputError
+from studies.outcome import Trained
+from studies.search import conduct
+from studies.study import read_study
+from teachers.loading import load_teacher
+
+
+class Disk:
+    """A small disk of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._filler = path / "filler"
+
+    def fill(self, leave: int = 0) -> None:
+        """Leave so many bytes, in whole pages."""
+        free = os.statvfs(self.path)
+        with self._filler.open("ab", buffering=0) as filler:
+            try:
+                filler.write(bytes(max(0, free.f_bavail * free.f_frsize - leave)))
+            except OSError as fault:
+                assert fault.errno == errno.ENOSPC
+
+    def free(self) -> None:
+        self._filler.unlink()
+
+    def remount(self, how: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{how}", str(self.path)], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    path = tmp_path / "disk"
+    path.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
+    yield Disk(path)
+    subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pictures")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAS_CACHE", str(root / "cache"))
+        yield photo_set(root)
+
+
+class Filling(Quick):
+    """Fills the disk while its third candidate is trained."""
+
+    def __init__(self, disk: Disk, leave: int) -> None:
+        object.__setattr__(self, "log", None)
+        object.__setattr__(self, "seconds", 0.0)
+        object.__setattr__(self, "_disk", disk)
+        object.__setattr__(self, "_leave", leave)
+
+    def __call__(self, candidate):
+        outcome = yield from super().__call__(candidate)
+        if candidate.trial == 2:
+            self._disk.fill(self._leave)
+        return outcome
+
+
+@pytest.mark.parametrize("leave", [0, 4096, 16384, 65536])
+def test_a_study_whose_disk_fills_up_goes_on_when_there_is_room(disk, leave):
+    study = settings(disk.path)
+    try:
+        conduct(study, Filling(disk, leave))
+    except InputError as fault:
+        assert "disk is full" in str(fault) or "No space left" in str(fault)
+        assert "run the" in str(fault) and "\n" not in str(fault)
+    else:
+        assert leave > 0
+    disk.free()
+    kept = {r.trial: r for r in read_study(study.storage, study.name)[1] if r.outcome is not None}
+    assert kept
+    summary = conduct(study, Quick(disk.path / "log"))
+    assert summary.counts.done == TRIALS and summary.counts.running == 0
+    assert {r.trial: r for r in summary.records if r.trial in kept} == kept
+    trained = {r.candidate.key for r in kept.values() if isinstance(r.outcome, Trained)}
+    log = disk.path / "log"
+    assert not trained & set(log.read_text().split() if log.exists() else ())
+
+
+def test_a_full_disk_of_mlflow_stops_no_search_and_gets_all_of_it_later(tmp_path, disk, capfd):
+    from mlflow import MlflowClient
+
+    uri, study = f"sqlite:///{disk.path}/mlflow.db", settings(tmp_path, trials=4)
+    conduct(settings(tmp_path, trials=1), Quick(), tracking_uri=uri)
+    disk.fill()
+    summary = conduct(study, Quick(), tracking_uri=uri)
+    assert summary.counts.done == 4
+    assert summary.tracking_fault.startswith("MLflow at sqlite")
+    assert "\n" not in summary.tracking_fault and "Traceback" not in capfd.readouterr().err
+    disk.free()
+    disk.remount("size=64m")
+    again = conduct(study, Quick(), tracking_uri=uri)
+    assert again.tracking_fault is None and again.records == summary.records
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("nas-workbench").experiment_id
+    told = [r.data.tags["trial"] for r in client.search_runs([experiment], "tags.kind = 'trial'")]
+    assert sorted(map(int, told)) == [record.trial for record in again.records]
+
+
+def test_a_database_that_may_only_be_read_is_named(tmp_path, disk):
+    before = conduct(settings(tmp_path), Quick()).records
+    for path in tmp_path.glob("studies*"):
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, disk.path / path.name)
+    disk.remount("ro")
+    more = settings(disk.path, trials=TRIALS + 1)
+    with pytest.raises(InputError, match=r"studies.db|lock") as raised:
+        conduct(more, Quick())
+    assert "\n" not in str(raised.value)
+    disk.remount("rw")
+    assert conduct(more, Quick()).records[: len(before)] == before
+
+
+def test_a_cache_without_room_is_named_and_used_once_there_is_some(pictures, disk, monkeypatch):
+    monkeypatch.setenv("NAS_CACHE", str(disk.path))
+    disk.fill(leave=8192)
+    with pytest.raises(InputError, match=r"The cache .* cannot be written .*make room"):
+        proxy_data(pictures)
+    assert not [path for path in disk.path.rglob(".*") if path.is_file()]
+    disk.free()
+    disk.remount("size=64m")
+    assert len(proxy_data(pictures).bank.lr)
+
+
+def test_a_set_without_room_for_the_teachers_outputs_is_named(pictures, disk):
+    for item in pictures.path.iterdir():
+        if item.name != "teacher":
+            (shutil.copytree if item.is_dir() else shutil.copy)(item, disk.path / item.name)
+    disk.fill(leave=8192)
+    with pytest.raises(
+        InputError, match=r"outputs cannot be kept in .*no space is left.*make room"
+    ):
+        proxy_data(open_set(disk.path), load_teacher("hat-tiny"))
+
+
+def test_preparing_into_a_full_disk_goes_on_when_there_is_room(pictures, disk):
+    source = pictures.path.parent / "hr"
+    disk.fill(leave=200_000)
+    with pytest.raises(InputError, match=r"[Nn]o space"):
+        prepare(source, disk.path / "set", qps=(31, 63), workers=1)
+    disk.free()
+    report = prepare(source, disk.path / "set", qps=(31, 63), workers=1)
+    assert report.made + report.reused == 6 and report.made < 6
+
+
+def test_a_training_on_a_full_disk_goes_on_when_there_is_room(pictures, disk):
+    def events():
+        small = Architecture(width=8, stages=(Stage("conv", 8, 1),), residual="bicubic")
+        stage = {"steps": 12, "patch": 16, "batch": 2, "losses": {"mse": 1}}
+        recipe = parse_recipe({"stages": [stage]}, "x")
+        return train("x", small, recipe, pictures, disk.path / "run", checkpoint_seconds=0)
+
+    running = events()
+    for _, event in zip(range(8), running, strict=False):
+        assert event
+    disk.fill()
+    with pytest.raises(InputError, match=r"run cannot be written: no space is left"):
+        list(running)
+    disk.free()
+    list(events())
+    assert (disk.path / "run" / "best.safetensors").is_file()
