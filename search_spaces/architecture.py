@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
@@ -31,6 +32,10 @@ INPUTS = ("rgb", "gradient")
 
 _MAX_WIDTH = 1024
 _MAX_DEPTH = 64
+_MAX_STAGES = 64
+_MAX_BODY = 2**23
+"""Most of depth * width**2 over all stages: some 75 million weights where blocks are 3x3. A model
+file says its network before anything is known of it, and must not fill the memory by that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class Stage:
     depth: int = 1
 
     def __post_init__(self) -> None:
+        _of_kind("block", self.block, str)
         _between("width", self.width, 1, _MAX_WIDTH)
         _between("depth", self.depth, 1, _MAX_DEPTH)
 
@@ -90,6 +96,12 @@ class Architecture:
     """``gradient`` concatenates the image's gradient magnitude to it (FEM of MegastudyEdu)."""
 
     def __post_init__(self) -> None:
+        for name in ("stem_block", "neck"):
+            _of_kind(name, getattr(self, name), str)
+        for name in ("bias", "stem_activation"):
+            _of_kind(name, getattr(self, name), bool)
+        _of_kind("tail.block", self.tail.block, str)
+        _of_kind("tail.activation", self.tail.activation, bool)
         _one_of("stem", self.stem, STEMS)
         _one_of("activation", self.activation, ACTIVATIONS)
         _one_of("skip", self.skip, SKIPS)
@@ -98,6 +110,10 @@ class Architecture:
         _one_of("tail.kernel", self.tail.kernel, (1, 3))
         _between("width", self.width, 1, _MAX_WIDTH)
         _between("tail.cascade", self.tail.cascade, 0, _MAX_WIDTH)
+        if len(self.stages) > _MAX_STAGES:
+            raise InputError(f"there are {len(self.stages)} stages; give at most {_MAX_STAGES}")
+        if sum(stage.depth * stage.width**2 for stage in self.stages) > _MAX_BODY:
+            raise InputError("its body is larger than any real-time network: make it narrower")
         if self.residual == "lr" and self.tail.cascade != 3:
             raise InputError(
                 "residual 'lr' adds the RGB input inside the tail: set tail.cascade to 3"
@@ -158,13 +174,13 @@ class Architecture:
             InputError: an unknown field, or a value of the wrong kind.
         """
         values = dict(_known(cls, description, "architecture"))
-        if "stages" in values:
-            values["stages"] = tuple(
-                Stage(**_known(Stage, stage, "stage")) for stage in values["stages"]
-            )
-        if "tail" in values:
-            values["tail"] = Tail(**_known(Tail, values["tail"], "tail"))
         try:
+            if "stages" in values:
+                values["stages"] = tuple(
+                    Stage(**_known(Stage, stage, "stage")) for stage in values["stages"]
+                )
+            if "tail" in values:
+                values["tail"] = Tail(**_known(Tail, values["tail"], "tail"))
             return cls(**values)
         except TypeError as error:
             raise InputError(f"this is no architecture: {error}") from error
@@ -178,7 +194,7 @@ class Architecture:
         """
         try:
             description = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also of numbers too long, and of depth
             raise InputError(f"an architecture must be JSON: {error}") from error
         return cls.from_dict(description)
 
@@ -192,23 +208,29 @@ D = TypeVar("D")
 
 def _known(cls: type[D], description: Any, what: str) -> Mapping[str, Any]:
     if not isinstance(description, Mapping):
-        raise InputError(f"{what} must be an object with named fields, not {description!r}")
+        raise InputError(f"{what} must be an object with named fields, not {reprlib.repr(description)}")
     names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
     unknown = [name for name in description if name not in names]
     if unknown:
-        raise InputError(f"{what} has no field '{unknown[0]}'; it has {', '.join(names)}")
+        raise InputError(f"{what} has no field {reprlib.repr(unknown[0])}; it has {', '.join(names)}")
     return description
 
 
 def _one_of(name: str, value: object, choices: Any) -> None:
     if value not in choices:
         listed = ", ".join(str(choice) for choice in choices)
-        raise InputError(f"{name} is '{value}'; choose one of {listed}")
+        raise InputError(f"{name} is {reprlib.repr(value)}; choose one of {listed}")
+
+
+def _of_kind(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        told = "a name" if kind is str else "true or false"
+        raise InputError(f"{name} is {reprlib.repr(value)}; give {told}")
 
 
 def _between(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InputError(f"{name} is {value!r}; give a whole number from {low} to {high}")
+        raise InputError(f"{name} is {reprlib.repr(value)}; give a whole number from {low} to {high}")
 
 
 def _width_note(stage: Stage, architecture: Architecture) -> str:
