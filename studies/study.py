@@ -389,7 +389,8 @@ def _names(storage: str) -> list[str]:
     if file is not None and not file.exists():
         raise InputError(f"There is no study database {file}: run nas search first, or name it.")
     summaries = optuna.get_all_study_summaries(_storage(storage), include_best_trial=False)
-    return [s.study_name for s in summaries if "identity" in s.user_attrs]
+    # The last that a study gets before its first trial: it may have been killed sooner.
+    return [s.study_name for s in summaries if "runs" in s.user_attrs]
 
 
 def _storage(url: str) -> optuna.storages.RDBStorage:
