@@ -104,7 +104,7 @@ def load_model(path: Path) -> Model:
         raise InputError(f"{path} upscales by {header.get('scale')}; models here upscale by 4")
     network = _assembled(path, content, header["architecture"])
     facts = {key: value for key, value in sorted(header.items()) if key not in _OWN}
-    name = header.get("name") or path.stem
+    name = "".join(filter(str.isprintable, header.get("name", "")))[:100] or path.stem
     return Model(name, network, facts, hashlib.sha256(content).hexdigest())
 
 

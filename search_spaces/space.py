@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from search_spaces.architecture import Architecture, Stage, Tail
 from search_spaces.blocks import blocks, linear_sizes
 from search_spaces.errors import InputError
+from search_spaces.plain_yaml import load_plain
 from search_spaces.registry import Registry
 
 Parameters = Mapping[str, Any]
@@ -222,10 +222,9 @@ def load_space(name_or_path: str) -> Space:
             f"{', '.join((*PRESETS, *spaces))} or a YAML file"
         )
     try:
-        description = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        detail = " ".join(str(error).split())
-        raise InputError(f"{path}: not valid YAML: {detail}") from error
+        description = load_plain(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if isinstance(description, dict):
@@ -249,7 +248,9 @@ def _choices(name: str, given: Any, source: str) -> tuple[Any, ...]:
     if not choices or choices == [None]:
         raise InputError(f"{source}: dimension '{name}' has no choice; give at least one")
     if any(isinstance(choice, list | dict) or choice is None for choice in choices):
-        raise InputError(f"{source}: dimension '{name}' takes plain values, not {given!r}")
+        raise InputError(
+            f"{source}: dimension '{name}' takes plain values, not {reprlib.repr(given)}"
+        )
     if len({(type(choice), choice) for choice in choices}) != len(choices):
         raise InputError(f"{source}: dimension '{name}' names a choice twice")
     if all(type(choice) is int for choice in choices):

@@ -139,6 +139,8 @@ def _count(tensors: Mapping[str, Tensor], pattern: str) -> tuple[int, ...]:
     """How many blocks each group has."""
     found = {tuple(map(int, hit.groups())) for name in tensors if (hit := re.match(pattern, name))}
     groups = 1 + max(group for group, _ in found)
+    if groups > len(found):  # as a name may claim it
+        raise InputError(f"it has {len(found)} blocks in {groups} groups")
     return tuple(sum(group == wanted for group, _ in found) for wanted in range(groups))
 
 

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from search_spaces.errors import InputError
@@ -32,6 +33,8 @@ RECORDS = "records"
 HR = "hr"
 CLEAN_LR = "clean"
 
+_NAME = re.compile(r"[^/\\\0]+")
+
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
@@ -40,6 +43,11 @@ class FileEntry:
     path: str
     sha256: str
     bytes: int
+
+    def __post_init__(self) -> None:
+        path = PurePosixPath(self.path)
+        if path.is_absolute() or ".." in path.parts or "\0" in self.path:
+            raise ValueError(f"{self.path!r} is outside of its set")
 
     def whole(self, folder: Path) -> bool:
         """Whether the file is there, byte for byte."""
@@ -182,6 +190,8 @@ def sha256_of(path: Path) -> str:
 
 
 def _record(content: Mapping[str, Any]) -> Record:
+    if not _NAME.fullmatch(str(content["name"])):  # it names files that are written
+        raise ValueError(f"{content['name']!r} is no name of a picture")
     return Record(
         name=str(content["name"]),
         source_sha256=str(content["source_sha256"]),

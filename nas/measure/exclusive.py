@@ -17,6 +17,8 @@ from pathlib import Path
 
 import torch
 
+from search_spaces.errors import InputError
+
 try:
     import fcntl
 except ImportError:  # no such locks on Windows: measuring there is not protected
@@ -103,10 +105,19 @@ def _locked(name: str, *, alone: bool) -> Iterator[None]:
 
 
 def _open(path: Path) -> int:
-    """Open a lock file that another user may have made (Linux forbids O_CREAT on it then)."""
-    with suppress(FileNotFoundError):
-        return os.open(path, os.O_RDWR)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    """Open a lock file that another user may have made (Linux forbids O_CREAT on it then).
+
+    Never through a link: everybody may lay one in the temporary folder, to a file of the user's.
+    """
+    try:
+        with suppress(FileNotFoundError):
+            return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError as fault:
+        raise InputError(
+            f"the lock {path} cannot be opened ({fault.strerror}): remove it, or set TMPDIR to a "
+            "folder that all who use the device share"
+        ) from fault
     with suppress(OSError):
         os.fchmod(handle, 0o666)  # whatever the umask says
     return handle

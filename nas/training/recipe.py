@@ -6,15 +6,16 @@ fresh optimiser. ``docs/training.md`` shows every field.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from nas.training.recipe_stage import Part, Stage
 from search_spaces.errors import InputError
+from search_spaces.plain_yaml import load_plain
 
 FOLDER = Path(__file__).parent / "recipes"
 SUFFIXES = (".yaml", ".yml")
@@ -131,11 +132,9 @@ def load_recipe(source: str | Path) -> Recipe:
                 "or give a .yaml file"
             )
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as fault:
-        where = getattr(fault, "problem_mark", None)
-        line = f", line {where.line + 1}" if where is not None else ""
-        raise InputError(f"{path}{line}: a recipe must be YAML text") from fault
+        given = load_plain(path.read_text(encoding="utf-8"))
+    except ValueError as fault:
+        raise InputError(f"{path}: a recipe must be YAML text: {fault}") from fault
     except OSError as fault:
         raise InputError(f"{path} cannot be read: {fault.strerror}") from fault
     return parse_recipe(given, path.stem, str(path))
@@ -179,9 +178,11 @@ def _sentence(fault: ValidationError) -> str:
     elif error["type"] == "too_short":
         told = "must have one entry at least"
     elif error["type"].startswith("tuple_"):
-        told = f"must be a list, not {error['input']!r}"
+        told = f"must be a list, not {reprlib.repr(error['input'])}"
     elif told.startswith("Input should be"):
-        told = f"{told.replace('Input should be', 'must be', 1)}, not {error['input']!r}"
+        told = (
+            f"{told.replace('Input should be', 'must be', 1)}, not {reprlib.repr(error['input'])}"
+        )
     return f"{place}: {told}" if place else told
 
 

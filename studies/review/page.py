@@ -175,8 +175,8 @@ def _scripts(drawn: Mapping[str, Any]) -> str:
         return f"<script>{_text('page.js')}</script>\n"
     from plotly.offline import get_plotlyjs
 
-    # Within a script only its own end tag has a meaning.
-    content = json.dumps(drawn, separators=(",", ":")).replace("</", "<\\/")
+    # Within a script, tags and comments have a meaning, also within its strings.
+    content = json.dumps(drawn, separators=(",", ":")).replace("<", "\\u003c")
     return (
         f"<script>{get_plotlyjs()}</script>\n"
         f'<script type="application/json" id="figures">{content}</script>\n'

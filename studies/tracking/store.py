@@ -179,11 +179,13 @@ def server_command(uri: str, host: str, port: int) -> tuple[list[str], dict[str,
     """
     import sys
 
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     if (artifacts := _artifacts(uri)) is not None:
         command += ["--default-artifact-root", artifacts]
-    return command, {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    # Not as an argument: everybody on the machine can read those.
+    store = {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return command, {**os.environ, **store}
 
 
 def _artifacts(uri: str) -> str | None:
