@@ -62,8 +62,10 @@ from search_spaces import Network, build, fuse, published
 NAMES = ("RepTCN", "ANUNet", "RVSR")
 PATCH = 64
 QP = 39
-STEPS = 20_000
+STEPS = 100_000
 """Length of the run that the steps are of: it says how long trying ways on a GPU may take."""
+PICTURES = 1_000_000
+"""Length of an epoch of the usual loop: sub-images are shown again and again."""
 
 
 @dataclass(frozen=True)
@@ -311,7 +313,7 @@ def pace_of_usual(
 ) -> tuple[float, float, float]:
     """Steps a second, seconds of the processor a step, share of time outside kernels."""
     loader = DataLoader(
-        SubImages(folder, PATCH, length=batch * STEPS),
+        SubImages(folder, PATCH, length=PICTURES),
         batch_size=batch,
         shuffle=True,
         num_workers=options.workers,

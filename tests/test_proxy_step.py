@@ -142,7 +142,10 @@ def test_features_in_bf16_learn_nearly_the_same(bank):
 
 def test_where_nothing_can_be_captured_steps_run_kernel_by_kernel_and_say_why(bank, monkeypatch):
     def fails(self: Tabled) -> None:
-        raise RuntimeError("operation not permitted when capturing\nand more")
+        try:
+            raise RuntimeError("operation not permitted when capturing\nand more")
+        finally:  # as torch closes a capture
+            raise RuntimeError("capture was invalidated")
 
     monkeypatch.setattr(Tabled, "capture", fails)
     with pytest.warns(UserWarning, match="a proxy step cannot run as") as told:
@@ -151,6 +154,23 @@ def test_where_nothing_can_be_captured_steps_run_kernel_by_kernel_and_say_why(ba
     assert all("and more" not in str(warning.message) for warning in told)
     assert steps.way == "eager, fp32, channels_last"
     assert trained(steps, bank)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("closing", [False, True])
+def test_a_time_limit_that_strikes_during_a_capture_is_kept(bank, monkeypatch, closing):
+    class TimeUp(Exception):
+        pass
+
+    def interrupted(self: Tabled) -> None:
+        try:
+            raise TimeUp
+        finally:
+            if closing:
+                raise RuntimeError("capture was invalidated")
+
+    monkeypatch.setattr(Tabled, "capture", interrupted)
+    with pytest.raises(TimeUp):
+        fastest(make_from(bank), steps=10**6)
 
 
 @pytest.mark.parametrize(

@@ -183,13 +183,25 @@ def _ready(make: Callable[[Way], Tabled], way: Way) -> Tabled | None:
         return tried
     try:
         tried.capture()
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as fault:  # compilers raise what they like
-        reason = (str(fault).strip() or type(fault).__name__).splitlines()[0]
+    except _CANNOT as fault:
+        # A capture that breaks off raises again as it is closed: what counts is what came first.
+        cause = _first(fault)
+        if isinstance(cause, torch.OutOfMemoryError) or not isinstance(cause, _CANNOT):
+            raise cause from None
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         warnings.warn(f"a proxy step cannot run as '{way}': {reason}", stacklevel=2)
         return None
     return tried
+
+
+_CANNOT = (RuntimeError, AssertionError, ImportError)
+"""What torch and its compiler raise. A time limit, say, that strikes meanwhile is none of it."""
+
+
+def _first(fault: BaseException) -> BaseException:
+    while fault.__context__ is not None:
+        fault = fault.__context__
+    return fault
 
 
 def _seconds(steps: Tabled) -> float:
