@@ -30,7 +30,7 @@ from nas.training.patches import PatchBank
 from nas.training.proxy import ProxyData, proxy_data
 from search_spaces.errors import InputError
 from search_spaces.files import write_atomic
-from studies.provenance import commit, version_of
+from studies.provenance import version_of
 from teachers.loading import load_teacher
 
 _PACKAGE = "nas-workbench"
@@ -69,7 +69,6 @@ class Material:
         sha256: Of the packed file.
         plugins: Path and source of each plugin file.
         version: Of this package.
-        commit: Of the source tree that it runs from, None where it is installed.
     """
 
     data: Path
@@ -79,7 +78,6 @@ class Material:
     sha256: str
     plugins: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     version: str | None = None
-    commit: str | None = None
 
     @property
     def file(self) -> Path:
@@ -142,12 +140,11 @@ class Material:
         return _same(self.data, self.data_digest, self.teacher, self.teacher_digest)
 
     def _require_same_version(self) -> None:
-        here, there = (version_of(_PACKAGE), _commit()), (self.version, self.commit)
-        differs = here[0] != there[0] or (None not in (here[1], there[1]) and here[1] != there[1])
-        if differs:
+        here = version_of(_PACKAGE)
+        if here != self.version:
             raise InputError(
-                f"{socket.gethostname()} has {_PACKAGE} {_named(*here)}, the search runs "
-                f"{_named(*there)}: install the same on every machine of the cluster."
+                f"{socket.gethostname()} has {_PACKAGE} {here}, the search runs {self.version}: "
+                "install the same on every machine of the cluster."
             )
 
 
@@ -195,7 +192,6 @@ def material_of(data: Path, teacher: str | None, plugins: tuple[str, ...]) -> Ma
         sha256=pack(proxy_data(pair_set, taught)),
         plugins=tuple((path, Path(path).read_text(encoding="utf-8")) for path in plugins),
         version=version_of(_PACKAGE),
-        commit=_commit(),
     )
 
 
@@ -258,11 +254,3 @@ def _alone(file: Path) -> Iterator[None]:
 
 def _tensor(pixels: object) -> torch.Tensor:
     return torch.from_numpy(np.array(pixels))  # a copy: maps are read-only
-
-
-def _commit() -> str | None:
-    return (commit() or "").removesuffix("-dirty") or None
-
-
-def _named(version: str | None, commit: str | None) -> str:
-    return f"{version}" if commit is None else f"{version} ({commit})"

@@ -18,7 +18,7 @@ def provenance() -> dict[str, Any]:
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "packages": {name: found for name in _PACKAGES if (found := version_of(name))},
-        "git": commit(),
+        "git": _commit(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
 
@@ -31,7 +31,7 @@ def version_of(name: str) -> str | None:
         return None
 
 
-def commit() -> str | None:
+def _commit() -> str | None:
     """Return the commit of the source tree that this package runs from, if it is one."""
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():

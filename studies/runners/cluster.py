@@ -39,6 +39,7 @@ for _name, _value in _SILENCE.items():
 
 import ray  # noqa: E402
 from ray.exceptions import AuthenticationError  # noqa: E402
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy  # noqa: E402
 
 from search_spaces.errors import InputError  # noqa: E402
 
@@ -55,6 +56,8 @@ LATENCY = "latency"
 # Ray prints to stdout when a worker dies, whatever its settings say. There, results are expected;
 # and the outcome that comes of it is told anyway.
 vars(ray._private.worker)["print_to_stdstream"] = lambda data, ignore_prefix: None
+# Ray shows a driver's whole command line to everyone on the cluster; there may be passwords in it.
+vars(ray._private.utils)["get_entrypoint_name"] = lambda: "nas"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,8 @@ def _where_measured(function: Any, *arguments: Any) -> Any:
     task = ray.remote(function).options(
         num_cpus=0,
         resources={LATENCY: 1},
+        # Tune would have it run in what it has reserved for the worker that asks.
+        scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),
         # Without a share of a GPU, Ray would hide all of them.
         runtime_env={"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}},
     )
