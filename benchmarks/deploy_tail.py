@@ -1,6 +1,6 @@
 """The deploy form against the limit of memory: reading the picture and writing the result once.
 
-    python -m benchmarks.deploy_tail [--size 540x960] [--threads N] [--json FILE]
+    python -m benchmarks.deploy_tail [--networks A,B] [--size 540x960] [--threads N] [--json FILE]
 
 Small networks are bound by memory, and their ends most: what leaves them has 16 times the numbers
 of what came in. Each row is one form of a network, run one way, from a picture on the device:
@@ -95,6 +95,7 @@ class Simplest(nn.Module):
 def main() -> None:
     """Print a line a row, and write all of them as JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", default=",".join(NAMES), help="of the survey's")
     parser.add_argument("--size", default="540x960", help="LR height x width")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path)
@@ -116,7 +117,7 @@ def main() -> None:
             best, _ = copied(moved, device)
             copies[output] = moved / 1e6 / best
             print(f"copy that moves {moved / 1e6:.0f} MB: {best:.3f} ms, {copies[output]:.0f} GB/s")
-            for name in NAMES:
+            for name in options.networks.split(","):
                 network = fuse(build(published[name].architecture, seed=0))
                 for form, module in forms(network, output):
                     for way, (wall, cpu) in runtimes(name, form, module, picture):

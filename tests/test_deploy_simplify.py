@@ -59,6 +59,16 @@ def test_a_clamp_that_learned_something_else_is_left_alone():
     assert not assert_same(network).clipped
 
 
+def test_tails_of_plugins_are_left_alone():
+    for residual in ("none", "nearest"):
+        network = trained(Architecture(stem="unshuffle2", width=8, residual=residual))
+        conv = network.tail
+        network.tail = torch.nn.Sequential(conv, torch.nn.Hardtanh(-1, 1))
+        assert not assert_same(network).clipped
+        network.tail = torch.nn.Conv2d(8, conv.out_channels, 3, padding=1, groups=2)
+        assert_same(network)
+
+
 def test_the_network_it_was_made_from_is_not_touched():
     network = trained(published["ANUNet"].architecture)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

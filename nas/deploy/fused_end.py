@@ -67,6 +67,8 @@ class FusedEnd(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Upscale by 4."""
+        if len(x) != 1:
+            raise ValueError(f"one picture at a time, not {len(x)}")
         height, width = (SCALE * length for length in x.shape[-2:])
         x = self.simple.padded(x)
         features = _interleaved(self.simple.network.phases(x))

@@ -139,24 +139,29 @@ class PhaseResidual(nn.Module):
         return F.conv2d(x, self.weight, stride=self.factor, groups=3 // self.weight.shape[1])
 
 
+class Clamp(nn.Hardtanh):
+    """A clamp to [0, 1], in place."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1, inplace=True)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Ending:
     """What a network's phases come from: a convolution, and a clamp to [0, 1] or none."""
 
     conv: nn.Conv2d
-    clamp: nn.Hardtanh | None
+    clamp: Clamp | None
 
 
 def ending(network: Network) -> Ending | None:
     """Return how a network's phases are made, or None where that is no plain convolution."""
     last = list(network.lift.children())[-1] if network.lift is not None else network.tail
-    if isinstance(last, nn.Conv2d):
-        return Ending(last, None)
-    if isinstance(last, nn.Sequential) and len(last) == 2:
-        conv, clamp = last
-        if isinstance(conv, nn.Conv2d) and isinstance(clamp, nn.Hardtanh):
-            return Ending(conv, clamp)
-    return None
+    layers = list(last) if isinstance(last, nn.Sequential) and len(last) == 2 else [last, None]
+    conv, clamp = layers
+    if not isinstance(conv, nn.Conv2d) or conv.groups != 1:
+        return None
+    return Ending(conv, clamp) if clamp is None or isinstance(clamp, Clamp) else None
 
 
 @torch.no_grad()
@@ -214,7 +219,7 @@ def _plain_clip(network: Network) -> None:
             with torch.no_grad():
                 conv.weight.neg_()
                 conv.bias.neg_().add_(1)
-            setattr(parent, name, nn.Sequential(conv, nn.Hardtanh(0, 1, inplace=True)))
+            setattr(parent, name, nn.Sequential(conv, Clamp()))
 
 
 def _negated(module: nn.Module) -> nn.Conv2d | None:
