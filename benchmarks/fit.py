@@ -1,0 +1,156 @@
+"""How well a latency model predicts networks that it has not seen, on the device at hand.
+
+    python -m benchmarks.fit [--networks 240] [--seconds 170] [--profile FILE] [--json FILE]
+
+Networks are drawn from the presets in turn, by a fixed seed, no structure twice. Every fourth is
+held out; the model is fitted to the others. ``--runtimes`` keeps what was measured as a table that
+``nas latency fit`` reads, ``--profile`` the model, which every ``--target`` takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from nas.measure.agreement import kendall, mape, spearman
+from nas.measure.latency import Latency, measure_cpu, measure_cuda, versions
+from nas.measure.latency_fit import FEWEST
+from nas.measure.latency_model import FEATURES, LatencyModel, fit
+from nas.measure.latency_store import structure_of
+from nas.measure.layers import LayerCost, trace
+from search_spaces import Architecture
+from search_spaces.space import PRESETS, load_space
+
+HELD_OUT = 4  # every fourth
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One network with its runtime."""
+
+    architecture: Architecture
+    layers: list[LayerCost]
+    latency: Latency
+
+
+def main() -> None:
+    """Measure, fit, and print the error on the held-out networks."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--target", choices=("cuda", "cpu"), default=default)
+    parser.add_argument("--networks", type=int, default=240, help="to measure")
+    parser.add_argument("--seconds", type=float, default=170.0, help="after which none is begun")
+    parser.add_argument("--size", default="540x960", help="LR height x width")
+    parser.add_argument("--limit", type=float, default=10.0, help="seconds of a network on a CPU")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runtimes", type=Path, metavar="FILE", help="the runtimes as JSON")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="the fitted model")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the errors")
+    options = parser.parse_args()
+    height, width = (int(side) for side in options.size.split("x"))
+    about = versions(options.target)
+    print(f"{about}, {options.size}", flush=True)
+    begun, rows = time.monotonic(), []
+    for architecture, layers in sampled(options.networks, options.seed, height, width):
+        if time.monotonic() - begun > options.seconds:
+            break
+        rows.append(Measured(architecture, layers, measure(architecture, options.target, options)))
+    taken = time.monotonic() - begun
+    print(f"{len(rows)} networks in {taken:.0f} s", flush=True)
+    if options.runtimes:
+        options.runtimes.write_text(json.dumps([told(row) for row in rows], indent=1) + "\n")
+    kept = [row for i, row in enumerate(rows) if (i + 1) % HELD_OUT]
+    held = [row for i, row in enumerate(rows) if not (i + 1) % HELD_OUT]
+    if len(kept) < FEWEST or len(held) < 2:
+        sys.exit(f"{len(rows)} networks are too few to fit and to hold out: give more --seconds")
+    name = re.sub(r"[^a-z0-9]+", "-", str(about["device"]).lower()).strip("-") or options.target
+    model = fit(
+        {
+            f"{i} {row.architecture.label}": (row.layers, row.latency.ms)
+            for i, row in enumerate(kept)
+        },
+        dict.fromkeys(FEATURES, 0.0),
+        device=name,
+        mode=kept[0].latency.mode,
+        source=f"{len(kept)} networks sampled from the presets",
+        height=height,
+        width=width,
+        precision=kept[0].latency.details["precision"],
+    )
+    found = errors(model, held)
+    print(
+        f"fitted to {len(kept)}, on {len(held)} held out: error {found['mape']:.1%}, "
+        f"worst {found['worst']:.0%}, Spearman {found['spearman']:.3f}, "
+        f"Kendall {found['kendall']:.3f}"
+    )
+    if options.profile:
+        options.profile.write_text(model.to_json())
+    if options.json:
+        counts = {"device": options.target, "networks": len(rows), "held_out": len(held)}
+        steady = sum(bool(row.latency.details["steady"]) for row in rows)
+        summary = counts | {"steady": steady, "seconds": taken, **found}
+        options.json.write_text(json.dumps([summary], indent=1) + "\n")
+
+
+def sampled(
+    count: int, seed: int, height: int, width: int
+) -> Iterator[tuple[Architecture, list[LayerCost]]]:
+    """Draw networks from the presets in turn, each structure once."""
+    draw, seen = random.Random(seed), set()
+    spaces = [load_space(name) for name in PRESETS]
+    for number in range(100 * count):
+        if len(seen) == count:
+            return
+        space = spaces[number % len(spaces)]
+        chosen = {d.name: draw.choice(d.choices) for d in space.dimensions}
+        architecture = space.architecture(chosen)
+        layers = list(trace(architecture, height, width))
+        structure = structure_of(layers)
+        if structure not in seen:
+            seen.add(structure)
+            yield architecture, layers
+
+
+def measure(architecture: Architecture, target: str, options: argparse.Namespace) -> Latency:
+    """Measure one network as a search does."""
+    height, width = (int(side) for side in options.size.split("x"))
+    if target == "cuda":
+        return measure_cuda(architecture, height=height, width=width)
+    return measure_cpu(architecture, height=height, width=width, seconds=options.limit)
+
+
+def errors(model: LatencyModel, rows: list[Measured]) -> dict[str, float]:
+    """How far predictions are from what was measured, as fractions and rank correlations."""
+    predicted = [model.predict_ms(row.layers) for row in rows]
+    true = [row.latency.ms for row in rows]
+    return {
+        "mape": mape(predicted, true),
+        "worst": max(abs(p / t - 1) for p, t in zip(predicted, true, strict=True)),
+        "spearman": spearman(predicted, true),
+        "kendall": kendall(predicted, true),
+    }
+
+
+def told(row: Measured) -> dict[str, object]:
+    """A runtime as ``nas latency fit`` reads it."""
+    return {
+        "network": row.architecture.to_dict(),
+        "runtime_ms": row.latency.ms,
+        "backend": row.latency.backend,
+        "steady": row.latency.details["steady"],
+    }
+
+
+if __name__ == "__main__":
+    main()
