@@ -18,6 +18,7 @@ from nas.data.prepare import prepare
 from nas.data.store import open_set
 from nas.measure.evaluation import LANCZOS, Upscaler, evaluate_all, upscaler_of
 from nas.measure.extremes import extremes
+from nas.measure.memory import compute_memory
 from nas.measure.quality import psnr_y, ssim_y
 from nas.measure.report import score
 from nas.measure.sidebyside import CROP, Panel, Place, side_by_side, telling_place
@@ -84,6 +85,8 @@ def test_the_report_has_the_figures_that_one_computes_by_hand(nas, prepared, mod
     assert told["runtime_kind"] == "predicted" and table1["runtime_ms"] == told["runtime_ms"]
     assert told["macs_organiser_g"] == pytest.approx(published["RepTCN"].table1.macs_g, abs=0.005)
     assert told["params"] == sum(p.numel() for p in network.parameters())
+    assert told["memory_kind"] == "computed" and table1["memory_mb"] == told["memory_mb"]
+    assert told["memory_mb"] == compute_memory(network, 540, 960, "float16").mb
     assert told["facts"] == {"licence": "MIT"}
     assert [row["name"] for row in found["survey"]] == [*published, "Lanczos"]
     assert any("has the layers of RepTCN" in note for note in found["notes"])

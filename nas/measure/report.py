@@ -11,7 +11,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from nas.data.store import PairSet
 from nas.measure.cost import Cost
 from nas.measure.evaluation import Evaluation
 from nas.measure.latency import Latency
+from nas.measure.memory import Memory, compute_memory
 from nas.measure.quality import Fidelity
 from search_spaces.files import write_atomic
 from search_spaces.model import Model
@@ -55,6 +56,16 @@ class Entry:
     evaluation: Evaluation
     cost: Cost
     latency: Latency
+
+    @property
+    def memory(self) -> Memory:
+        """Peak memory of a pass as the runtime's: measured with it on CUDA, computed elsewhere."""
+        details = self.latency.details
+        precision = details.get("precision", "float16")
+        computed = compute_memory(self.model.network, self.cost.height, self.cost.width, precision)
+        if "memory_mb" not in details:
+            return computed
+        return replace(computed, mb=details["memory_mb"], kind="measured")
 
 
 def score(gain_db: float, runtime_ms: float) -> float | None:
@@ -155,7 +166,7 @@ def without_empty(
 
 
 TABLE1_COLUMNS = (
-    *("network", "score", "gain dB", "MACs G", "ms", "params M"),
+    *("network", "score", "gain dB", "MACs G", "ms", "params M", "memory MB"),
     *("PSNR RGB 31/63", "PSNR-Y 31/63", "SSIM RGB 31/63", "SSIM-Y 31/63"),
 )
 _TABLE1_PAIRS = {"psnr_rgb": ".2f", "psnr_y": ".2f", "ssim_rgb": ".3f", "ssim_y": ".3f"}
@@ -180,6 +191,7 @@ def _table1_cells(row: Mapping[str, Any]) -> list[str]:
         _cell(row.get("macs_g"), "#.3g"),
         _cell(row.get("runtime_ms"), ".3f"),
         _cell(row.get("params_m"), ".3f"),
+        _cell(row.get("memory_mb"), ".1f"),
         *(
             "/".join(_cell(row[f"{column}_qp{qp}"], form) for qp in SURVEY_QPS)
             if row.get(f"{column}_qp31") is not None
@@ -204,7 +216,8 @@ def markdown(found: Mapping[str, Any]) -> str:
             f"**{model['name']}**: {model['gain_db']:+.3f} dB over {len(data['qps'])} QPs, "
             f"{model['runtime_ms']:.3f} ms {model['runtime_kind']} ({model['runtime_target']}), "
             f"{model['macs_g']:.3f} G MACs ({model['macs_organiser_g']:.3f} G as the challenge "
-            f"counts), {model['params']:,} parameters, weights `{model['digest'][:12]}`"
+            f"counts), {model['params']:,} parameters, {model['memory_mb']:.1f} MB of memory "
+            f"{model['memory_kind']}, weights `{model['digest'][:12]}`"
         )
     quality = without_empty(QUALITY_COLUMNS, quality_rows(found))
     parts += ["## Quality", _markdown_table(*quality)]
@@ -220,7 +233,7 @@ def markdown(found: Mapping[str, Any]) -> str:
 
 
 def _model(entry: Entry) -> dict[str, Any]:
-    model, evaluation = entry.model, entry.evaluation
+    model, evaluation, memory = entry.model, entry.evaluation, entry.memory
     table1 = _shaped(evaluation)
     if table1 is not None:
         table1 = {
@@ -229,6 +242,7 @@ def _model(entry: Entry) -> dict[str, Any]:
             "macs_g": entry.cost.macs / 1e9,
             "runtime_ms": entry.latency.ms,
             "params_m": entry.cost.params / 1e6,
+            "memory_mb": memory.mb,
             **table1,
         }
     return {
@@ -244,6 +258,9 @@ def _model(entry: Entry) -> dict[str, Any]:
         "macs_g": entry.cost.macs / 1e9,
         "macs_organiser_g": entry.cost.macs_organiser / 1e9,
         "params": entry.cost.params,
+        "memory_mb": memory.mb,
+        "memory_kind": memory.kind,
+        "memory_precision": memory.precision,
         "table1": table1,
         "mean": _beside(*evaluation.over()),
         "per_qp": [{"qp": qp, **_beside(*evaluation.at(qp))} for qp in evaluation.qps],
@@ -293,6 +310,9 @@ def _notes(entries: Sequence[Entry], pair_set: PairSet, target_note: str) -> lis
         "PSNR-Y and SSIM-Y are of BT.601 luma; 'organiser' is the challenge's luma, with red and "
         "blue swapped, which the survey's rows have.",
         f"Runtime of 540x960: {target_note}.",
+        "Memory is the peak of one pass at 540x960: weights, picture and the maps that live at once"
+        + "".join(f"; {told}" for told in sorted({_memory_kind(entry) for entry in entries}))
+        + ". Table 1 has none.",
     ]
     kinds = {entry.latency.kind for entry in entries}
     if set(SURVEY_QPS) <= set(entries[0].evaluation.qps):
@@ -318,9 +338,17 @@ def _notes(entries: Sequence[Entry], pair_set: PairSet, target_note: str) -> lis
     return notes
 
 
+def _memory_kind(entry: Entry) -> str:
+    return f"{entry.memory.kind} in {entry.memory.precision.replace('float', 'FP')}"
+
+
 def _table1_records(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     columns = ["name", "source", "runtime_kind", "score", "gain_db", "macs_g", "runtime_ms"]
-    columns += ["params_m", *(f"{column}_qp{qp}" for column in _TABLE1_PAIRS for qp in SURVEY_QPS)]
+    columns += [
+        "params_m",
+        "memory_mb",
+        *(f"{column}_qp{qp}" for column in _TABLE1_PAIRS for qp in SURVEY_QPS),
+    ]
     records = []
     for model in (*found["models"], {"name": "Lanczos", **found["lanczos"]}):
         given = {"name": model["name"], "source": found["data"]["name"], **(model["table1"] or {})}
