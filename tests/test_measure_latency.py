@@ -18,7 +18,7 @@ from nas.measure.exclusive import exclusive, shared
 from nas.measure.latency import ANCHOR_NETWORK, Latency, measure_cpu, measure_cuda
 from nas.measure.latency_store import structure_of
 from nas.measure.layers import trace
-from nas.measure.runs import pinned
+from nas.measure.runs import forward_of, pinned
 from nas.measure.targets import resolve_target
 from search_spaces import Architecture, InputError, Stage, build, fuse
 
@@ -114,6 +114,40 @@ def test_a_compiler_that_cannot_run_is_named_and_the_others_still_measure(monkey
     latency = measure_cpu(SMALL, height=24, width=24, threads=1, rounds=4, backends=backends)
     assert latency.backend == "eager"
     assert latency.details["unavailable"] == {"compiled": "no C++ compiler"}
+
+
+def test_onnx_runtime_runs_the_same_network_and_is_measured():
+    network = fuse(build(SMALL, seed=0)).eval()
+    cpu, size = torch.device("cpu"), (24, 32)
+    with torch.no_grad():
+        eager, ours = (
+            forward_of(network, backend, torch.float32, cpu, size)()
+            for backend in ("eager", "onnxruntime")
+        )
+    assert torch.allclose(eager, ours, atol=1e-5)
+    latency = measure_cpu(
+        network, height=24, width=32, threads=1, rounds=4, seconds=0, backends=("onnxruntime",)
+    )
+    assert (latency.backend, latency.ms > 0) == ("onnxruntime", True)
+
+
+def test_a_runtime_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    arguments = {"height": 24, "width": 24, "threads": 1, "rounds": 4, "seconds": 0}
+    latency = measure_cpu(SMALL, backends=("eager", "onnxruntime"), **arguments)
+    assert "not installed" in latency.details["unavailable"]["onnxruntime"]
+    with pytest.raises(InputError, match="onnxruntime is not installed"):
+        measure_cpu(SMALL, backends=("onnxruntime",), **arguments)
+
+
+def test_backends_are_part_of_what_results_depend_on():
+    usual, asked = resolve_target("cpu"), resolve_target("cpu", backends=("onnxruntime",))
+    assert "backends" not in usual.identity  # as in studies from before
+    assert asked.identity["backends"] == "onnxruntime"
+    with pytest.raises(InputError, match="no backend 'tvm'; choose of eager"):
+        resolve_target("cpu", backends=("tvm",))
+    with pytest.raises(InputError, match="'rtx4090' predicts"):
+        resolve_target("rtx4090", backends=("eager",))
 
 
 # CUDA's protocol on a fake clock: one forward takes 0.5 ms of GPU, and 0.25 more to launch

@@ -44,6 +44,13 @@ def measure(
     ] = "auto",
     height: Height = 540,
     width: Width = 960,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Run it by eager, channels_last, compiled or onnxruntime (CPU), and take the "
+            "fastest of those given; repeatable; default eager and channels_last."
+        ),
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Measure anew what was measured before.")
     ] = False,
@@ -55,7 +62,8 @@ def measure(
     from nas.measure.targets import resolve_target
 
     _, architecture = find(network, plugins=plugin)
-    chosen = resolve_target(target, height=height, width=width)
+    backends = tuple(dict.fromkeys(backend)) if backend else None
+    chosen = resolve_target(target, height=height, width=width, backends=backends)
     say(f"[dim]{chosen.note}")
     found = chosen.latency(architecture, again=again)
     if as_json:
@@ -74,6 +82,12 @@ def measure(
     else:
         how = " ".join(word for word in (found.mode, found.backend) if word)
         print(f"{architecture.label}: {found.ms:.3f} ms {found.kind} on {found.target} {how}")
+        for name, ms in found.details.get("backends_ms", {}).items():
+            print(f"  {name}: {ms:.3f} ms")
+        for name, reason in found.details.get("unavailable", {}).items():
+            say(f"[dim]{name} could not run: {reason}")
+        if not found.details.get("steady", True):
+            say("[dim]the machine was not steady meanwhile: measure again with --again when idle")
 
 
 @app.command()

@@ -29,11 +29,12 @@ from nas.measure.runs import (
     wall_sampler,
 )
 from search_spaces.architecture import Architecture, Stage, Tail
+from search_spaces.errors import InputError
 
 Kind = Literal["measured", "predicted"]
 Mode = Literal["device", "challenge"]
 
-BACKENDS = ("eager", "channels_last", "compiled")
+BACKENDS = ("eager", "channels_last", "compiled", "onnxruntime")
 """Ways to run a network; `measure_cuda` and `measure_cpu` report the fastest of those asked for."""
 
 QUICK = ("eager", "channels_last")
@@ -97,7 +98,8 @@ def measure_cuda(
     peak memory of an eager pass is there too (``memory_mb``).
 
     Raises:
-        RuntimeError: there is no CUDA, or no backend can run.
+        RuntimeError: there is no CUDA.
+        InputError: no backend can run.
         torch.OutOfMemoryError: the network does not fit.
     """
     device = torch.device(device)
@@ -186,18 +188,19 @@ def _forwards(
     forwards: dict[str, Forward] = {}
     missing: dict[str, str] = {}
     for backend in backends:
-        forward = forward_of(module, backend, dtype, device, size)
         try:
+            forward = forward_of(module, backend, dtype, device, size)
             forward()
         except Exception as error:
-            # A compiler that is not there is no fault of the network; anything else is.
-            if backend != "compiled":
+            # A compiler or runtime that is not there is no fault of the network; others are.
+            if backend in QUICK:
                 raise
             missing[backend] = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         else:
             forwards[backend] = forward
     if not forwards:
-        raise RuntimeError(f"no backend can run this network: {missing}")
+        reasons = "; ".join(f"{backend}: {reason}" for backend, reason in missing.items())
+        raise InputError(f"no backend that was asked for can run this network ({reasons})")
     return forwards, missing
 
 

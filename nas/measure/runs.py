@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from nas.measure.blocks import Sampler
+from nas.measure.onnx_run import onnx_forward
 
 Forward = Callable[[], torch.Tensor]
 """Runs a prepared network once on its prepared picture."""
@@ -33,6 +34,7 @@ def forward_of(
 
     Raises:
         ValueError: the backend is none of `nas.measure.latency.BACKENDS`.
+        InputError: it needs a package that is not installed.
     """
     twin: Any = copy.deepcopy(network).to(device, dtype).eval().requires_grad_(False)
     # Made on the CPU and moved, so that the numbers are the same on every device.
@@ -43,6 +45,8 @@ def forward_of(
         picture = picture.to(memory_format=torch.channels_last)
     elif backend == "compiled":
         twin = torch.compile(twin, dynamic=False)
+    elif backend == "onnxruntime":
+        return onnx_forward(twin, picture)
     elif backend != "eager":
         raise ValueError(f"no backend '{backend}'")
     return lambda: twin(picture)
@@ -89,7 +93,8 @@ def graph_sampler(forward: Forward) -> Sampler:
     replay(3)
     times = max(1, math.ceil(_SAMPLE_MS / max(replay(5), 1e-3)))
 
-    def sample(output: torch.Tensor = kept) -> float:  # holds the graph's output alive
+    def sample(held: tuple[Forward, torch.Tensor] = (forward, kept)) -> float:
+        """Holds alive what the graph reads and writes: weights, picture, output."""
         return replay(times)
 
     return sample

@@ -15,11 +15,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from nas.measure.latency import QUICK, Kind, Latency, Mode, measure_cpu, measure_cuda, versions
+from nas.measure.latency import (
+    BACKENDS,
+    QUICK,
+    Kind,
+    Latency,
+    Mode,
+    measure_cpu,
+    measure_cuda,
+    versions,
+)
 from nas.measure.latency_model import PROFILES, TAKEN, LatencyModel, profile_names
 from nas.measure.latency_store import recall, remember, structure_of
 from nas.measure.layers import LayerCost, trace
 from nas.measure.memory import Precision
+from nas.measure.onnx_run import onnx_versions
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 
@@ -56,8 +66,10 @@ class Target:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What results depend on: with a fitted profile its content too, not its name alone."""
+        """What results depend on: a fitted profile's content and backends asked for too."""
         identity = {"name": self.name, "note": self.note}
+        if self.backends is not None:
+            identity["backends"] = ",".join(self.backends)
         shipped = PROFILES / f"{self.name}.json"
         if self.model is not None and not (
             shipped.is_file() and LatencyModel.read(shipped) == self.model
@@ -98,6 +110,8 @@ class Target:
         }
         key |= {"mode": self.mode} if self.name == "cuda" else {"threads": self.threads}
         key["precision"] = self.precision
+        if "onnxruntime" in key["backends"]:
+            key |= onnx_versions()
         return key | versions(self.name)
 
 
@@ -116,9 +130,11 @@ def resolve_target(
     A profile is named, or given as the file that ``nas latency fit`` wrote.
 
     Raises:
-        InputError: the name is unknown, ``cuda`` is asked for and there is none, or a file is no
-            profile.
+        InputError: the name or a backend is unknown, ``cuda`` is asked for and there is none, a
+            file is no profile, or backends are asked of a profile.
     """
+    if unknown := [backend for backend in backends or () if backend not in BACKENDS]:
+        raise InputError(f"there is no backend '{unknown[0]}'; choose of {', '.join(BACKENDS)}")
     settings: dict[str, Any] = {
         "height": height,
         "width": width,
@@ -150,5 +166,9 @@ def resolve_target(
         choices = ", ".join([*TAKEN, *profile_names()])
         raise InputError(
             f"there is no target '{name}'; choose one of {choices} or the file of a latency profile"
+        )
+    if backends:
+        raise InputError(
+            f"target '{model.device}' predicts, and backends are measured: give target cpu or cuda"
         )
     return Target(model.device, "predicted", note, model=model, **settings)
