@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,12 +96,12 @@ def figure(network) -> float:
 
 
 def settings(folder: Path, **changes) -> StudySettings:
-    """A study of the lightweight space in ``folder/studies.db``."""
+    """A study of the lightweight space in ``folder/studies.db``, or in ``$QUICK_STORAGE``."""
     from search_spaces.space import load_space
 
     defaults = {
         "name": "quick",
-        "storage": f"sqlite:///{folder}/studies.db",
+        "storage": os.environ.get("QUICK_STORAGE", f"sqlite:///{folder}/studies.db"),
         "space": load_space("lightweight"),
         "budget": BUDGET,
         "identity": {"target": {"name": "quick"}, "data": {"name": "none", "digest": "0"}},

@@ -178,6 +178,14 @@ class Postgres(_Server):
         """End it in order, with all its connections."""
         self._end(signal.SIGINT)  # the "fast" way
 
+    def database(self, name: str) -> str:
+        """Make a database and return its URL."""
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')
+        return self.url.removesuffix("postgres") + name
+
     def _answers(self) -> bool:
         import psycopg
 

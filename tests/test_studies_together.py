@@ -1,4 +1,7 @@
-"""Several searches work on one study at once, share its goal, and take over what dies."""
+"""Several searches work on one study at once, share its goal, and take over what dies.
+
+All of it in an SQLite file, and again on a PostgreSQL server.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
+import pytest
 from mlflow import MlflowClient
 from quick_search import TRIALS, Quick, settings, small_space
+from servers import postgres
 
 from studies.locks import is_present, presence
 from studies.record import counts
@@ -17,6 +23,22 @@ from studies.study import open_study, read_study
 from studies.tracking.store import EXPERIMENT
 
 PROGRAM = str(Path(__file__).with_name("quick_search.py"))
+
+
+@pytest.fixture(scope="module")
+def server():
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True, params=["sqlite", "postgresql"])
+def storage(request, tmp_path, monkeypatch):
+    """Where the test's study lives: a database of its own."""
+    if request.param == "postgresql":
+        url = request.getfixturevalue("server").database(f"nas_{uuid4().hex}")
+        monkeypatch.setenv("QUICK_STORAGE", url)
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    return request.param
 
 
 def start(folder: Path, *options: str) -> subprocess.Popen:
@@ -28,16 +50,17 @@ def records_in(folder: Path):
     return read_study(settings(folder).storage, "quick")[1]
 
 
-def test_two_searches_share_a_goal_and_train_nothing_twice(tmp_path):
+def test_two_searches_share_a_goal_and_train_nothing_twice(tmp_path, storage):
     both = [start(tmp_path, "--trials", "12", "--concurrency", "2") for _ in range(2)]
     for search in both:
-        assert search.communicate(timeout=60)[0].endswith("done\n")
+        assert search.communicate(timeout=300)[0].endswith("done\n")
     tally = counts(records_in(tmp_path))
     assert (tally.trained, tally.running) == (12, 0)
     keys = (tmp_path / "log").read_text().split()
     assert len(keys) == len(set(keys)) == 12
-    locks = {lock.name for lock in tmp_path.glob(".studies-quick.*")}
-    assert locks == {".studies-quick.turn.lock"}  # those of the runs are gone
+    if storage == "sqlite":
+        locks = {lock.name for lock in tmp_path.glob(".studies-quick.*")}
+        assert locks == {".studies-quick.turn.lock"}  # those of the runs are gone
 
 
 def test_what_a_killed_search_left_is_taken_over_by_the_other(tmp_path):
@@ -116,7 +139,7 @@ def test_mlflow_has_each_trial_of_two_searches_once(tmp_path):
     assert len(client.search_runs([experiment], "tags.kind = 'study'")) == 1
 
 
-def test_presence_ends_with_its_process_whatever_ends_it(tmp_path):
+def test_presence_ends_with_its_process_whatever_ends_it(tmp_path, storage):
     url = settings(tmp_path).storage
     assert not is_present(url, "quick", "a1")
     with presence(url, "quick", "a1"):
@@ -127,7 +150,8 @@ def test_presence_ends_with_its_process_whatever_ends_it(tmp_path):
         f"with presence({url!r}, 'quick', 'c3'):\n    print(flush=True); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL, check=False)
-    assert list(tmp_path.glob("*c3*")) == [tmp_path / ".studies-quick.c3.lock"]
+    if storage == "sqlite":
+        assert list(tmp_path.glob("*c3*")) == [tmp_path / ".studies-quick.c3.lock"]
     assert not is_present(url, "quick", "c3")
     assert not list(tmp_path.glob("*c3*"))
 
