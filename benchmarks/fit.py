@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runtimes", type=Path, metavar="FILE", help="the runtimes as JSON")
     parser.add_argument("--profile", type=Path, metavar="FILE", help="the fitted model")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="the errors")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="errors, profile and runtimes")
     options = parser.parse_args()
     height, width = (int(side) for side in options.size.split("x"))
     about = versions(options.target)
@@ -100,7 +100,8 @@ def main() -> None:
         counts = {"device": options.target, "networks": len(rows), "held_out": len(held)}
         steady = sum(bool(row.latency.details["steady"]) for row in rows)
         summary = counts | {"steady": steady, "seconds": taken, **found}
-        options.json.write_text(json.dumps([summary], indent=1) + "\n")
+        kept_too = {"profile": json.loads(model.to_json()), "runtimes": [told(row) for row in rows]}
+        options.json.write_text(json.dumps(summary | kept_too, indent=1) + "\n")
 
 
 def sampled(
