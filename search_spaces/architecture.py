@@ -208,11 +208,15 @@ D = TypeVar("D")
 
 def _known(cls: type[D], description: Any, what: str) -> Mapping[str, Any]:
     if not isinstance(description, Mapping):
-        raise InputError(f"{what} must be an object with named fields, not {reprlib.repr(description)}")
+        raise InputError(
+            f"{what} must be an object with named fields, not {reprlib.repr(description)}"
+        )
     names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
     unknown = [name for name in description if name not in names]
     if unknown:
-        raise InputError(f"{what} has no field {reprlib.repr(unknown[0])}; it has {', '.join(names)}")
+        raise InputError(
+            f"{what} has no field {reprlib.repr(unknown[0])}; it has {', '.join(names)}"
+        )
     return description
 
 
@@ -230,7 +234,9 @@ def _of_kind(name: str, value: object, kind: type) -> None:
 
 def _between(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InputError(f"{name} is {reprlib.repr(value)}; give a whole number from {low} to {high}")
+        raise InputError(
+            f"{name} is {reprlib.repr(value)}; give a whole number from {low} to {high}"
+        )
 
 
 def _width_note(stage: Stage, architecture: Architecture) -> str:
