@@ -18,11 +18,13 @@ class Candidate:
         trial: The number of its trial in the study.
         architecture: What to build.
         origin: ``sampler``, ``random``, or the name of a published network.
+        repeat: 0 for its first training; else it is trained again, with as much added to the seed.
     """
 
     trial: int
     architecture: Architecture
     origin: str = "sampler"
+    repeat: int = 0
 
     @property
     def key(self) -> str:

@@ -45,7 +45,15 @@ class Finished:
     done: int
 
 
-Event: TypeAlias = Opened | Started | Passed | Finished
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A member of the front was trained again; ``record`` has all its gains, this one included."""
+
+    candidate: Candidate
+    record: Record
+
+
+Event: TypeAlias = Opened | Started | Passed | Finished | Repeated
 OnEvent: TypeAlias = Callable[[Event], None]
 
 

@@ -62,6 +62,17 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
     ys = [member.gain_db for member in members]
     axes.step(xs, ys, where="post", color=_FRONT, linewidth=1.2)
     axes.scatter(xs, ys, s=40, color=_FRONT, zorder=3, label="front")
+    if any(member.gain_sd_db for member in members):
+        axes.errorbar(
+            xs,
+            ys,
+            yerr=[member.gain_sd_db or 0.0 for member in members],
+            fmt="none",
+            ecolor=_FRONT,
+            elinewidth=1,
+            capsize=3,
+            label="standard deviation over seeds",
+        )
     for member in members:
         axes.annotate(
             str(member.trial),

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean, stdev
 from typing import Any
 
+from studies.noise import front_probabilities, pooled_sd_db
 from studies.outcome import Trained
 from studies.record import Record
 
@@ -23,12 +25,16 @@ class Member:
         trial: The number of its trial.
         name: Of a published network, else the label of the architecture.
         architecture: As JSON.
-        gain_db: PSNR-Y over Lanczos, mean over QPs, in dB.
+        gain_db: PSNR-Y over Lanczos, mean over QPs, and over trainings where there are several.
         runtime_ms: For one 540x960 picture.
         runtime_kind: ``measured`` or ``predicted``.
         macs_g: Multiply-accumulates in units of 1e9.
         params: Parameters of the deploy form.
         memory_mb: Peak memory of an eager pass in units of 1e6 bytes; None in older studies.
+        trainings: How often it was trained, each time with another seed.
+        gain_sd_db: Standard deviation of the gain over these; None for a single one.
+        front_probability: How probable it is that it is on the front, by the noise of seeds; None
+            in a study without repeats. See `studies.noise.front_probabilities`.
     """
 
     trial: int
@@ -40,6 +46,9 @@ class Member:
     macs_g: float
     params: int
     memory_mb: float | None = None
+    trainings: int = 1
+    gain_sd_db: float | None = None
+    front_probability: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the member as JSON."""
@@ -48,26 +57,47 @@ class Member:
 
 def trained(records: Iterable[Record]) -> tuple[Member, ...]:
     """Return everything trained to the end, duplicates left out, in the order of the trials."""
+    members, groups = [], []
+    for record in records:
+        outcome = record.outcome
+        if isinstance(outcome, Trained) and record.duplicate_of is None:
+            gains = (outcome.gain_db, *record.repeats)
+            groups.append(gains)
+            members.append(
+                Member(
+                    record.trial,
+                    record.candidate.name,
+                    record.candidate.architecture.to_dict(),
+                    fmean(gains),
+                    outcome.runtime.ms,
+                    outcome.runtime.kind,
+                    outcome.size.macs / 1e9,
+                    outcome.size.params,
+                    outcome.size.memory_mb,
+                    len(gains),
+                    stdev(gains) if len(gains) > 1 else None,
+                )
+            )
+    sd_db = pooled_sd_db(groups)
+    if sd_db is None:
+        return tuple(members)
+    found = front_probabilities([member.runtime_ms for member in members], groups, sd_db)
     return tuple(
-        Member(
-            record.trial,
-            record.candidate.name,
-            record.candidate.architecture.to_dict(),
-            record.outcome.gain_db,
-            record.outcome.runtime.ms,
-            record.outcome.runtime.kind,
-            record.outcome.size.macs / 1e9,
-            record.outcome.size.params,
-            record.outcome.size.memory_mb,
-        )
-        for record in records
-        if isinstance(record.outcome, Trained) and record.duplicate_of is None
+        replace(member, front_probability=probability)
+        for member, probability in zip(members, found, strict=True)
     )
 
 
 def memory_shown(member: Member) -> str:
     """The member's memory as a cell of a table, in MB."""
     return "-" if member.memory_mb is None else f"{member.memory_mb:.1f}"
+
+
+def certainty(member: Member) -> tuple[str, str]:
+    """The member's spread over seeds in dB, and its probability to be on the front, as cells."""
+    spread = "-" if member.gain_sd_db is None else f"{member.gain_sd_db:.3f} ({member.trainings})"
+    probability = member.front_probability
+    return spread, "-" if probability is None else f"{probability:.0%}"
 
 
 def front(members: Iterable[Member]) -> tuple[Member, ...]:

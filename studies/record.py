@@ -25,6 +25,7 @@ class Record:
         retry_of: The trial that a killed run left unfinished, when this one is its repetition.
         started: Seconds since the epoch.
         finished: The same; None while it is being evaluated.
+        repeats: Gains in dB of further trainings with other seeds; see `studies.repeats`.
     """
 
     candidate: Candidate
@@ -33,6 +34,7 @@ class Record:
     retry_of: int | None = None
     started: float | None = None
     finished: float | None = None
+    repeats: tuple[float, ...] = ()
 
     @property
     def trial(self) -> int:

@@ -18,6 +18,7 @@ from studies.limits import Budget
 from studies.locks import turn
 from studies.outcome import Outcome, Rejected, Underway
 from studies.record import Counts, Record
+from studies.repeats import RepeatDesk
 from studies.rungs import ParetoRungs
 from studies.runners.inline import InlineRunner
 from studies.runners.interface import Runner
@@ -111,6 +112,7 @@ def search(
             runner,
             tracking_uri=settings.tracking_uri,
             stop_from=_settled(prepared) if settings.early_stopping else None,
+            repeats=settings.repeats,
             on_event=on_event,
         )
     folder = study_folder(settings.storage, summary.study)
@@ -148,6 +150,7 @@ def conduct(
     *,
     tracking_uri: str | None = None,
     stop_from: int | None = None,
+    repeats: int = 1,
     on_event: OnEvent = ignore,
 ) -> SearchSummary:
     """Run one study to its goal with any way of evaluating candidates.
@@ -158,6 +161,7 @@ def conduct(
         runner: Where candidates are evaluated; in this process when left out.
         tracking_uri: MLflow's; None leaves it out.
         stop_from: Stop candidates by Pareto rank at rungs from this step on; None for never.
+        repeats: Trainings of each member of the front in all, see `studies.repeats`.
         on_event: Told of every step, from the calling thread.
 
     Raises:
@@ -173,7 +177,10 @@ def conduct(
         on_event(Opened(settings.name, settings.trials, settings.budget, study.records))
         desk = _Desk(study, courier, stop_from, on_event)
         try:
-            (runner or InlineRunner()).run(evaluate, desk)
+            runner = runner or InlineRunner()
+            runner.run(evaluate, desk)
+            if repeats > 1:
+                runner.run(evaluate, RepeatDesk(study, repeats, on_event))
         except KeyboardInterrupt:
             interrupted = True
         finally:

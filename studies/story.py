@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from studies import promoted
-from studies.front import front, knee, memory_shown, trained
+from studies.front import certainty, front, knee, memory_shown, trained
 from studies.promoted import Promotion
 from studies.record import Record, counts
 from studies.settings import StudyInfo
@@ -92,7 +92,7 @@ def _agreements(promotions: Sequence[Promotion]) -> list[str]:
 def front_table(records: Sequence[Record]) -> dict[str, Any]:
     """Columns and rows, the form that MLflow shows as a table."""
     columns = ["trial", "name", "gain_db", "runtime_ms", "runtime_kind"]
-    columns += ["macs_g", "params", "memory_mb"]
+    columns += ["macs_g", "params", "memory_mb", "trainings", "gain_sd_db", "front_probability"]
     rows = [member.to_dict() for member in front(trained(records))]
     return {"columns": columns, "data": [[row[column] for column in columns] for row in rows]}
 
@@ -102,16 +102,24 @@ def front_markdown(records: Sequence[Record]) -> str:
     members = front(trained(records))
     if not members:
         return "No candidate was trained yet."
-    rows = [
-        f"| trial | network | gain dB | ms ({members[0].runtime_kind}) | MACs G | params | MB |"
-    ]
-    rows.append("|---:|---|---:|---:|---:|---:|---:|")
+    repeated = any(member.front_probability is not None for member in members)
+    columns = ["trial", "network", "gain dB", *(["±", "on front"] if repeated else [])]
+    columns += [f"ms ({members[0].runtime_kind})", "MACs G", "params", "MB"]
+    rows = [columns, ["---:", "---", *["---:"] * (len(columns) - 2)]]
     rows += [
-        f"| {m.trial} | {m.name} | {m.gain_db:+.3f} | {m.runtime_ms:.3f} "
-        f"| {m.macs_g:.2f} | {m.params:,} | {memory_shown(m)} |"
+        [
+            str(m.trial),
+            m.name,
+            f"{m.gain_db:+.3f}",
+            *(certainty(m) if repeated else ()),
+            f"{m.runtime_ms:.3f}",
+            f"{m.macs_g:.2f}",
+            f"{m.params:,}",
+            memory_shown(m),
+        ]
         for m in members
     ]
-    return "\n".join(rows)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _name_of(value: Any) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
@@ -36,7 +36,16 @@ from studies.storage import (
     sqlite_file,
     study_folder,
 )
-from studies.trials import RUN, give_back, record_of, records_of, take_over
+from studies.trials import (
+    RUN,
+    give_back,
+    record_of,
+    records_of,
+    repeat_key,
+    repeats_of,
+    take_over,
+    with_repeats,
+)
 from studies.weights import keepable
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -89,6 +98,7 @@ class Study:
         self._space = settings.space
         self._distributions = {d.name: distribution(d) for d in self._space.dimensions}
         self._records: dict[int, Record] = {}
+        self._repeats: dict[tuple[int, int], float | None] = {}
         self._first: dict[str, int] = {}  # layout -> the trial that evaluates it
         self._live: dict[int, optuna.Trial] = {}  # of this run
         self._twins: dict[str, list[optuna.Trial]] = {}  # of this run, equal to a live one
@@ -156,6 +166,20 @@ class Study:
                 equal = Candidate.from_dict(twin.user_attrs["candidate"])
                 told.append(self._settle(twin, equal, outcome, duplicate_of=candidate.trial))
         return tuple(told)
+
+    @property
+    def repeated(self) -> Collection[tuple[int, int]]:
+        """Trial and number of every further training that was told."""
+        return self._repeats.keys()
+
+    def tell_repeat(self, candidate: Candidate, gain_db: float | None) -> Record:
+        """Keep the gain of one more training of a candidate; None when it broke."""
+        with explained(self._settings.storage):
+            self._raw.set_user_attr(repeat_key(candidate), gain_db)
+        self._repeats[candidate.trial, candidate.repeat] = gain_db
+        record = with_repeats(self._records[candidate.trial], self._repeats)
+        self._records[candidate.trial] = record
+        return record
 
     def release(self) -> None:
         """Give back what is still being evaluated, so that no trial stays running.
@@ -321,6 +345,7 @@ class Study:
 
         take_over(self._raw, self._distributions, alive, self._verdict)
         trials = [t for t in self._raw.get_trials(deepcopy=False) if t.state != TrialState.FAIL]
+        self._repeats = repeats_of(self._raw)
         self._waiting = sum(trial.state == TrialState.WAITING for trial in trials)
         self._asked = len(trials) - self._waiting
         waiting = {twin.number for twins in self._twins.values() for twin in twins}
@@ -340,7 +365,8 @@ class Study:
     def _record(self, trial: FrozenTrial) -> Record:
         """Read a trial, unless its end has been read already."""
         known = self._records.get(trial.number)
-        return record_of(trial) if known is None or known.outcome is None else known
+        record = record_of(trial) if known is None or known.outcome is None else known
+        return with_repeats(record, self._repeats)
 
     def _settle_twins(self) -> None:
         """Settle what waited for an equal candidate of another run."""

@@ -5,7 +5,8 @@ With `studies.study`, the only code that knows Optuna's trials.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -19,10 +20,36 @@ RUN = "run"
 """Attribute of a trial: the run that asked for it."""
 
 
+_REPEAT = "repeat"
+
+
+def repeat_key(candidate: Candidate) -> str:
+    """The study's attribute for one more training of a candidate: finished trials take none."""
+    return f"{_REPEAT}:{candidate.trial}:{candidate.repeat}"
+
+
+def repeats_of(raw: optuna.Study) -> dict[tuple[int, int], float | None]:
+    """Gains of further trainings by trial and number, in order; None for one that broke."""
+    found = {}
+    for key, gain_db in raw.user_attrs.items():
+        kind, _, rest = key.partition(":")
+        if kind == _REPEAT:
+            trial, _, number = rest.partition(":")
+            found[int(trial), int(number)] = gain_db
+    return dict(sorted(found.items()))
+
+
+def with_repeats(record: Record, repeats: Mapping[tuple[int, int], float | None]) -> Record:
+    """The record with the gains of its trial's further trainings."""
+    gains = tuple(g for (trial, _), g in repeats.items() if trial == record.trial and g is not None)
+    return record if gains == record.repeats else replace(record, repeats=gains)
+
+
 def records_of(raw: optuna.Study) -> tuple[Record, ...]:
     """Every trial that is a candidate's, failed ones left out, in the order of asking."""
+    repeats = repeats_of(raw)
     return tuple(
-        record_of(trial)
+        with_repeats(record_of(trial), repeats)
         for trial in raw.get_trials(deepcopy=False)
         if "candidate" in trial.user_attrs and trial.state != TrialState.FAIL
     )

@@ -113,7 +113,10 @@ def test_only_trained_candidates_are_members_and_each_once():
 def test_a_member_is_the_json_that_scripts_read():
     (found,) = trained([record(7, 0.25, 1.5)])
     keys = ["trial", "name", "architecture", "gain_db", "runtime_ms", "runtime_kind"]
-    assert list(found.to_dict()) == [*keys, "macs_g", "params", "memory_mb"]
+    assert list(found.to_dict()) == [
+        *keys,
+        *("macs_g", "params", "memory_mb", "trainings", "gain_sd_db", "front_probability"),
+    ]
     assert Architecture.from_dict(found.to_dict()["architecture"]) == Architecture()
 
 

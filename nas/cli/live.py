@@ -84,8 +84,17 @@ class SearchView:
         elif isinstance(event, Finished):
             self._running.pop(event.record.trial, None)
             self._records[event.record.trial] = event.record
-            if not self._terminal:
-                err.print(f"[{event.done}/{self._goal}] {_told(event.record)}", soft_wrap=True)
+            self._say(f"[{event.done}/{self._goal}] {_told(event.record)}")
+        else:
+            self._running.pop(event.candidate.trial, None)
+            self._records[event.record.trial] = event.record
+            gains = ", ".join(f"{gain:+.3f}" for gain in event.record.repeats)
+            name = f"trial {event.candidate.trial} {event.candidate.name}"
+            self._say(f"[repeat {event.candidate.repeat}] {name}: further gains {gains} dB")
+
+    def _say(self, line: str) -> None:
+        if not self._terminal:
+            err.print(line, soft_wrap=True, markup=False)
 
     def _render(self) -> RenderableType:
         if not self._study:

@@ -44,14 +44,18 @@ def front_table(
 ) -> RenderableType:
     """A front as a table, fastest first; the best compromise is marked."""
     from nas.cli.terminal import table
-    from studies.front import memory_shown
+    from studies.front import certainty, memory_shown
 
     kind = members[0].runtime_kind if members else "runtime"
+    repeated = any(member.front_probability is not None for member in members)
     columns = ["trial", "gain dB", f"ms {kind}", "MACs G", "params", "MB", "network"]
+    if repeated:
+        columns[2:2] = ["±", "on front"]
     rows = [
         [
             f"{member.trial}{'*' if member is best else ''}",
             f"{member.gain_db:+.3f}",
+            *(certainty(member) if repeated else ()),
             f"{member.runtime_ms:.3f}",
             f"{member.macs_g:.2f}",
             f"{member.params:,}",

@@ -49,6 +49,9 @@ def search(
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Candidates at once; default one a core.")
     ] = None,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Trainings of each front member, with other seeds.")
+    ] = 1,
     early_stopping: Annotated[
         bool, typer.Option(help="Stop candidates that fall behind in Pareto rank at rungs.")
     ] = False,
@@ -90,6 +93,7 @@ def search(
         time_limit_s=time_limit,
         ray_address=ray_address,
         plugins=tuple(plugin or ()),
+        repeats=repeats,
     )
     if dry_run:
         _plan(settings, as_json)

@@ -59,6 +59,11 @@ def front_plot(records: Sequence[Record], budget: Budget) -> go.Figure:
         textfont={"size": 11},
         line={"shape": "hv", "width": 1.5, "color": FRONT},
         marker={"color": FRONT, "size": 11},
+        error_y={
+            "array": [member.gain_sd_db or 0.0 for member in members],
+            "visible": any(member.gain_sd_db for member in members),
+            "thickness": 1,
+        },
         name="front (trial)",
         hovertext=[hover(member, outcomes[member.trial]) for member in members],
         hoverinfo="text",
@@ -213,6 +218,10 @@ def hover(member: Member, outcome: Outcome | None) -> str:
         f"{member.gain_db:+.3f} dB at {member.runtime_ms:.3f} ms {member.runtime_kind}",
         f"{member.params:,} parameters, {member.macs_g:.2f} G MACs",
     ]
+    if member.gain_sd_db is not None:
+        lines.append(f"±{member.gain_sd_db:.3f} dB over {member.trainings} trainings")
+    if member.front_probability is not None:
+        lines.append(f"on the front with probability {member.front_probability:.0%}")
     if member.memory_mb is not None:
         lines.append(f"{member.memory_mb:.1f} MB at the peak")
     if isinstance(outcome, Trained):

@@ -151,9 +151,11 @@ def _front_table(
     qps = sorted({qp for o in done if isinstance(o, Trained) for qp in o.gain_db_per_qp})
     worth = contributions(members, reference_of(trained(records), info.budget.runtime_ms))
     with_memory = any(member.memory_mb is not None for member in members)
+    repeated = any(member.front_probability is not None for member in members)
     columns = [
         Column("trial", "d"),
         Column("gain dB", "+.3f"),
+        *([Column("± dB", ".3f"), Column("on front", ".0%")] if repeated else []),
         Column(f"ms {kind}", ".3f"),
         Column("MACs G", ".2f"),
         Column("params", ",d"),
@@ -169,6 +171,7 @@ def _front_table(
             [
                 member.trial,
                 member.gain_db,
+                *([member.gain_sd_db, member.front_probability] if repeated else []),
                 member.runtime_ms,
                 member.macs_g,
                 member.params,
@@ -184,6 +187,11 @@ def _front_table(
         "The marked row is the best compromise. Worth is what the front's hypervolume would lose "
         "without the network. A click on a heading sorts."
     )
+    if repeated:
+        told += (
+            " Gains are means over trainings with other seeds, ± their standard deviation; on "
+            "front is how probable it is, by that noise, that none beats the network."
+        )
     return table(columns, rows, marked) + paragraph(told, "note")
 
 

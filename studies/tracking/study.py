@@ -185,6 +185,7 @@ class Tracking:
 
     def _write_story(self, store: Store, records: Sequence[Record]) -> None:
         client, parent = store.client, self._parent
+        self._write_repeats(store, records)
         for path in figures.write(self._info, records, self._folder).values():
             client.log_artifact(parent, str(path))
         client.log_dict(parent, front_table(records), "front.json")
@@ -193,6 +194,23 @@ class Tracking:
         registered = client.get_run(parent).data.tags.get(REGISTERED)
         client.set_tag(parent, NOTE, story(self._info, records, shown, registered))
         client.set_terminated(parent, "FINISHED")
+
+    def _write_repeats(self, store: Store, records: Sequence[Record]) -> None:
+        """What further trainings with other seeds say of a child run's gain."""
+        for member in trained(records):
+            if member.gain_sd_db is None:
+                continue
+            (run,) = store.search(
+                f"tags.`{PARENT}` = '{self._parent}' and tags.{_TRIAL} = '{member.trial}'"
+            )
+            values = {
+                "gain_mean_db": member.gain_db,
+                "gain_sd_db": member.gain_sd_db,
+                "front_probability": member.front_probability or 0.0,
+            }
+            now = int(time.time() * 1000)
+            metrics = [Metric(name, value, now, member.trainings) for name, value in values.items()]
+            store.client.log_batch(run.info.run_id, metrics=metrics)
 
 
 def _metrics(record: Record, now: int) -> list[Metric]:
