@@ -1,4 +1,4 @@
-"""How long until a search's first candidate trains, phase by phase, and until short commands answer.
+"""How long until a search's first candidate trains, phase by phase, and until commands answer.
 
     python -m benchmarks.startup [--rounds N] [--data SET] [--concurrency N]
 

@@ -56,7 +56,7 @@ def overlap_index(window: int, extent: int) -> Tensor:
 
 def _coordinates(side: int) -> tuple[Tensor, Tensor]:
     # Really computed, also where a network without memory is made ("meta"): arithmetic on such
-    # tensors would first import a second and a half of torch's compiler.
+    # tensors would first import torch's compiler, which takes a second.
     along = torch.arange(side, device="cpu")
     y, x = torch.meshgrid(along, along, indexing="ij")
     return y.flatten(), x.flatten()

@@ -26,10 +26,15 @@ from studies.runners.cluster import ray, running, scratch
 from studies.runners.interface import Desk, Supply
 
 from ray import tune  # isort: skip  # after the module that tells Ray to be quiet
+from ray.air._internal import usage  # isort: skip
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # isort: skip
 from ray.tune.search import Searcher  # isort: skip
 
 T = TypeVar("T")
+
+# To count our callback for a report of use that is switched off, Tune would import MLflow, most
+# of a second of the processor before the first candidate.
+vars(usage)["tag_callbacks"] = lambda callbacks: False
 
 
 @dataclass(frozen=True, slots=True)
