@@ -207,8 +207,8 @@ def _kind(fault: Exception, found: _Found, settings: EvaluationSettings) -> Brok
     """Say in which way the candidate broke, or raise what is not its fault."""
     if isinstance(fault, OSError) and fault.errno in _MACHINE_FAULTS:
         raise fault
-    if isinstance(fault, InputError) and found.stage == "trained":
-        raise fault  # it was built before: so it is the data
+    if isinstance(fault, InputError) and found.stage != "counted":
+        raise fault  # it was built before: so it is the data, or who measures
     if isinstance(fault, _TimeUp):
         return "time_limit"
     if isinstance(fault, Diverged):

@@ -98,6 +98,7 @@ def search(place, cluster):
             for pid in {pid for node in cluster.nodes for pid in node.pids()}:
                 titles.add(_told(Path(f"/proc/{pid}/cmdline")))
             time.sleep(2)
+        titles.add(_jobs(cluster))
         assert process.returncode == 0, (place / "err").read_text()
         yield database, tracking, titles
 
@@ -135,6 +136,7 @@ def test_only_machines_that_are_there_for_it_measure(search, place):
 def test_secrets_stay_with_their_user(search, place, cluster):
     _, tracking, titles = search
     assert any(title.startswith("ray::") for title in titles)
+    assert any("'Entrypoint': 'nas'" in title for title in titles)
     told = {title: title for title in titles}
     for folder in (cluster.folder, place, tracking.folder):
         told |= {str(path): _told(path) for path in folder.rglob("*") if path.is_file()}
@@ -204,6 +206,33 @@ def test_runtimes_of_one_study_are_of_one_device(tmp_path):
     more = conduct(settings(tmp_path), Measured(device="RTX 4090"))
     assert more.counts.done == TRIALS_OF_QUICK
     assert not any(r.outcome is None for r in more.records)
+
+
+def test_a_cluster_whose_token_one_lacks_says_so(cluster):
+    refused = _connected(cluster, "", {"RAY_AUTH_MODE": "disabled"})
+    assert "that Ray cluster asks for its token; set RAY_AUTH_MODE=token" in refused.stderr
+
+
+def _jobs(cluster) -> str:
+    """What the cluster tells everyone about its drivers."""
+    code = "import ray._private.state; print(ray._private.state.jobs())"
+    return _connected(cluster, code, cluster.environment).stdout
+
+
+def _connected(cluster, code: str, environment) -> subprocess.CompletedProcess[str]:
+    program = (
+        "import sys\n"
+        "from studies.runners.cluster import ray, running\n"
+        "from studies.runners.ray import RayRunner\n"
+        f"with running(RayRunner(address=sys.argv[1])):\n    {code or 'pass'}"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, cluster.address, f"--password={PASSWORD}"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def _told(path: Path) -> str:

@@ -38,7 +38,7 @@ for _name, _value in _SILENCE.items():
     os.environ.setdefault(_name, _value)
 
 import ray  # noqa: E402
-from ray.exceptions import AuthenticationError  # noqa: E402
+from ray.exceptions import AuthenticationError, RayTaskError  # noqa: E402
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy  # noqa: E402
 
 from search_spaces.errors import InputError  # noqa: E402
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 LATENCY = "latency"
 """The resource of machines that measure; each measures one network at a time."""
+
+_LOST_S = 30.0  # a machine that measures may be away for as long: it is being started again, say
 
 # Ray prints to stdout when a worker dies, whatever its settings say. There, results are expected;
 # and the outcome that comes of it is told anyway.
@@ -93,11 +95,7 @@ def facilities(runner: RayRunner) -> Facilities:
     """Ask a runner's cluster what it has."""
     with running(runner):
         found = ray.cluster_resources()
-    return Facilities(
-        cpus=int(found.get("CPU", 0)),
-        gpus=int(found.get("GPU", 0)),
-        measures=found.get(LATENCY, 0) >= 1,
-    )
+        return Facilities(int(found.get("CPU", 0)), int(found.get("GPU", 0)), _measures())
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +126,27 @@ def _where_measured(function: Any, *arguments: Any) -> Any:
         num_cpus=0,
         resources={LATENCY: 1},
         # Tune would have it run in what it has reserved for the worker that asks.
-        scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),
+        scheduling_strategy=PlacementGroupSchedulingStrategy(None),  # type: ignore[arg-type]
         # Without a share of a GPU, Ray would hide all of them.
         runtime_env={"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}},
     )
-    return ray.get(task.remote(*arguments))
+    waiting = task.remote(*arguments)
+    try:
+        while not ray.wait([waiting], timeout=_LOST_S)[0]:
+            if not _measures() and not ray.wait([waiting], timeout=_LOST_S)[0] and not _measures():
+                raise InputError(
+                    "No machine of the Ray cluster measures runtimes any more: "
+                    "start one with --resources '{\"latency\": 1}', and the search again."
+                )
+        return ray.get(waiting)
+    except RayTaskError as error:
+        raise error.cause from error
+    finally:
+        ray.cancel(waiting)  # where this candidate's time is up; what has ended stays as it is
+
+
+def _measures() -> bool:
+    return bool(ray.cluster_resources().get(LATENCY, 0) >= 1)
 
 
 @contextmanager
@@ -199,12 +213,12 @@ def _started(runner: RayRunner) -> Iterator[None]:
     if runner.address is not None:
         try:
             ray.init(address=runner.address, **common)
-        except AuthenticationError as error:
-            raise InputError(
-                f"--ray-address {runner.address}: that Ray cluster asks for its token; set "
-                "RAY_AUTH_MODE=token, and have its ~/.ray/auth_token on this machine too."
-            ) from error
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (AuthenticationError, ConnectionError, ValueError, RuntimeError) as error:
+            if "AuthenticationError" in f"{error!r} {error.__cause__ or error.__context__}":
+                raise InputError(
+                    f"--ray-address {runner.address}: that Ray cluster asks for its token; set "
+                    "RAY_AUTH_MODE=token, and have its ~/.ray/auth_token on this machine too."
+                ) from error
             raise InputError(
                 f"--ray-address {runner.address}: no Ray cluster answers there; start one with "
                 "'ray start --head' or leave the option out."
