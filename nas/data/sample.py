@@ -69,7 +69,7 @@ def _whole(folder: Path) -> bool:
     try:
         entries = read_manifest(folder).entries
     except InputError:
-        (folder / MANIFEST).unlink()  # nothing of the user's: it is made again
+        (folder / MANIFEST).unlink(missing_ok=True)  # nothing of the user's: it is made again
         return False
     return all(file.whole(folder) for entry in entries for file in entry.record.files.values())
 
