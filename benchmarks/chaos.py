@@ -140,8 +140,8 @@ def verify(folder: Path, tracking_uri: str, account: Account) -> None:
     from mlflow import MlflowClient
 
     from studies.front import front, trained
+    from studies.reading import read_study
     from studies.record import counts
-    from studies.study import read_study
 
     storage = _storage(folder)
     _, records = read_study(storage, STUDY)

@@ -27,7 +27,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.network import layout
 from search_spaces.space import Space, load_space
 from studies.front import trained
-from studies.study import read_study
+from studies.reading import read_study
 
 TABLE = Path(__file__).parent / "tables" / "lightweight.csv"
 SPACE = "lightweight"

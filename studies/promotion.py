@@ -133,7 +133,7 @@ class _Desk:
             self._courier = Courier(lambda: self._open(uri, settings.storage, plan, folder))
 
     def _open(self, uri: str, storage: str, plan: Plan, folder: Path) -> Any:
-        from studies.study import read_study
+        from studies.reading import read_study
         from studies.tracking.promotions import PromotionTracking
 
         def records() -> tuple[Record, ...]:

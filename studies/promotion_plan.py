@@ -16,10 +16,10 @@ from search_spaces.progress import Progress, silent
 from studies import promoted
 from studies.front import Member
 from studies.promoted import Promotion
+from studies.reading import read_study
 from studies.record import Record
 from studies.settings import StudyInfo
 from studies.storage import DEFAULT_STORAGE, study_folder
-from studies.study import read_study
 from studies.winners import Choice, winners
 from teachers.loading import Teacher, load_teacher
 

@@ -17,6 +17,7 @@ from studies.front import Member, front, hypervolume, reference_of, trained
 from studies.limits import Budget
 from studies.locks import turn
 from studies.outcome import Outcome, Rejected, Underway
+from studies.reading import read_study
 from studies.record import Counts, Record
 from studies.repeats import RepeatDesk
 from studies.rungs import ParetoRungs
@@ -24,7 +25,7 @@ from studies.runners.inline import InlineRunner
 from studies.runners.interface import Runner
 from studies.settings import SearchSettings, StudyInfo, StudySettings
 from studies.storage import masked, study_folder
-from studies.study import Study, open_study, read_study
+from studies.study import Study, open_study
 
 if TYPE_CHECKING:
     from studies.preparation import Prepared

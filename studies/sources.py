@@ -9,9 +9,9 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.model import SUFFIX, is_model, load_bare, save_model
 from studies.promoted import promoted_model
+from studies.reading import read_study
 from studies.record import Record
 from studies.storage import study_folder
-from studies.study import read_study
 from studies.weights import weights_file
 from studies.winners import trained_record
 

@@ -23,24 +23,20 @@ from studies.candidate import Candidate
 from studies.locks import is_present, presence, turn
 from studies.outcome import Broken, Outcome, Trained, to_dict
 from studies.provenance import provenance
+from studies.reading import opened
 from studies.record import Counts, Record, counts, violations, why_fruitless
 from studies.samplers import SAMPLERS, distribution, draw_unseen, make_sampler, seed_for
-from studies.settings import StudyInfo, StudySettings, difference
+from studies.settings import StudySettings, difference
 from studies.storage import (
     check_name,
     check_url,
-    driven,
     explained,
-    masked,
-    set_pragmas,
-    sqlite_file,
     study_folder,
 )
 from studies.trials import (
     RUN,
     give_back,
     record_of,
-    records_of,
     repeat_key,
     repeats_of,
     take_over,
@@ -48,10 +44,7 @@ from studies.trials import (
 )
 from studies.weights import keepable
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
 _STALE = 5  # duplicates in a row after which an unseen candidate is drawn at random
-_PATIENCE_S = 15.0  # readers hold an SQLite file for milliseconds: longer is one that hangs
 _MAX_CUT_OFF = 5  # a candidate cut off this often takes the machine down: it is given up
 
 
@@ -76,7 +69,7 @@ def open_study(settings: StudySettings) -> Iterator[Study]:
         with explained(settings.storage), turn(settings.storage, settings.name):
             raw = optuna.create_study(
                 study_name=settings.name,
-                storage=_storage(settings.storage),
+                storage=opened(settings.storage),
                 directions=["maximize", "minimize"],  # gain in dB, log of the runtime in ms
                 load_if_exists=True,
             )
@@ -382,47 +375,3 @@ class Study:
             else:
                 continue
             del self._twins[key]
-
-
-def read_study(storage: str, name: str) -> tuple[StudyInfo, tuple[Record, ...]]:
-    """Read a study without holding it; a search may be running on it.
-
-    Raises:
-        InputError: The storage cannot be used, or has no such study.
-    """
-    with explained(storage):
-        found = _names(storage)
-        if name not in found:
-            choices = ", ".join(found) or "none yet"
-            raise InputError(f"There is no study {name!r} in {masked(storage)}: it has {choices}.")
-        raw = optuna.load_study(study_name=name, storage=_storage(storage))
-        info = StudyInfo(name, raw.user_attrs["identity"], tuple(raw.user_attrs["runs"]))
-        return info, records_of(raw)
-
-
-def list_studies(storage: str) -> tuple[tuple[StudyInfo, tuple[Record, ...]], ...]:
-    """Read all studies of a storage that this tool made.
-
-    Raises:
-        InputError: The storage cannot be used or does not exist.
-    """
-    with explained(storage):
-        return tuple(read_study(storage, name) for name in _names(storage))
-
-
-def _names(storage: str) -> list[str]:
-    file = sqlite_file(check_url(storage))
-    if file is not None and not file.exists():
-        raise InputError(f"There is no study database {file}: run nas search first, or name it.")
-    summaries = optuna.get_all_study_summaries(_storage(storage), include_best_trial=False)
-    # The last that a study gets before its first trial: it may have been killed sooner.
-    return [s.study_name for s in summaries if "runs" in s.user_attrs]
-
-
-def _storage(url: str) -> optuna.storages.RDBStorage:
-    if sqlite_file(url) is None:
-        return optuna.storages.RDBStorage(driven(url), engine_kwargs={"pool_pre_ping": True})
-    patient = {"connect_args": {"timeout": _PATIENCE_S}}
-    storage = optuna.storages.RDBStorage(url, engine_kwargs=patient)
-    set_pragmas(storage.engine)
-    return storage

@@ -20,8 +20,8 @@ from sqlalchemy import Engine, event
 
 import studies.figures
 import studies.tracking
+from studies.reading import read_study
 from studies.search import conduct
-from studies.study import read_study
 
 
 def kill_at(moment: int) -> None:

@@ -20,9 +20,9 @@ from servers import mlflow_server, postgres, ray_cluster
 
 from search_spaces.errors import InputError
 from studies.material import material_of
+from studies.reading import read_study
 from studies.record import counts
 from studies.search import conduct
-from studies.study import read_study
 
 PASSWORD = "swordfish-5150"
 TOKEN = "trout-6161"

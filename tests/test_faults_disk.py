@@ -23,8 +23,8 @@ from nas.training.trainer import train
 from search_spaces import Architecture, Stage
 from search_spaces.errors import InputError
 from studies.outcome import Trained
+from studies.reading import read_study
 from studies.search import conduct
-from studies.study import read_study
 from teachers.loading import load_teacher
 
 

@@ -17,10 +17,10 @@ from mlflow import MlflowClient
 from quick_search import TRIALS, Quick, settings
 
 from studies.outcome import Trained
+from studies.reading import read_study
 from studies.record import counts
 from studies.review.spent import spent
 from studies.search import conduct
-from studies.study import read_study
 from studies.weights import weights_file
 
 PROGRAM = str(Path(__file__).parent / "killed_moments.py")

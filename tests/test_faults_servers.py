@@ -20,9 +20,9 @@ from mlflow import MlflowClient
 from quick_search import TRIALS, Quick, settings
 
 from search_spaces.errors import InputError
+from studies.reading import read_study
 from studies.record import counts
 from studies.search import conduct
-from studies.study import read_study
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,10 @@ from studies.limits import parse_budget
 from studies.preparation import prepare as prepare_search
 from studies.promotion import promote
 from studies.promotion_plan import PromotionSettings, prepare
+from studies.reading import read_study
 from studies.search import conduct
 from studies.settings import SearchSettings
 from studies.storage import study_folder
-from studies.study import read_study
 from studies.tracking import EXPERIMENT
 from studies.tracking.store import connected
 from studies.winners import Choice

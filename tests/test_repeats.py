@@ -14,9 +14,9 @@ from studies.events import Repeated
 from studies.front import front, trained
 from studies.noise import front_probabilities, pooled_sd_db
 from studies.outcome import Trained
+from studies.reading import read_study
 from studies.runners.inline import InlineRunner
 from studies.search import conduct
-from studies.study import read_study
 from studies.tracking.store import EXPERIMENT
 
 

@@ -30,6 +30,7 @@ from search_spaces.space import Space
 from studies.candidate import Candidate
 from studies.front import contributions, front, trained
 from studies.outcome import Broken, Rejected, Rung, Runtime, Size, Trained
+from studies.reading import read_study
 from studies.record import Record, counts
 from studies.review.importance import choices_of, gain_importance, least, runtime_importance
 from studies.review.report import report
@@ -37,7 +38,6 @@ from studies.review.spent import spent
 from studies.search import conduct
 from studies.settings import StudyInfo
 from studies.storage import study_folder
-from studies.study import read_study
 from studies.weights import weights_file
 
 

@@ -18,8 +18,8 @@ from skimage import data as photographs
 from nas.data.prepare import prepare
 from search_spaces import Architecture, build, fuse
 from studies.outcome import Trained
+from studies.reading import read_study
 from studies.record import counts
-from studies.study import read_study
 
 SPACE = """
 dimensions:

@@ -15,8 +15,8 @@ from urllib.request import urlopen
 import pytest
 from photos import photo_set
 
+from studies.reading import read_study
 from studies.record import counts
-from studies.study import read_study
 
 ROOT = Path(__file__).parents[1]
 

@@ -18,10 +18,10 @@ from quick_search import TRIALS, Quick, settings
 from search_spaces.errors import InputError
 from studies.candidate import Candidate, Evaluation
 from studies.outcome import Broken, Rejected
+from studies.reading import read_study
 from studies.record import counts
 from studies.runners.inline import InlineRunner
 from studies.search import conduct
-from studies.study import read_study
 
 PROGRAM = str(Path(__file__).parent / "quick_search.py")
 

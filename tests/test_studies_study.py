@@ -20,10 +20,11 @@ from search_spaces.errors import InputError
 from search_spaces.survey import published
 from studies.limits import parse_budget
 from studies.outcome import Broken, Rejected, Runtime, Size, Trained
+from studies.reading import list_studies, read_study
 from studies.record import counts
 from studies.runners.inline import InlineRunner
 from studies.search import conduct
-from studies.study import list_studies, open_study, read_study
+from studies.study import open_study
 
 PROGRAM = str(Path(__file__).parent / "quick_search.py")
 
@@ -374,7 +375,7 @@ def _sampler_fault(tmp_path):
 
 def test_a_locked_database_is_named(tmp_path, monkeypatch):
     conduct(settings(tmp_path, trials=1), Quick())
-    monkeypatch.setattr("studies.study._PATIENCE_S", 0.2)
+    monkeypatch.setattr("studies.reading._PATIENCE_S", 0.2)
     other = sqlite3.connect(tmp_path / "studies.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     begin = time.monotonic()

@@ -17,9 +17,10 @@ from quick_search import TRIALS, Quick, settings, small_space
 from servers import postgres
 
 from studies.locks import is_present, presence
+from studies.reading import read_study
 from studies.record import counts
 from studies.search import conduct
-from studies.study import open_study, read_study
+from studies.study import open_study
 from studies.tracking.store import EXPERIMENT
 
 PROGRAM = str(Path(__file__).with_name("quick_search.py"))

@@ -29,10 +29,10 @@ def report(
     """Write what a study found as one HTML page: front, pictures, importance, what to do next."""
     from nas.cli.terminal import print_json, progress_bar, say
     from search_spaces.plugins import load_all
+    from studies.reading import read_study
     from studies.review.evidence import gather
     from studies.review.report import report as report_of
     from studies.storage import masked, study_folder
-    from studies.study import read_study
 
     load_all(plugin or ())
     info, records = read_study(storage, study)
@@ -61,8 +61,8 @@ def compare(
     """Compare studies: whose front covers more, and whose leads at which runtime."""
     from nas.cli.terminal import print_json, say
     from studies.comparison import compare as compared
+    from studies.reading import read_study
     from studies.review.comparison import comparison_page, overlay_png
-    from studies.study import read_study
 
     read = [read_study(storage, name) for name in study]
     found = compared(read)

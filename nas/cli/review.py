@@ -23,8 +23,8 @@ def front(
     from nas.cli.terminal import print_json, show
     from studies.front import front as front_of
     from studies.front import knee, trained
+    from studies.reading import read_study
     from studies.record import counts
-    from studies.study import read_study
 
     info, records = read_study(storage, study)
     members = front_of(trained(records))
@@ -72,8 +72,8 @@ def studies(storage: Storage = "sqlite:///studies.db", as_json: AsJson = False) 
     from nas.cli.terminal import print_json, show, table
     from studies.front import front as front_of
     from studies.front import trained
+    from studies.reading import list_studies
     from studies.record import counts
-    from studies.study import list_studies
 
     documents = []
     for info, records in list_studies(storage):

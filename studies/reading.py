@@ -1,0 +1,60 @@
+"""Reading studies, also while searches run on them: what `nas front` and reviews begin with."""
+
+from __future__ import annotations
+
+import optuna
+
+from search_spaces.errors import InputError
+from studies.record import Record
+from studies.settings import StudyInfo
+from studies.storage import check_url, driven, explained, masked, set_pragmas, sqlite_file
+from studies.trials import records_of
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+_PATIENCE_S = 15.0  # readers hold an SQLite file for milliseconds: longer is one that hangs
+
+
+def read_study(storage: str, name: str) -> tuple[StudyInfo, tuple[Record, ...]]:
+    """Read a study without holding it; a search may be running on it.
+
+    Raises:
+        InputError: The storage cannot be used, or has no such study.
+    """
+    with explained(storage):
+        found = _names(storage)
+        if name not in found:
+            choices = ", ".join(found) or "none yet"
+            raise InputError(f"There is no study {name!r} in {masked(storage)}: it has {choices}.")
+        raw = optuna.load_study(study_name=name, storage=opened(storage))
+        info = StudyInfo(name, raw.user_attrs["identity"], tuple(raw.user_attrs["runs"]))
+        return info, records_of(raw)
+
+
+def list_studies(storage: str) -> tuple[tuple[StudyInfo, tuple[Record, ...]], ...]:
+    """Read all studies of a storage that this tool made.
+
+    Raises:
+        InputError: The storage cannot be used or does not exist.
+    """
+    with explained(storage):
+        return tuple(read_study(storage, name) for name in _names(storage))
+
+
+def _names(storage: str) -> list[str]:
+    file = sqlite_file(check_url(storage))
+    if file is not None and not file.exists():
+        raise InputError(f"There is no study database {file}: run nas search first, or name it.")
+    summaries = optuna.get_all_study_summaries(opened(storage), include_best_trial=False)
+    # The last that a study gets before its first trial: it may have been killed sooner.
+    return [s.study_name for s in summaries if "runs" in s.user_attrs]
+
+
+def opened(url: str) -> optuna.storages.RDBStorage:
+    """Return Optuna's storage at a database URL, which it makes where there is none."""
+    if sqlite_file(url) is None:
+        return optuna.storages.RDBStorage(driven(url), engine_kwargs={"pool_pre_ping": True})
+    patient = {"connect_args": {"timeout": _PATIENCE_S}}
+    storage = optuna.storages.RDBStorage(url, engine_kwargs=patient)
+    set_pragmas(storage.engine)
+    return storage
