@@ -22,6 +22,7 @@ from search_spaces.survey import published
 from studies.candidate import Candidate, Evaluation
 from studies.limits import parse_budget
 from studies.outcome import Rejected, Rung, Runtime, Size, Trained, Underway, Weights
+from studies.samplers import SAMPLERS, chosen
 from studies.settings import StudySettings
 
 BUDGET = parse_budget("2ms")
@@ -69,12 +70,14 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--concurrency", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=1.0, help="what a candidate waits")
+    parser.add_argument("--sampler", default="auto", choices=SAMPLERS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="nas-overhead-") as folder:
-        measure(Path(folder), options.trials, options.concurrency, options.seconds)
+        sampler = chosen(options.sampler, options.trials, options.concurrency)
+        measure(Path(folder), options.trials, options.concurrency, options.seconds, sampler)
 
 
-def measure(folder: Path, trials: int, concurrency: int, seconds: float) -> float:
+def measure(folder: Path, trials: int, concurrency: int, seconds: float, sampler: str) -> float:
     """Return the overhead in seconds a trained candidate, everything included."""
     begin = time.perf_counter()
     from studies.runners.cluster import starting
@@ -91,6 +94,7 @@ def measure(folder: Path, trials: int, concurrency: int, seconds: float) -> floa
         budget=BUDGET,
         trials=trials,
         known={name: network.architecture for name, network in published.items()},
+        sampler=sampler,
     )
     runner = RayRunner(concurrency)
     with starting(runner):
@@ -109,7 +113,8 @@ def measure(folder: Path, trials: int, concurrency: int, seconds: float) -> floa
     steady = (ends[-1] - ends[len(ends) // 4]) - ideal * 0.75
     raw = raw_seconds(summary.records, seconds)
     kept = len(summary.records)
-    print(f"{trials} trained of {kept} asked for, {concurrency} at once, load before {load:.1f}")
+    print(f"{trials} trained of {kept} asked for by {sampler}, {concurrency} at once")
+    print(f"load before        {load:8.1f}")
     print(f"whole run          {total:8.2f} s, of which {ideal:.2f} s waiting")
     print(f"overhead           {overhead:8.3f} s a trained candidate, all included (goal: < 1)")
     print(f"of that, under way {steady / (0.75 * trials):8.3f} s a trained candidate")

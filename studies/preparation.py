@@ -26,6 +26,7 @@ from search_spaces.survey import published
 from studies.evaluation import EvaluationSettings
 from studies.limits import Budget
 from studies.material import material_of
+from studies.samplers import chosen
 from studies.settings import MAX_WORKERS, SearchSettings, StudySettings
 from teachers.loading import Teacher, load_teacher
 
@@ -100,6 +101,7 @@ def prepare(
         "teacher": None if teacher is None else {"name": teacher.name, "digest": teacher.digest},
         "proxy": {**asdict(proxy), "version": VERSION},
     }
+    at_once = workers(settings, device, cluster)
     study = StudySettings(
         name="",
         storage=settings.storage,
@@ -108,7 +110,7 @@ def prepare(
         identity=identity,
         trials=settings.trials,
         known={name: network.architecture for name, network in published.items()},
-        sampler=settings.sampler,
+        sampler=chosen(settings.sampler, settings.trials, at_once),
         seed=settings.seed,
         sources={
             "data": str(evaluation.data),
@@ -117,7 +119,6 @@ def prepare(
         },
     )
     named = replace(study, name=settings.study or default_name(space, settings.budget, study.fixed))
-    at_once = workers(settings, device, cluster)
     return Prepared(named, evaluation, at_once, _notes(target, pair_set))
 
 

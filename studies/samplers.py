@@ -19,6 +19,21 @@ if TYPE_CHECKING:  # it imports torch, which `nas front` can do without
 SAMPLERS = ("auto", "tpe", "gp", "nsga2", "random", "qmc")
 
 
+GP_TRIALS, GP_WORKERS = range(40, 151), 4
+"""Where ``auto`` is GP. An ask takes it about a second of a core, more with more candidates, and
+many workers would wait for it; below 40 trainings it has found no more than TPE."""
+
+
+def chosen(kind: str, trials: int, workers: int) -> str:
+    """Return the sampler that ``auto`` means for a search of so many trainings, so many at once.
+
+    GP where it is worth its time, else multivariate TPE: see `benchmarks/results/samplers.md`.
+    """
+    if kind != "auto":
+        return kind
+    return "gp" if trials in GP_TRIALS and workers <= GP_WORKERS else "tpe"
+
+
 def distribution(dimension: Dimension) -> BaseDistribution:
     """Return how a sampler sees a dimension: evenly spaced numbers keep their order."""
     if dimension.step is None:
@@ -37,7 +52,7 @@ def make_sampler(kind: str, seed: int, study_seed: int) -> samplers.BaseSampler:
     What it learns from is in the study alone, so that a killed search loses nothing.
 
     Args:
-        kind: One of `SAMPLERS`.
+        kind: One of `SAMPLERS`; ``auto`` has been decided by `chosen`.
         seed: As `seed_for` gives it.
         study_seed: The study's own; a quasi-random sequence needs one for all of it.
     """
@@ -56,8 +71,6 @@ def make_sampler(kind: str, seed: int, study_seed: int) -> samplers.BaseSampler:
             return samplers.QMCSampler(
                 scramble=True, seed=study_seed, warn_independent_sampling=False
             )
-        # Also what auto means: as good as GP here once known networks come first, at a hundredth
-        # of its second a candidate.
         return samplers.TPESampler(multivariate=True, seed=seed)
 
 

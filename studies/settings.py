@@ -85,7 +85,7 @@ class StudySettings:
             another identity is refused.
         trials: Goal: how many candidates to train; see `Counts.done` for what counts.
         known: Architectures to ask for first, by name; those outside the space are left out.
-        sampler: One of `SAMPLERS`; ``auto`` is multivariate TPE.
+        sampler: One of `SAMPLERS` but ``auto``.
         seed: With one candidate at a time, equal seeds ask for equal candidates, also when the
             search was cut off in between.
         patience: How many candidates in a row may fail to reach training before the search ends.
@@ -99,7 +99,7 @@ class StudySettings:
     identity: Mapping[str, Any] = field(default_factory=dict)
     trials: int = 24
     known: Mapping[str, Architecture] = field(default_factory=dict)
-    sampler: str = "auto"
+    sampler: str = "tpe"
     seed: int = 0
     patience: int = 300
     sources: Mapping[str, Any] = field(default_factory=dict)
