@@ -149,10 +149,7 @@ class _Guard:
         elif result.get("outcome") is not None:
             self.total(lambda: self.desk.tell(candidate, result["outcome"]))
         elif trial_id not in self.begun:  # it has not even been looked at
-            self.fault = self.fault or InputError(
-                f"Ray's workers cannot start ({_last_line(self.error)}): they need this package, "
-                "your plugins and enough memory, on every machine of a cluster."
-            )
+            self.fault = self.fault or InputError(_cannot_start(self.error))
         else:
             self.total(lambda: self.desk.tell(candidate, _dead(silent_s, self.hard_limit_s)))
         self.begun.discard(trial_id)
@@ -304,6 +301,17 @@ def _dead(silent_s: float, hard_limit_s: float | None) -> Broken:
     if hard_limit_s is not None and silent_s >= hard_limit_s:
         return Broken("time_limit", f"it gave no sign for {hard_limit_s:.0f} s")
     return Broken("error", "its worker process died twice, perhaps for want of memory")
+
+
+def _cannot_start(error: str) -> str:
+    """Tell workers that cannot start from a Ray that is gone: its own processes were killed."""
+    line = _last_line(error)
+    if "cancelled before it started" in line:
+        return f"Ray has stopped ({line}): nothing is lost, run the same command again."
+    return (
+        f"Ray's workers cannot start ({line}): they need this package, your plugins and enough "
+        "memory, on every machine of a cluster."
+    )
 
 
 def _last_line(error: str) -> str:
