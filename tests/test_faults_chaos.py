@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def test_a_search_under_fire_ends_with_everything_once(tmp_path):
-    arguments = ["--trials", "12", "--seed", "1", "--every", "3", "--kills", "6"]
+    arguments = ["--trials", "6", "--seed", "1", "--every", "3", "--kills", "3"]
     places = ["--folder", str(tmp_path / "chaos"), "--json", str(tmp_path / "account.json")]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.chaos", *arguments, *places],
@@ -20,5 +20,5 @@ def test_a_search_under_fire_ends_with_everything_once(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     account = json.loads((tmp_path / "account.json").read_text())
-    assert account["wrong"] == [] and account["records"]["trained"] == 12
+    assert account["wrong"] == [] and account["records"]["trained"] == 6
     assert "nothing lost, nothing twice" in done.stdout

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,3 +197,33 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_ray_that_is_killed_ends_the_search_in_one_sentence(tmp_path):
+    command = [sys.executable, PROGRAM, str(tmp_path), "--ray", "--seconds", "60"]
+    search = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    while search.stdout.readline() != "Started\n":
+        assert search.poll() is None
+    (raylet,) = _children(search.pid, "raylet")
+    os.kill(raylet, signal.SIGKILL)
+    _, told = search.communicate(timeout=60)
+    assert "A process of Ray has been killed: nothing is lost" in told
+    study = settings(tmp_path)
+    _, records = read_study(study.storage, study.name)
+    assert all(record.outcome is not None for record in records)  # given back
+
+
+def _children(pid: int, name: str) -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = status.read_text().rsplit(")", 1)
+            if fields[0].endswith(f"({name}") and int(fields[1].split()[1]) == pid:
+                found.append(int(status.parent.name))
+    return found

@@ -185,6 +185,17 @@ def running(runner: RayRunner) -> Iterator[None]:
         yield
 
 
+def has_died() -> bool:
+    """Whether a process of the Ray that was started here is gone: who waits for it waits for ever.
+
+    Of a cluster's processes nothing is known here; its driver is told of their end.
+    """
+    node = ray._private.worker._global_node
+    started: dict[str, Any] = {} if node is None else node.all_processes
+    vital = [info for kind in ("raylet", "gcs_server") for info in started.get(kind, ())]
+    return any(info.process.poll() is not None for info in vital)
+
+
 @contextmanager
 def _terminated_as_before() -> Iterator[None]:
     """Keep what this process does on SIGTERM: Ray replaces it, by a stack trace of its own.

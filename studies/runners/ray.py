@@ -22,7 +22,7 @@ import numpy as np
 from search_spaces.errors import InputError
 from studies.candidate import Candidate, Evaluate, Evaluation
 from studies.outcome import Broken, Outcome
-from studies.runners.cluster import ray, running, scratch
+from studies.runners.cluster import has_died, ray, running, scratch
 from studies.runners.interface import Desk, Supply
 
 from ray import tune  # isort: skip  # after the module that tells Ray to be quiet
@@ -87,9 +87,16 @@ class RayRunner:
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
             )
-            tuner.fit()
+            try:
+                tuner.fit()
+            except _Gone:
+                raise InputError(_GONE) from None
             if guard.fault is not None:
                 raise guard.fault
+
+
+class _Gone(BaseException):
+    """Ray is gone. No `Exception`, because Tune would tidy up after one, with what is gone."""
 
 
 class _Guard:
@@ -192,6 +199,10 @@ class _Clock(tune.Callback):
 
     def __init__(self, guard: _Guard) -> None:
         self._guard = guard
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if has_died():
+            raise _Gone
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._guard.sign(trial.trial_id)
@@ -303,11 +314,14 @@ def _dead(silent_s: float, hard_limit_s: float | None) -> Broken:
     return Broken("error", "its worker process died twice, perhaps for want of memory")
 
 
+_GONE = "A process of Ray has been killed: nothing is lost, run the same command again."
+
+
 def _cannot_start(error: str) -> str:
     """Tell workers that cannot start from a Ray that is gone: its own processes were killed."""
     line = _last_line(error)
     if "cancelled before it started" in line:
-        return f"Ray has stopped ({line}): nothing is lost, run the same command again."
+        return _GONE
     return (
         f"Ray's workers cannot start ({line}): they need this package, your plugins and enough "
         "memory, on every machine of a cluster."
