@@ -26,7 +26,6 @@ from studies.runners.cluster import has_died, ray, running, scratch
 from studies.runners.interface import Desk, Supply
 
 from ray import tune  # isort: skip  # after the module that tells Ray to be quiet
-from ray.air._internal import usage  # isort: skip
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # isort: skip
 from ray.tune.search import Searcher  # isort: skip
 
@@ -34,7 +33,10 @@ T = TypeVar("T")
 
 # To count our callback for a report of use that is switched off, Tune would import MLflow, most
 # of a second of the processor before the first candidate.
-vars(usage)["tag_callbacks"] = lambda callbacks: False
+with suppress(ImportError):  # it is Ray's own business, and may move
+    from ray.air._internal import usage
+
+    vars(usage)["tag_callbacks"] = lambda callbacks: False
 
 
 @dataclass(frozen=True, slots=True)
