@@ -95,7 +95,7 @@ class Tracking:
             if run.info.status in DONE:
                 self._written.add(int(run.data.tags[_TRIAL]))
             else:  # cut off while being written
-                store.client.delete_run(run.info.run_id)
+                _forget(store, run.info.run_id)
         self._store = store
         return store
 
@@ -211,6 +211,14 @@ class Tracking:
             now = int(time.time() * 1000)
             metrics = [Metric(name, value, now, member.trainings) for name, value in values.items()]
             store.client.log_batch(run.info.run_id, metrics=metrics)
+
+
+def _forget(store: Store, run_id: str) -> None:
+    """Delete a run and the networks that came of it."""
+    models = store.client.search_logged_models([store.experiment], f"source_run_id = '{run_id}'")
+    for model in models:
+        store.client.delete_logged_model(model.model_id)
+    store.client.delete_run(run_id)
 
 
 def _metrics(record: Record, now: int) -> list[Metric]:
