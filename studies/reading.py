@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import optuna
 
 from search_spaces.errors import InputError
@@ -45,9 +49,20 @@ def _names(storage: str) -> list[str]:
     file = sqlite_file(check_url(storage))
     if file is not None and not file.exists():
         raise InputError(f"There is no study database {file}: run nas search first, or name it.")
+    if file is not None and not _is_made(file):
+        return []  # a search is making it now, and would meet half of its tables made by us
     summaries = optuna.get_all_study_summaries(opened(storage), include_best_trial=False)
     # The last that a study gets before its first trial: it may have been killed sooner.
     return [s.study_name for s in summaries if "runs" in s.user_attrs]
+
+
+def _is_made(file: Path) -> bool:
+    """Whether an SQLite database has all its tables: Optuna notes their version last."""
+    try:
+        with closing(sqlite3.connect(file, timeout=_PATIENCE_S)) as database:
+            return bool(database.execute("SELECT count(*) FROM alembic_version").fetchone()[0])
+    except sqlite3.Error as error:
+        return "no such table" not in str(error)  # whatever else it is, Optuna will meet it
 
 
 def opened(url: str) -> optuna.storages.RDBStorage:

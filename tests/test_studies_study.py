@@ -427,3 +427,11 @@ def test_rungs_before_the_step_from_which_they_tell_stop_nobody(tmp_path):
 
 def _stopped(record):
     return isinstance(record.outcome, Rejected) and record.outcome.limit == "rung"
+
+
+def test_reading_makes_no_tables_in_a_database_that_a_search_is_making(tmp_path):
+    file = tmp_path / "fresh.db"
+    file.touch()
+    with pytest.raises(InputError, match=r"There is no study 'quick' .*: it has none yet"):
+        read_study(f"sqlite:///{file}", "quick")
+    assert file.stat().st_size == 0
