@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_a_search_under_fire_ends_with_everything_once(tmp_path):
     arguments = ["--trials", "6", "--seed", "1", "--every", "3", "--kills", "3"]
     places = ["--folder", str(tmp_path / "chaos"), "--json", str(tmp_path / "account.json")]
