@@ -17,6 +17,7 @@ from typing import Any
 
 from nas.measure.agreement import kendall, spearman
 from search_spaces.files import write_atomic
+from studies.markdown import plain
 
 MODEL, ONNX, RESULT = "model.safetensors", "model.onnx", "promotion.json"
 FRONT, EVALUATION, SAMPLES = "front.json", "evaluation", "samples"
@@ -202,8 +203,8 @@ def markdown(promotions: Sequence[Promotion]) -> str:
         "|---:|---|---:|---:|---:|---:|---:|---|---:|",
     ]
     rows += [
-        f"| {p.trial} | {p.name} | {p.proxy_gain_db:+.3f} | {p.gain_db:+.3f} | {p.runtime_ms:.3f} "
-        f"| {p.macs_g:.2f} | {p.params:,} | {p.recipe} | {p.steps:,} |"
+        f"| {p.trial} | {plain(p.name)} | {p.proxy_gain_db:+.3f} | {p.gain_db:+.3f} "
+        f"| {p.runtime_ms:.3f} | {p.macs_g:.2f} | {p.params:,} | {p.recipe} | {p.steps:,} |"
         for p in promotions
     ]
     return "\n".join(rows)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from studies import promoted
-from studies.front import certainty, front, knee, memory_shown, trained
+from studies.front import (
+    certainty,
+    front,
+    hypervolume,
+    knee,
+    memory_shown,
+    reference_of,
+    trained,
+)
+from studies.markdown import code, plain
 from studies.promoted import Promotion
 from studies.record import Record, counts
 from studies.settings import StudyInfo
@@ -30,7 +40,7 @@ def story(
     tally = counts(records)
     identity = info.identity
     lines = [
-        f"**{info.name}** searched `{_name_of(identity.get('space'))}` under {info.budget}.",
+        f"**{info.name}** searched {code(_name_of(identity.get('space')))} under {info.budget}.",
         "",
         f"{tally.trained} candidates trained, {tally.rejected} rejected before training, "
         f"{tally.stopped} stopped early, {tally.broken} broken, {tally.duplicates} duplicates.",
@@ -38,14 +48,19 @@ def story(
     ]
     for key in ("target", "data", "teacher", "proxy"):
         if identity.get(key) is not None:
-            lines.append(f"- {key}: `{_name_of(identity[key])}`")
+            lines.append(f"- {key}: {_told(identity[key])}")
     lines += ["", "## Front", "", front_markdown(records), ""]
-    best = knee(trained(records))
+    members = trained(records)
+    best = knee(members)
     if best is not None:
+        reference = reference_of(members, info.budget.runtime_ms)
         lines += [
+            f"Its hypervolume is {hypervolume(members, reference):.3f} dB x octaves, above Lanczos "
+            f"and faster than {reference:g} ms.",
+            "",
             "Gains are of short proxy runs: they rank, full training decides.",
             "",
-            f"The best compromise is trial {best.trial} ({best.name}). "
+            f"The best compromise is trial {best.trial} ({plain(best.name)}). "
             "Open `report.html` among the artifacts: interactive front, course, importance.",
             "",
         ]
@@ -70,10 +85,12 @@ def next_commands(
     if registered is None:
         return _use(f"{info.name}/{champion.trial}")
     model = f"models:/{registered}@champion"
-    return (*_use(model), f"mlflow models serve -m {model} --env-manager local --port 5001")
+    serve = f"mlflow models serve -m {shlex.quote(model)} --env-manager local --port 5001"
+    return (*_use(model), serve)
 
 
 def _use(model: str) -> tuple[str, ...]:
+    model = shlex.quote(model)
     return (
         f"nas export {model} --format onnx",
         f"nas upscale photo.avif -o photo-4x.png --model {model}",
@@ -109,7 +126,7 @@ def front_markdown(records: Sequence[Record]) -> str:
     rows += [
         [
             str(m.trial),
-            m.name,
+            plain(m.name),
             f"{m.gain_db:+.3f}",
             *(certainty(m) if repeated else ()),
             f"{m.runtime_ms:.3f}",
@@ -120,6 +137,14 @@ def front_markdown(records: Sequence[Record]) -> str:
         for m in members
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _told(value: Any) -> str:
+    """A setting as its name, with the note on it, or else as what it consists of."""
+    if isinstance(value, Mapping) and not value.get("name"):
+        return plain(", ".join(f"{key} {part}" for key, part in value.items()))
+    note = value.get("note") if isinstance(value, Mapping) else None
+    return code(_name_of(value)) + (f" ({plain(str(note))})" if note else "")
 
 
 def _name_of(value: Any) -> str:

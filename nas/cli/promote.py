@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -285,4 +286,4 @@ def _next(summary: Summary) -> list[str]:
     *use, serve = commands
     if shutil.which("uvicorn") is None:  # MLflow looks for it on the path
         serve = f'PATH="{Path(sys.executable).parent}:$PATH" {serve}'
-    return [f"export MLFLOW_TRACKING_URI={summary.tracking_uri}", *use, serve]
+    return [f"export MLFLOW_TRACKING_URI={shlex.quote(str(summary.tracking_uri))}", *use, serve]
