@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import re
+import shlex
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -122,11 +123,11 @@ def test_the_page_says_what_the_study_found_and_what_to_do(nas, searched):
     _, records = read(searched)
     members = front(trained(records))
     worth = contributions(members, BUDGET.runtime_ms)
-    header = next(i for i, row in enumerate(page.rows) if row[:2] == ["trial", "gain dB"])
+    header = next(i for i, row in enumerate(page.rows) if row[:2] == ["trial", "network"])
     for row, member in zip(page.rows[header + 1 :], members, strict=False):
-        assert row[0] == str(member.trial) and row[-1] == member.name
-        assert row[1:3] == [f"{member.gain_db:+.3f}", f"{member.runtime_ms:.3f}"]
-        assert row[-2] == f"{worth[member.trial]:.4f}"
+        assert row[:2] == [str(member.trial), member.name]
+        assert row[2:4] == [f"{member.gain_db:+.3f}", f"{member.runtime_ms:.3f}"]
+        assert row[page.rows[header].index("worth")] == f"{worth[member.trial]:.4f}"
     assert f"{counts(records).trained} candidates were trained" in page.words
     assert "ms predicted" in page.rows[header] and "leave-one-out error 12%" in page.words
     for command in ("nas promote quick --top 3", "nas export quick/", "nas upscale pictures/"):
@@ -268,6 +269,30 @@ def test_names_and_reasons_cannot_break_out_of_the_page(searched):
     assert "<img" not in json.dumps(page.figures["front"])
 
 
+def test_commands_survive_the_shell(searched):
+    info, records = read(searched)
+    storage = "postgresql://me:***@host/db?sslmode=require&x=$(date) y"
+    words = Page(report(info, records, storage=storage)).words
+    (line,) = [line for line in words.splitlines() or [words] if "nas promote quick" in line]
+    command = line[line.index("nas promote quick") :].split("Ship ")[0]
+    assert shlex.split(command) == ["nas", "promote", "quick", "--top", "3", "--storage", storage]
+
+
+def test_runtimes_of_all_candidates_can_be_read_off_their_axis(searched):
+    info, records = read(searched)
+    page = Page(report(info, records))
+    (runtime,) = [
+        axis
+        for axis in page.figures["parallel"]["data"][0]["dimensions"]
+        if axis["label"] == "runtime [ms]"
+    ]
+    known = [member.runtime_ms for member in trained(records)]
+    ends = [float(runtime["ticktext"][0]), float(runtime["ticktext"][-1])]
+    assert ends == pytest.approx([min(known), max(known)], rel=0.01)
+    assert sorted(runtime["tickvals"]) == runtime["tickvals"]
+    assert "over the limit of runtime" in page.words and "runtime_ms" not in page.words
+
+
 def records_of(space: Space, gain, runtime, count: int) -> list[Record]:
     """Candidates all over a space, with a gain and a runtime by their choices."""
     random = np.random.default_rng(0)
@@ -280,6 +305,10 @@ def records_of(space: Space, gain, runtime, count: int) -> list[Record]:
         )
         found[trial] = Record(Candidate(trial, space.architecture(choices)), outcome)
     return list(found.values())
+
+
+def over(outcome: Trained) -> Rejected:
+    return Rejected("memory_mb", 2.0, 1.0, outcome.runtime, outcome.size)
 
 
 def test_importance_names_the_dimension_that_decides():
@@ -295,6 +324,12 @@ def test_importance_names_the_dimension_that_decides():
     few = records[: least(space) - 1]
     assert gain_importance(space, few, choices_of(space, few)) == {}
     info = StudyInfo("s", {"budget": BUDGET.to_dict(), "space": space.to_dict()}, ())
+    cut = [replace(r, outcome=over(r.outcome)) for r in records[len(few) :]]
+    alone = Page(report(info, [*few, *cut])).figures["importance"]
+    assert [bars["name"] for bars in alone["data"]] == ["runtime (logarithm)"]
+    shares = alone["data"][0]["x"]
+    assert shares == sorted(shares), "the largest share stands at the top"
+    assert alone["layout"]["showlegend"], "Plotly names a single set of bars nowhere by itself"
     assert "Too few candidates to say what decides the gain" in Page(report(info, few)).words
     assert "importance" in Page(report(info, records)).figures
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Figures: TypeAlias = "dict[str, Figure]"
 """Those of a page, by the names of their places."""
 
+_LIMITS = {"runtime_ms": "runtime", "macs": "MACs", "params": "parameters", "memory_mb": "memory"}
+
 
 def course(info: StudyInfo, records: Sequence[Record], figures: Figures) -> Section:
     """Hypervolume, learning curves, time, and why candidates were not trained."""
@@ -80,7 +82,11 @@ def _reasons(records: Sequence[Record]) -> list[list[Any]]:
         if isinstance(outcome, Broken):
             kind = outcome.kind.replace("_", " ")
         else:
-            kind = "stopped early" if outcome.limit == "rung" else f"over {outcome.limit}"
+            kind = (
+                "stopped early"
+                if outcome.limit == "rung"
+                else f"over the limit of {_LIMITS[outcome.limit]}"
+            )
         found[kind] += 1
         examples[kind] = f"trial {record.trial}: {outcome.reason}"
     return [[kind, number, examples[kind]] for kind, number in found.most_common()]

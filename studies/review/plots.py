@@ -123,12 +123,11 @@ def curves_plot(records: Sequence[Record]) -> go.Figure | None:
 
 def importance_plot(gain: Mapping[str, float], runtime: Mapping[str, float]) -> go.Figure:
     """How much of the differences in gain and in runtime each dimension explains."""
-    names = sorted(set(gain) | set(runtime), key=lambda name: gain.get(name, 0.0))
+    shares_of = {name: (gain.get(name, 0.0), runtime.get(name, 0.0)) for name in (*gain, *runtime)}
+    names = sorted(shares_of, key=shares_of.__getitem__)
     figure = go.Figure()
-    for told, shares, colour in (
-        ("runtime (logarithm)", runtime, GREY),
-        ("gain", gain, FRONT),
-    ):
+    sets = (("runtime (logarithm)", runtime, GREY), ("gain", gain, FRONT))
+    for told, shares, colour in sets:
         if shares:
             figure.add_bar(
                 x=[shares.get(name, 0.0) for name in names],
@@ -140,7 +139,7 @@ def importance_plot(gain: Mapping[str, float], runtime: Mapping[str, float]) -> 
             )
     figure.update_xaxes(title="share of the differences", tickformat=".0%", rangemode="tozero")
     return figure.update_layout(
-        barmode="group", bargap=0.25, legend={**_LEGEND, "traceorder": "reversed"}
+        barmode="group", bargap=0.25, showlegend=True, legend={**_LEGEND, "traceorder": "reversed"}
     )
 
 
@@ -172,20 +171,21 @@ def parallel_plot(
             }
         )
     logs = [math.log10(member.runtime_ms) for member in members]
-    ticks = [tick for tick in _TICKS if min(logs) <= math.log10(tick) <= max(logs)]
+    ends = (min(logs), max(logs))
+    between = (t for t in map(math.log10, _TICKS) if ends[0] + _LABEL < t < ends[1] - _LABEL)
+    ticks = sorted({*ends, *between})
     gains = [member.gain_db for member in members]
     axes += [
         {
             "label": "runtime [ms]",
             "values": logs,
-            "tickvals": [math.log10(tick) for tick in ticks],
-            "ticktext": [f"{tick:g}" for tick in ticks],
+            "tickvals": ticks,
+            "ticktext": [f"{10**tick:.3g}" for tick in ticks],
         },
-        {"label": "gain [dB]", "values": gains, "tickformat": "+.2f"},
+        {"label": "gain [dB]", "values": gains, "tickformat": "+.3f"},
     ]
     line = {"color": gains, "colorscale": _LOW_TO_HIGH, "cmin": min(gains), "cmax": max(gains)}
-    figure = go.Figure()
-    figure.add_parcoords(dimensions=axes, line=line, labelside="top")
+    figure = go.Figure(go.Parcoords(dimensions=axes, line=line, labelside="top"))
     return figure.update_layout(margin={"l": 90, "r": 50, "t": 60, "b": 24})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -154,15 +155,15 @@ def _front_table(
     repeated = any(member.front_probability is not None for member in members)
     columns = [
         Column("trial", "d"),
+        Column("network"),
         Column("gain dB", "+.3f"),
         *([Column("± dB", ".3f"), Column("on front", ".0%")] if repeated else []),
         Column(f"ms {kind}", ".3f"),
         Column("MACs G", ".2f"),
         Column("params", ",d"),
         *([Column("MB", ".1f")] if with_memory else []),
-        *(Column(f"QP {qp}", "+.3f") for qp in qps),
         Column("worth", ".4f"),
-        Column("network"),
+        *(Column(f"QP {qp}", "+.3f") for qp in qps),
     ]
     rows = []
     for member, outcome in zip(members, done, strict=True):
@@ -170,15 +171,15 @@ def _front_table(
         rows.append(
             [
                 member.trial,
+                member.name,
                 member.gain_db,
                 *([member.gain_sd_db, member.front_probability] if repeated else []),
                 member.runtime_ms,
                 member.macs_g,
                 member.params,
                 *([member.memory_mb] if with_memory else []),
-                *(per_qp.get(qp) for qp in qps),
                 worth[member.trial],
-                member.name,
+                *(per_qp.get(qp) for qp in qps),
             ]
         )
     middle = knee(members)
@@ -217,7 +218,7 @@ def _pictures(info: StudyInfo, evidence: Evidence) -> Section | None:
             focus = "" if original else ' tabindex="0"'
             small = "" if original else f"{crop.psnr_y_db:.2f} dB PSNR-Y here"
             if crop.gain_db is not None:
-                small += f" ({crop.gain_db:+.2f})"
+                small += f" ({round(crop.gain_db, 2) + 0.0:+.2f})"  # no -0.00
             shown += (
                 f'<figure><img {mark}{focus} src="{crop.uri}" width="{2 * place.width}" '
                 f'height="{2 * place.height}" alt="{escape(crop.label)}">'
@@ -308,7 +309,7 @@ def _teacher(teacher: Mapping[str, Any] | None, evidence: Evidence) -> str:
 def _next(
     info: StudyInfo, records: Sequence[Record], promoted: Sequence[Promotion], storage: str
 ) -> Section:
-    more = "" if storage == DEFAULT_STORAGE else f" --storage {storage}"
+    more = "" if storage == DEFAULT_STORAGE else f" --storage {shlex.quote(storage)}"
     compromise, champion = knee(trained(records)), best(promoted, info.budget.runtime_ms)
     if compromise is None:
         steps = [("See what a search would do.", "nas search --dry-run")]
