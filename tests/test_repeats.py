@@ -95,7 +95,8 @@ def test_a_repeat_that_breaks_counts_for_nothing_and_is_not_tried_again(tmp_path
 
 def test_front_and_mlflow_show_them(tmp_path, nas):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    found = conduct(settings(tmp_path), Noisy(), repeats=2, tracking_uri=uri).front
+    summary = conduct(settings(tmp_path), Noisy(), repeats=2, tracking_uri=uri)
+    found = summary.front
     url = settings(tmp_path).storage
     shown = json.loads(nas("front", "quick", "--storage", url, "--json")[1])
     assert [row["gain_sd_db"] for row in shown] == [member.gain_sd_db for member in found]
@@ -106,6 +107,8 @@ def test_front_and_mlflow_show_them(tmp_path, nas):
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     runs = client.search_runs([experiment], "tags.kind = 'trial'")
     metrics = {int(run.data.tags["trial"]): run.data.metrics for run in runs}
+    (parent,) = client.search_runs([experiment], "tags.kind = 'study'")
+    assert parent.data.metrics["hypervolume"] == pytest.approx(summary.hypervolume)
     for member in found:
         assert metrics[member.trial]["gain_mean_db"] == pytest.approx(member.gain_db)
         assert metrics[member.trial]["front_probability"] == member.front_probability

@@ -163,12 +163,15 @@ class Tracking:
         reference = reference_of(done, self._info.budget.runtime_ms)
         curve = hypervolume_history(records, reference)
         now = int(time.time() * 1000)
-        points = len(store.client.get_metric_history(self._parent, "hypervolume"))
+        told = store.client.get_metric_history(self._parent, "hypervolume")
+        points = max((metric.step for metric in told), default=0)
         new = [
             Metric("hypervolume", value, now, step)
             for step, value in enumerate(curve, start=1)
             if step > points
         ]
+        if curve and not new and curve[-1] not in {m.value for m in told if m.step == points}:
+            new.append(Metric("hypervolume", curve[-1], now, points))  # repeats have moved it
         tally = counts(records)
         totals = {
             "trained": tally.trained,
