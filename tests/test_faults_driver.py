@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from deliveries import told_once
 from mlflow import MlflowClient
 from quick_search import TRIALS, Quick, settings
 
@@ -64,13 +65,8 @@ def test_killed_while_mlflow_is_told_each_trial_is_there_once(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     assert killed_again_and_again(tmp_path, 110, uri) > 3
     records = sound(tmp_path)
-    client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("nas-workbench").experiment_id
-    children = client.search_runs([experiment], "tags.kind = 'trial'")
-    told = Counter(int(run.data.tags["trial"]) for run in children)
-    assert told == Counter(record.trial for record in records)
-    assert {run.info.status for run in children} <= {"FINISHED", "FAILED", "KILLED"}
-    assert len(client.search_runs([experiment], "tags.kind = 'study'")) == 1
+    children = told_once(uri, records)
+    client, experiment = MlflowClient(uri), children[0].info.experiment_id
     models = client.search_logged_models([experiment])
     assert Counter(model.source_run_id for model in models) == Counter(
         run.info.run_id for run in children if run.info.status == "FINISHED"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import servers
-from mlflow import MlflowClient
+from deliveries import told_once
 from quick_search import TRIALS, Quick, settings
 
 from search_spaces.errors import InputError
@@ -37,17 +37,6 @@ class Eventful(Quick):
         return outcome
 
 
-def shown(uri: str, records) -> None:
-    """Check that MLflow has each trial once, whole."""
-    client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("nas-workbench").experiment_id
-    children = client.search_runs([experiment], "tags.kind = 'trial'")
-    told = Counter(int(run.data.tags["trial"]) for run in children)
-    assert told == Counter(record.trial for record in records)
-    assert {run.info.status for run in children} <= {"FINISHED", "FAILED", "KILLED"}
-    assert len(client.search_runs([experiment], "tags.kind = 'study'")) == 1
-
-
 def test_an_mlflow_server_that_goes_away_is_told_the_rest_when_it_is_back(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     study = settings(tmp_path)
@@ -56,7 +45,7 @@ def test_an_mlflow_server_that_goes_away_is_told_the_rest_when_it_is_back(tmp_pa
         summary = conduct(study, weather, tracking_uri=server.url)
         assert weather.happens == {}
         assert summary.counts.done == TRIALS and summary.tracking_fault is None
-        shown(server.url, summary.records)
+        told_once(server.url, summary.records)
 
         more = settings(tmp_path, trials=TRIALS + 2)
         gone = conduct(more, Eventful(happens={summary.records[-1].trial + 1: server.kill}),
@@ -66,7 +55,7 @@ def test_an_mlflow_server_that_goes_away_is_told_the_rest_when_it_is_back(tmp_pa
         server.start()
         again = conduct(more, Quick(), tracking_uri=server.url)
         assert again.tracking_fault is None and again.records == gone.records
-        shown(server.url, again.records)
+        told_once(server.url, again.records)
 
 
 def test_a_postgresql_server_that_is_killed_loses_nothing(tmp_path, monkeypatch):

@@ -6,8 +6,8 @@ A runtime says where it came from: measured here, or predicted by a model (`late
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, quantiles
@@ -22,6 +22,7 @@ from nas.measure.layers import as_module
 from nas.measure.memory import allocated_memory
 from nas.measure.runs import (
     Forward,
+    autotuned,
     event_sampler,
     forward_of,
     graph_sampler,
@@ -104,7 +105,7 @@ def measure_cuda(
     """
     device = torch.device(device)
     asked = backends or (QUICK if mode == "device" else ("eager",))
-    with exclusive(device), torch.cuda.device(device), torch.no_grad(), _autotuned():
+    with exclusive(device), torch.cuda.device(device), torch.no_grad(), autotuned():
         size = (height, width)
         forwards, missing = _forwards(network, asked, torch.float16, device, size)
         if mode == "challenge":
@@ -248,17 +249,6 @@ def _steadiness(block: Block) -> dict[str, Any]:
         "steady": block.steady,
         "blocks": block.blocks,
     }
-
-
-@contextmanager
-def _autotuned() -> Iterator[None]:
-    """Let cuDNN choose its kernels by trying, as the organisers do; restored afterwards."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = True
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before
 
 
 def _gpu_state(device: torch.device) -> dict[str, Any]:

@@ -139,3 +139,14 @@ def pinned(threads: int | None) -> Iterator[int]:
             with suppress(OSError):
                 os.sched_setaffinity(thread, cores)
         torch.set_num_threads(before)
+
+
+@contextmanager
+def autotuned(wanted: bool = True) -> Iterator[None]:
+    """Let cuDNN choose its kernels by trying, as the organisers do, or not; restored afterwards."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = wanted
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before

@@ -18,6 +18,7 @@ from typing import Literal
 
 import torch
 
+from nas.measure.runs import autotuned
 from nas.training.patches import Choice, Gatherer, PatchBank
 from nas.training.precision import Precision
 from nas.training.proxy_step import WINDOW, Learner
@@ -157,7 +158,7 @@ def fastest(make: Callable[[Way], Tabled], steps: int) -> Tabled:
             break
         if way.launch == "compiled" and steps * least < _WORTH_COMPILING_S:
             continue
-        with _tuned(steps >= _WORTH_TUNING):
+        with autotuned(steps >= _WORTH_TUNING):  # trying takes about as long as a short run
             tried = _ready(make, way)
         if tried is None:
             continue
@@ -215,17 +216,6 @@ def _seconds(steps: Tabled) -> float:
         steps.losses.sum().item()
         taken.append((time.perf_counter() - began) / _STEPS)
     return min(taken)
-
-
-@contextmanager
-def _tuned(wanted: bool) -> Iterator[None]:
-    """Let cuDNN choose its kernels by trying, which takes about as long as a short run."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = wanted
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before
 
 
 @contextmanager
