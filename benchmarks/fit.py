@@ -26,7 +26,7 @@ from nas.measure.latency import Latency, measure_cpu, measure_cuda, versions
 from nas.measure.latency_fit import FEWEST
 from nas.measure.latency_model import FEATURES, LatencyModel, fit
 from nas.measure.latency_store import structure_of
-from nas.measure.layers import LayerCost, trace
+from nas.measure.layers import LayerCost, as_run, trace
 from search_spaces import Architecture
 from search_spaces.space import PRESETS, load_space
 
@@ -116,7 +116,7 @@ def sampled(
         space = spaces[number % len(spaces)]
         chosen = {d.name: draw.choice(d.choices) for d in space.dimensions}
         architecture = space.architecture(chosen)
-        layers = list(trace(architecture, height, width))
+        layers = list(trace(as_run(architecture, "device"), height, width))
         structure = structure_of(layers)
         if structure not in seen:
             seen.add(structure)

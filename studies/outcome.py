@@ -63,7 +63,7 @@ class Underway:
     """What is known of a candidate in the middle of its training: it has passed both gates.
 
     Attributes:
-        runtime: Measured or predicted runtime of the deploy form.
+        runtime: Measured or predicted runtime of the network as it runs.
         size: Parameters, MACs and memory of the deploy form.
         curve: The rungs passed, the newest last.
     """
@@ -101,7 +101,7 @@ class Trained:
         gain_db: PSNR-Y over Lanczos on the validation pictures, mean over QPs, in dB.
         gain_db_per_qp: The same for each QP.
         psnr_y_db: PSNR-Y for each QP, in dB.
-        runtime: Measured or predicted runtime of the deploy form.
+        runtime: Measured or predicted runtime of the network as it runs.
         size: Parameters, MACs and memory of the deploy form.
         curve: The rungs passed, oldest first.
         steps: Steps of training.

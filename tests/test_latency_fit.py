@@ -16,7 +16,7 @@ from nas.cli import main
 from nas.measure.latency import Latency
 from nas.measure.latency_model import FEATURES, PROFILES, LatencyModel, features
 from nas.measure.latency_store import entries
-from nas.measure.layers import trace
+from nas.measure.layers import as_run, trace
 from nas.measure.targets import resolve_target
 from search_spaces import Architecture, Stage, published
 
@@ -27,7 +27,7 @@ SMALL = ("--height", "48", "--width", "96")
 @functools.cache
 def truth(architecture, height=540, width=960) -> float:
     """Milliseconds on a device that follows `PRICES`."""
-    return float(features(trace(architecture, height, width)) @ PRICES)
+    return float(features(trace(as_run(architecture, "device"), height, width)) @ PRICES)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_a_measured_entry_holds_what_a_fit_needs(tmp_path, monkeypatch):
     network = Architecture(width=8, stages=(Stage("ecb", 8, 1),))
     resolve_target("cpu", height=24, width=24, threads=1).latency(network)  # really measured
     (entry,) = entries(tmp_path / "latency")
-    assert entry.layers == trace(network, 24, 24)
+    assert entry.layers == trace(as_run(network, "wall"), 24, 24)
     assert entry.architecture == network and entry.latency.details["anchor_ms"] > 0
 
 

@@ -57,7 +57,7 @@ def measure(
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the deploy form's runtime, or predict it; the default: 'nas latency NETWORK'."""
+    """Measure a network's runtime, or predict it; the default: 'nas latency NETWORK'."""
     from nas.cli.terminal import print_json, say
     from nas.measure.targets import resolve_target
 

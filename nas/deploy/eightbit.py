@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from nas.deploy.fused_end import LEVELS, FusedEnd
-from nas.deploy.simplify import by_pixel, simplified
 from nas.measure.pixels import Pixels, as_tensor
 from nas.measure.strips import in_strips, reach
 from search_spaces.architecture import SCALE
 from search_spaces.network import Network
+from search_spaces.simplify import by_pixel, simplified
 
 
 class EightBit(nn.Module):

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.deploy.simplify import Simplified, by_pixel, ending, simplified
 from search_spaces.architecture import SCALE
 from search_spaces.network import Network
+from search_spaces.simplify import Simplified, by_pixel, ending, simplified
 
 LEVELS = 255
 """The highest level of a byte."""

@@ -13,10 +13,10 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as shapes
 from torch.nn import functional as F
 
-from nas.deploy.simplify import simplified
 from search_spaces.architecture import SCALE
 from search_spaces.errors import InputError
 from search_spaces.network import Network
+from search_spaces.simplify import simplified
 
 INPUT, OUTPUT = "lr", "sr"
 """What goes in and out: (N, 3, H, W) RGB in [0, 1], and the same at 4 times the sides."""

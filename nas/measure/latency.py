@@ -18,7 +18,7 @@ from torch import nn
 
 from nas.measure.blocks import ANCHOR, Block, Sampler, interleave
 from nas.measure.exclusive import exclusive
-from nas.measure.layers import as_module
+from nas.measure.layers import as_module, as_run
 from nas.measure.memory import allocated_memory
 from nas.measure.runs import (
     Forward,
@@ -89,7 +89,7 @@ def measure_cuda(
     backends: Sequence[str] | None = None,
     device: str | torch.device = "cuda",
 ) -> Latency:
-    """Measure a deploy form on CUDA in FP16, on one picture of random numbers.
+    """Measure a network as it runs on CUDA in FP16, on one picture of random numbers.
 
     ``device`` mode ranks: each forward is captured in a CUDA graph, samples of at least 20 ms of
     replays take turns with an anchor, and the median counts; default backends `QUICK`.
@@ -107,7 +107,8 @@ def measure_cuda(
     asked = backends or (QUICK if mode == "device" else ("eager",))
     with exclusive(device), torch.cuda.device(device), torch.no_grad(), autotuned():
         size = (height, width)
-        forwards, missing = _forwards(network, asked, torch.float16, device, size)
+        module = as_run(network, mode)
+        forwards, missing = _forwards(module, asked, torch.float16, device, size)
         if mode == "challenge":
             samples = {name: _challenge(forward) for name, forward in forwards.items()}
             means = {name: fmean(values) for name, values in samples.items()}
@@ -124,7 +125,7 @@ def measure_cuda(
             means = {name: block.ms(name) for name in forwards}
             steadiness = _steadiness(block)
         state = _gpu_state(device)
-        memory = allocated_memory(network, height, width, "float16", device)
+        memory = allocated_memory(module, height, width, "float16", device)
     details = {"precision": "float16", "memory_mb": memory.mb, **steadiness}
     details |= {"gpu": state, "versions": versions(device)}
     return _fastest(means, samples, "cuda", mode, size, missing, details)
@@ -140,7 +141,7 @@ def measure_cpu(
     rounds: int = 7,
     seconds: float = 10.0,
 ) -> Latency:
-    """Measure a deploy form on the CPU in FP32: medians of turns taken with an anchor.
+    """Measure a network as it runs on the CPU in FP32: medians of turns taken with an anchor.
 
     Threads are pinned to as many cores (default: all that the process may use), other
     measurements on this machine wait. A backend that is a quarter slower than another at first
@@ -149,7 +150,8 @@ def measure_cpu(
     """
     size, cpu = (height, width), torch.device("cpu")
     with exclusive(cpu), pinned(threads) as cores, torch.no_grad():
-        forwards, missing = _forwards(network, backends or QUICK, torch.float32, cpu, size)
+        module = as_run(network, "wall")
+        forwards, missing = _forwards(module, backends or QUICK, torch.float32, cpu, size)
         anchor = forward_of(as_module(ANCHOR_NETWORK), "eager", torch.float32, cpu, (270, 480))
         samplers = {name: wall_sampler(forward) for name, forward in forwards.items()}
         first = {name: sample() for name, sample in samplers.items()}
@@ -178,14 +180,13 @@ def versions(device: str | torch.device) -> dict[str, Any]:
 
 
 def _forwards(
-    network: nn.Module | Architecture,
+    module: nn.Module,
     backends: Sequence[str],
     dtype: torch.dtype,
     device: torch.device,
     size: tuple[int, int],
 ) -> tuple[dict[str, Forward], dict[str, str]]:
     """The runnable backends, run once, and the reasons why others are not."""
-    module = as_module(network)
     forwards: dict[str, Forward] = {}
     missing: dict[str, str] = {}
     for backend in backends:

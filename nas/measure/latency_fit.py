@@ -20,7 +20,7 @@ from typing import Any
 
 from nas.measure.latency_model import FEATURES, PROFILES, LatencyModel, check_name, fit
 from nas.measure.latency_store import Entry, entries, structure_of
-from nas.measure.layers import LayerCost, trace
+from nas.measure.layers import LayerCost, as_run, trace
 from nas.measure.memory import Precision
 from search_spaces.architecture import Architecture
 from search_spaces.comparators import references
@@ -265,7 +265,7 @@ def _measured(
         raise InputError(f"{place}: {runtime!r} is no number of milliseconds above zero")
     architecture = _architecture(network, place, folder)
     try:
-        layers = trace(architecture, height, width)
+        layers = trace(as_run(architecture, ""), height, width)
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
     shown = row.get("name") or (network if _is_name(network) else architecture.label)

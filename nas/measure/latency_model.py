@@ -23,7 +23,7 @@ from torch import nn
 from nas.data.cache import cache_root
 from nas.measure.agreement import kendall, mape, spearman
 from nas.measure.latency import Latency
-from nas.measure.layers import LayerCost, trace
+from nas.measure.layers import LayerCost, as_run, trace
 from nas.measure.memory import Precision
 from nas.measure.nonnegative import robust_nonnegative
 from search_spaces.architecture import Architecture
@@ -117,9 +117,9 @@ class LatencyModel:
     def predict(
         self, network: nn.Module | Architecture, height: int = 540, width: int = 960
     ) -> Latency:
-        """Return the predicted runtime of a deploy form on (1, 3, height, width)."""
+        """Return the predicted runtime of a network on (1, 3, height, width), as it runs."""
         return Latency(
-            ms=self.predict_ms(trace(network, height, width)),
+            ms=self.predict_ms(trace(as_run(network, self.mode), height, width)),
             kind="predicted",
             target=self.device,
             backend="eager",

@@ -1,6 +1,6 @@
 """The store of measured runtimes: one JSON file each in the cache, with all that a fit needs.
 
-An entry holds its key (structure of the deploy form, size, precision, backends, device, versions),
+An entry holds its key (structure of what ran, size, precision, backends, device, versions),
 the runtime, and the traced layers, so that `nas.measure.latency_fit` reads it without the network
 and without the plugin that the network came from.
 """

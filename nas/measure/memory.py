@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nas.measure.exclusive import shared
-from nas.measure.layers import as_module
+from nas.measure.layers import as_run
 from search_spaces.architecture import Architecture
 
 Precision = Literal["float16", "float32"]
@@ -47,11 +47,11 @@ def compute_memory(
 ) -> Memory:
     """Compute what a pass on (1, 3, height, width) allocates in eager PyTorch.
 
-    ``network`` is costed in the form it has: pass a deploy form, or an `Architecture`, whose deploy
-    form is built. Takes some 20 ms at any size.
+    A network of ours is costed as it runs (`nas.measure.layers.as_run`), any other module as it is.
+    Takes some 20 ms at any size.
     """
     dtype = getattr(torch, precision)
-    twin = copy.deepcopy(as_module(network)).to("meta", dtype).eval()
+    twin = copy.deepcopy(as_run(network, "device")).to("meta", dtype).eval()
     living = _Living()
     for weight in (*twin.parameters(), *twin.buffers()):
         living.add(weight)
@@ -78,11 +78,11 @@ def measure_memory(
         torch.OutOfMemoryError: the network does not fit.
     """
     with shared(device):
-        return allocated_memory(network, height, width, precision, device)
+        return allocated_memory(as_run(network, "device"), height, width, precision, device)
 
 
 def allocated_memory(
-    network: nn.Module | Architecture,
+    module: nn.Module,
     height: int,
     width: int,
     precision: Precision,
@@ -92,7 +92,7 @@ def allocated_memory(
     device, dtype = torch.device(device), getattr(torch, precision)
     with torch.cuda.device(device), torch.no_grad():
         before = torch.cuda.memory_allocated()
-        twin = copy.deepcopy(as_module(network)).to(device, dtype).eval()
+        twin = copy.deepcopy(module).to(device, dtype).eval()
         weights = torch.cuda.memory_allocated() - before
         picture = torch.rand(1, 3, height, width, dtype=dtype, device=device)
         twin(picture)  # the first pass tries kernels out, with more work space than later ones take

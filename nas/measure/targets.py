@@ -1,7 +1,7 @@
 """What a runtime is asked of: the GPU here, the CPU here, or a model of a device elsewhere.
 
-Measured runtimes are kept in the cache and never measured twice: the key is the deploy form's
-structure (not its weights), the size, the precision, the backends, the device and the versions.
+Measured runtimes are kept in the cache and never measured twice: the key is the structure of what
+runs (not its weights), the size, the precision, the backends, the device and the versions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from nas.measure.latency import (
 )
 from nas.measure.latency_model import PROFILES, TAKEN, LatencyModel, profile_names
 from nas.measure.latency_store import recall, remember, structure_of
-from nas.measure.layers import LayerCost, trace
+from nas.measure.layers import LayerCost, as_run, trace
 from nas.measure.memory import Precision
 from nas.measure.onnx_run import onnx_versions
 from search_spaces.architecture import Architecture
@@ -78,27 +78,32 @@ class Target:
         return identity
 
     def latency(self, network: nn.Module | Architecture, *, again: bool = False) -> Latency:
-        """Return the runtime of a deploy form: predicted, remembered, or measured now.
+        """Return the runtime of a network as it runs: predicted, remembered, or measured now.
 
         With ``again`` it is measured whatever the store remembers, and remembered instead.
         """
         if self.model is not None:
             return self.model.predict(network, self.height, self.width)
-        layers = trace(network, self.height, self.width)
+        run = as_run(network, self._timed)
+        layers = trace(run, self.height, self.width)
         key = self._key(layers)
         if not again and (known := recall(key)) is not None:
             return known
-        latency = self._measure(network)
+        latency = self._measure(run)
         described = getattr(network, "architecture", network)
         architecture = described if isinstance(described, Architecture) else None
         remember(key, latency, layers, architecture)
         return latency
 
-    def _measure(self, network: nn.Module | Architecture) -> Latency:
+    @property
+    def _timed(self) -> str:
+        return self.mode if self.name == "cuda" else "wall"
+
+    def _measure(self, run: nn.Module) -> Latency:
         size: dict[str, Any] = {"height": self.height, "width": self.width}
         if self.name == "cuda":
-            return measure_cuda(network, mode=self.mode, backends=self.backends, **size)
-        return measure_cpu(network, backends=self.backends, threads=self.threads, **size)
+            return measure_cuda(run, mode=self.mode, backends=self.backends, **size)
+        return measure_cpu(run, backends=self.backends, threads=self.threads, **size)
 
     def _key(self, layers: Sequence[LayerCost]) -> dict[str, Any]:
         key: dict[str, Any] = {
@@ -149,10 +154,11 @@ def resolve_target(
             f"choose cpu or {DEFAULT_PROFILE}"
         )
     if name == "cuda" or (name == "auto" and there):
-        note = f"measured on {torch.cuda.get_device_name()} in FP16, {mode} mode"
+        form = "as exported" if mode == "device" else "plain deploy form"
+        note = f"measured on {torch.cuda.get_device_name()} in FP16, {mode} mode, {form}"
         return Target("cuda", "measured", note, **settings)
     if name == "cpu":
-        return Target("cpu", "measured", "measured on this CPU in FP32", **settings)
+        return Target("cpu", "measured", "measured on this CPU in FP32, as exported", **settings)
     if name == "auto":
         model = LatencyModel.load(DEFAULT_PROFILE)
         note = f"no CUDA device here, so {model.note}"

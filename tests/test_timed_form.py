@@ -1,0 +1,52 @@
+"""Runtimes are those of what ships: the form that exported files and `nas upscale` run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from nas.measure.latency_model import LatencyModel
+from nas.measure.latency_store import entries
+from nas.measure.layers import as_module, as_run, trace
+from nas.measure.targets import resolve_target
+from search_spaces import build, published
+
+CASCADED = published["ANUNet"].architecture  # two pixel-shuffles, a residual between
+
+
+def shuffles(layers):
+    return [layer.operator for layer in layers].count("pixel_shuffle")
+
+
+def test_a_measured_runtime_is_that_of_the_simplest_form(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path))
+    target = resolve_target("cpu", height=24, width=24, threads=1)
+    latency = target.latency(CASCADED)
+    (entry,) = entries(tmp_path / "latency")
+    assert shuffles(entry.layers) == 1 < shuffles(trace(CASCADED, 24, 24))
+    # A trained network is the same, whichever form it comes in.
+    assert target.latency(build(CASCADED, seed=3)) == latency
+
+
+def test_in_challenge_mode_it_is_that_of_the_plain_deploy_form():
+    x = torch.rand(1, 3, 24, 24)
+    plain, simple = (as_run(CASCADED, mode).eval() for mode in ("challenge", "device"))
+    assert trace(plain, 24, 24) == trace(as_module(CASCADED), 24, 24) != trace(simple, 24, 24)
+    with torch.no_grad():
+        assert torch.allclose(simple(x), plain(x), atol=1e-5)
+
+
+def test_a_model_predicts_the_form_that_its_runtimes_were_measured_in():
+    published_runtimes = LatencyModel.load("rtx4090")
+    measured_here = replace(published_runtimes, mode="device")
+    plain, simple = (model.predict(CASCADED).ms for model in (published_runtimes, measured_here))
+    assert plain == pytest.approx(published_runtimes.predict_ms(trace(CASCADED)))
+    assert simple < plain
+
+
+def test_a_network_that_is_none_of_ours_is_timed_as_it_is():
+    module = nn.Conv2d(3, 3, 3)
+    assert as_run(module, "device") is module
