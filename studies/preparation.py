@@ -137,7 +137,7 @@ def teach(prepared: Prepared, progress: Progress = silent) -> None:
     teacher = None if evaluation.teacher is None else load_teacher(evaluation.teacher)
     if teacher is not None:
         _prove(teacher, pair_set, _device(), progress)
-    proxy_data(pair_set, teacher, progress=progress)
+    proxy_data(pair_set, teacher, _device(), progress=progress)
 
 
 def on_cluster(evaluation: EvaluationSettings, cluster: Facilities) -> EvaluationSettings:

@@ -145,7 +145,7 @@ def proxy_data(
     """Cut the training patches, and let the teacher upscale the places they come from once.
 
     Of large pictures the most detailed windows are used, see `nas.data.detail.windows`. The
-    teacher sees the clean LR. Everything is cached: a second call reads files.
+    teacher sees the clean LR, and works on ``device`` too. Everything is cached: a second call reads files.
 
     Raises:
         InputError: the set has no training picture of sufficient size or holds out none, or the
@@ -159,7 +159,8 @@ def proxy_data(
         from teachers.cache import teacher_outputs
 
         clean = [window.lr(None) for window in seen]
-        outputs = teacher_outputs(teacher, clean, pair_set.path / "teacher", progress=progress)
+        folder = pair_set.path / "teacher"
+        outputs = teacher_outputs(teacher, clean, folder, progress, device=device)
     key = pair_set.digest + (teacher.digest if teacher is not None else "")
     bank = cut_patches(seen, pair_set.qps, teacher_outputs=outputs, key=key, progress=progress)
     held_out = windows(pair_set.validation, HELD_OUT_AREA)
