@@ -145,7 +145,8 @@ def proxy_data(
     """Cut the training patches, and let the teacher upscale the places they come from once.
 
     Of large pictures the most detailed windows are used, see `nas.data.detail.windows`. The
-    teacher sees the clean LR, and works on ``device`` too. Everything is cached: a second call reads files.
+    teacher sees the clean LR, and works on ``device`` too. Everything is cached: a second call
+    reads files.
 
     Raises:
         InputError: the set has no training picture of sufficient size or holds out none, or the
