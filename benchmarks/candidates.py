@@ -15,8 +15,6 @@ while it is, the others may not allocate.
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import os
 import time
@@ -27,6 +25,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.options import add_json, add_networks, numbers, parser_of, write_json
 from nas.data.sample import sample_set
 from nas.data.store import open_set
 from nas.measure.latency import versions
@@ -65,22 +64,22 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     gpu = device == "cuda"
     cores = len(os.sched_getaffinity(0))
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     default = "1,2,4,8" if gpu else ",".join(str(n) for n in (1, 2) if n <= cores)
-    parser.add_argument("--at-once", default=default, help=f"numbers of processes ({default})")
+    parser.add_argument(
+        "--at-once", type=numbers, default=default, help=f"numbers of processes ({default})"
+    )
     parser.add_argument("--steps", type=int, default=600 if gpu else 60, help="of each run")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
-    parser.add_argument("--networks", default=",".join(NAMES))
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the rows")
+    add_networks(parser, NAMES)
+    add_json(parser)
     options = parser.parse_args()
-    names = options.networks.split(",")
+    names = options.networks
     load(device)  # fills the caches before processes ask
     print(f"{versions(device)}, load {os.getloadavg()[0]:.1f}", flush=True)
     print(f"{options.steps} steps of {', '.join(names)} in turn", flush=True)
     rows: list[Row] = []
-    for at_once in (int(number) for number in options.at_once.split(",")):
+    for at_once in options.at_once:
         shares = run(at_once, names, options.steps, options.seconds, device)
         pace = sum(share.runs / share.seconds for share in shares)
         first = rows[0].candidates_per_hour / rows[0].at_once if rows else 3600 * pace / at_once
@@ -102,8 +101,7 @@ def main() -> None:
             f"{'   MPS' if row.mps else ''}",
             flush=True,
         )
-    if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    write_json(options.json, [asdict(row) for row in rows])
 
 
 def run(at_once: int, names: list[str], steps: int, seconds: float, device: str) -> list[Share]:

@@ -20,19 +20,17 @@ on what else runs.
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.options import add_json, add_networks, add_size, parser_of, write_json
 from nas.deploy.eightbit import EightBit
 from nas.deploy.fused_end import fused_end
 from nas.deploy.upscale import STRIP_PIXELS
@@ -94,21 +92,21 @@ class Simplest(nn.Module):
 
 def main() -> None:
     """Print a line a row, and write all of them as JSON if asked."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", default=",".join(NAMES), help="of the survey's")
-    parser.add_argument("--size", default="540x960", help="LR height x width")
+    parser = parser_of(__doc__)
+    add_networks(parser, NAMES)
+    add_size(parser)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--json", type=Path)
+    add_json(parser, "rows, versions and copies")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    size = tuple(int(side) for side in options.size.split("x"))
+    height, width = options.size
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.float16 if device.type == "cuda" else torch.float32
-    print(f"{versions(device)}, {options.size}, {str(dtype).removeprefix('torch.')}")
+    print(f"{versions(device)}, {height}x{width}, {str(dtype).removeprefix('torch.')}")
     rows, copies = [], {}
     with exclusive(device), torch.no_grad():
         torch.backends.cudnn.benchmark = True
-        noise = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+        noise = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
         picture = noise.to(device, dtype)
         for output in ("floats", "bytes"):
             moved = picture.nbytes + 16 * picture.numel() * (
@@ -117,23 +115,22 @@ def main() -> None:
             best, _ = copied(moved, device)
             copies[output] = moved / 1e6 / best
             print(f"copy that moves {moved / 1e6:.0f} MB: {best:.3f} ms, {copies[output]:.0f} GB/s")
-            for name in options.networks.split(","):
+            for name in options.networks:
                 network = fuse(build(published[name].architecture, seed=0))
                 for form, module in forms(network, output):
                     for way, (wall, cpu) in runtimes(name, form, module, picture):
                         shares = moved / 1e6 / wall, best / wall
                         rows.append(Row(name, output, form, way, wall, cpu, *shares))
                         print(line(rows[-1]), flush=True)
-    if options.json:
-        told = {
-            "device": str(device),
-            "versions": versions(device),
-            "threads": options.threads,
-            "size": list(size),
-            "copy_gb_per_s": copies,
-            "rows": [asdict(row) for row in rows],
-        }
-        options.json.write_text(json.dumps(told, indent=1) + "\n")
+    told = {
+        "device": str(device),
+        "versions": versions(device),
+        "threads": options.threads,
+        "size": [height, width],
+        "copy_gb_per_s": copies,
+        "rows": [asdict(row) for row in rows],
+    }
+    write_json(options.json, told)
 
 
 def forms(network: Network, output: str) -> Iterator[tuple[str, nn.Module]]:

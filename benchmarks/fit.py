@@ -9,7 +9,6 @@ held out; the model is fitted to the others. ``--runtimes`` keeps what was measu
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import re
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.options import add_json, add_size, parser_of, write_json
 from nas.measure.agreement import kendall, mape, spearman
 from nas.measure.latency import Latency, measure_cpu, measure_cuda, versions
 from nas.measure.latency_fit import FEWEST
@@ -44,50 +44,37 @@ class Measured:
 
 def main() -> None:
     """Measure, fit, and print the error on the held-out networks."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     default = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--target", choices=("cuda", "cpu"), default=default)
     parser.add_argument("--networks", type=int, default=240, help="to measure")
     parser.add_argument("--seconds", type=float, default=170.0, help="after which none is begun")
-    parser.add_argument("--size", default="540x960", help="LR height x width")
+    add_size(parser)
     parser.add_argument("--limit", type=float, default=10.0, help="seconds of a network on a CPU")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runtimes", type=Path, metavar="FILE", help="the runtimes as JSON")
     parser.add_argument("--profile", type=Path, metavar="FILE", help="the fitted model")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="errors, profile and runtimes")
+    add_json(parser, "errors, profile and runtimes")
     options = parser.parse_args()
-    height, width = (int(side) for side in options.size.split("x"))
+    height, width = options.size
     about = versions(options.target)
-    print(f"{about}, {options.size}", flush=True)
+    print(f"{about}, {height}x{width}", flush=True)
     begun, rows = time.monotonic(), []
     for architecture, layers in sampled(options.networks, options.seed, height, width):
         if time.monotonic() - begun > options.seconds:
             break
-        rows.append(Measured(architecture, layers, measure(architecture, options.target, options)))
+        latency = measure(architecture, options.target, height, width, options.limit)
+        rows.append(Measured(architecture, layers, latency))
     taken = time.monotonic() - begun
     print(f"{len(rows)} networks in {taken:.0f} s", flush=True)
-    if options.runtimes:
-        options.runtimes.write_text(json.dumps([told(row) for row in rows], indent=1) + "\n")
+    runtimes = [told(row) for row in rows]
+    write_json(options.runtimes, runtimes)
     kept = [row for i, row in enumerate(rows) if (i + 1) % HELD_OUT]
     held = [row for i, row in enumerate(rows) if not (i + 1) % HELD_OUT]
     if len(kept) < FEWEST or len(held) < 2:
         sys.exit(f"{len(rows)} networks are too few to fit and to hold out: give more --seconds")
     name = re.sub(r"[^a-z0-9]+", "-", str(about["device"]).lower()).strip("-") or options.target
-    model = fit(
-        {
-            f"{i} {row.architecture.label}": (row.layers, row.latency.ms)
-            for i, row in enumerate(kept)
-        },
-        dict.fromkeys(FEATURES, 0.0),
-        device=name,
-        mode=kept[0].latency.mode,
-        source=f"{len(kept)} networks sampled from the presets",
-        height=height,
-        width=width,
-        precision=kept[0].latency.details["precision"],
-    )
+    model = fitted(kept, name, height, width)
     found = errors(model, held)
     print(
         f"fitted to {len(kept)}, on {len(held)} held out: error {found['mape']:.1%}, "
@@ -96,12 +83,17 @@ def main() -> None:
     )
     if options.profile:
         options.profile.write_text(model.to_json())
-    if options.json:
-        counts = {"device": options.target, "networks": len(rows), "held_out": len(held)}
-        steady = sum(bool(row.latency.details["steady"]) for row in rows)
-        summary = counts | {"steady": steady, "seconds": taken, **found}
-        kept_too = {"profile": json.loads(model.to_json()), "runtimes": [told(row) for row in rows]}
-        options.json.write_text(json.dumps(summary | kept_too, indent=1) + "\n")
+    summary = {
+        "device": options.target,
+        "networks": len(rows),
+        "held_out": len(held),
+        "steady": sum(bool(row.latency.details["steady"]) for row in rows),
+        "seconds": taken,
+        **found,
+        "profile": json.loads(model.to_json()),
+        "runtimes": runtimes,
+    }
+    write_json(options.json, summary)
 
 
 def sampled(
@@ -123,12 +115,31 @@ def sampled(
             yield architecture, layers
 
 
-def measure(architecture: Architecture, target: str, options: argparse.Namespace) -> Latency:
+def measure(
+    architecture: Architecture, target: str, height: int, width: int, limit_s: float
+) -> Latency:
     """Measure one network as a search does."""
-    height, width = (int(side) for side in options.size.split("x"))
     if target == "cuda":
         return measure_cuda(architecture, height=height, width=width)
-    return measure_cpu(architecture, height=height, width=width, seconds=options.limit)
+    return measure_cpu(architecture, height=height, width=width, seconds=limit_s)
+
+
+def fitted(rows: list[Measured], device: str, height: int, width: int) -> LatencyModel:
+    """Fit a latency model to what was measured."""
+    first = rows[0].latency
+    return fit(
+        {
+            f"{i} {row.architecture.label}": (row.layers, row.latency.ms)
+            for i, row in enumerate(rows)
+        },
+        dict.fromkeys(FEATURES, 0.0),
+        device=device,
+        mode=first.mode,
+        source=f"{len(rows)} networks sampled from the presets",
+        height=height,
+        width=width,
+        precision=first.details["precision"],
+    )
 
 
 def errors(model: LatencyModel, rows: list[Measured]) -> dict[str, float]:

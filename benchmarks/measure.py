@@ -1,6 +1,6 @@
 """Measuring one candidate, against the tools that people would otherwise use.
 
-    python benchmarks/measure.py
+    python -m benchmarks.measure
 
 Cost: the trace with its cross-checks, against fvcore alone run at 540x960. Quality: PSNR and SSIM
 of a 4K picture, against scikit-image. One thread each.

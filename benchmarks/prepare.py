@@ -10,7 +10,6 @@ and the least of each counts. Wall seconds depend on what else runs; processor s
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import shutil
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.options import parser_of
 from nas.data.degrade import LR_FILTER, QPS, encoder, ffmpeg_binary
 from nas.data.prepare import prepare
 from nas.data.sources import find_sources
@@ -30,7 +30,7 @@ from nas.data.sources import find_sources
 
 def main() -> None:
     """Time both ways and print the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("hr_dir", nargs="?", type=Path)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=1)

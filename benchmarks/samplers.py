@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.options import names, parser_of
 from benchmarks.surrogate import NOISE_DB, SPACE, Surrogate, cross_validated, features, learned
 from nas.measure.cost import network_macs
 from nas.measure.latency_model import LatencyModel
@@ -223,21 +224,19 @@ def _trainings(arm: Arm, options: argparse.Namespace) -> int:
 
 def main() -> None:
     """Run all arms and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--gp-seeds", type=int, default=3, help="GP takes a second an ask")
     parser.add_argument("--trainings", type=int, default=100)
     parser.add_argument("--gp-trainings", type=int, default=60)
-    parser.add_argument("--only", help="samplers, separated by commas")
+    parser.add_argument("--only", type=names, metavar="A,B", help="samplers")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", type=Path, help="keep every curve there, and go on from it")
     parser.add_argument("--quick", action="store_true", help="one seed, 12 trainings, no GP")
     options = parser.parse_args()
     if options.quick:
         options.seeds, options.gp_seeds, options.trainings = 1, 0, 12
-    chosen = [a for a in arms() if not options.only or a.sampler in options.only.split(",")]
+    chosen = [arm for arm in arms() if not options.only or arm.sampler in options.only]
     work = [
         (arm, seed, _trainings(arm, options))
         for arm in chosen

@@ -10,7 +10,6 @@ and of the worker) hardly do. The least of the rounds counts.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import importlib.abc
 import importlib.machinery
@@ -26,6 +25,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from benchmarks.options import parser_of
+
 ROOT = Path(__file__).parents[1]
 _MARKS = "NAS_STARTUP_MARKS"  # the file that all processes of a run write to
 _NAS = "from nas.cli import main; main()"
@@ -39,7 +40,7 @@ _WATCHED = {
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--data", type=Path, help="a prepared set; default the sample set")
     parser.add_argument("--concurrency", type=int, default=2)

@@ -11,7 +11,6 @@ since candidates of one deploy form train alike.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import math
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.options import parser_of
 from nas.measure.cost import cost
 from search_spaces.architecture import Architecture
 from search_spaces.network import layout
@@ -175,7 +175,7 @@ def cross_validated(folds: int = 10) -> dict[str, float]:
 
 def main() -> None:
     """Make the table, or say what the surrogate is worth."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--storage")
     parser.add_argument("--study")
     options = parser.parse_args()

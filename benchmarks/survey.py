@@ -8,13 +8,11 @@ On CUDA: FP16, 540x960, eager, 50 warm-ups, the mean of 100 forwards. Table 1 ha
 
 from __future__ import annotations
 
-import argparse
-import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 
+from benchmarks.options import add_json, add_networks, add_size, parser_of, write_json
 from nas.measure.agreement import kendall, spearman
 from nas.measure.latency import measure_cpu, measure_cuda, versions
 from search_spaces import published
@@ -33,19 +31,17 @@ class Row:
 
 def main() -> None:
     """Measure and print a line a network, then how the orders agree."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--networks", default=",".join(published), help="of the survey's")
-    parser.add_argument("--size", default="540x960", help="LR height x width")
+    parser = parser_of(__doc__)
+    add_networks(parser, published)
+    add_size(parser)
     parser.add_argument("--limit", type=float, default=10.0, help="seconds of a network on a CPU")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the rows")
+    add_json(parser)
     options = parser.parse_args()
-    height, width = (int(side) for side in options.size.split("x"))
+    height, width = options.size
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    print(f"{versions(device)}, {options.size}", flush=True)
+    print(f"{versions(device)}, {height}x{width}", flush=True)
     rows = []
-    for name in options.networks.split(","):
+    for name in options.networks:
         network, stated = published[name].architecture, published[name].table1.runtime_ms
         if device == "cuda":
             found = measure_cuda(network, mode="challenge", height=height, width=width)
@@ -58,8 +54,7 @@ def main() -> None:
     if len(rows) > 2:
         both = [row.runtime_ms for row in rows], [row.published_ms for row in rows]
         print(f"order as published: Spearman {spearman(*both):.3f}, Kendall {kendall(*both):.3f}")
-    if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    write_json(options.json, [asdict(row) for row in rows])
 
 
 if __name__ == "__main__":

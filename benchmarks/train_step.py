@@ -27,10 +27,8 @@ copies on CUDA. The rest is what a step takes without the profiler, waiting for 
 
 from __future__ import annotations
 
-import argparse
 import copy
 import gc
-import json
 import os
 import random
 import tempfile
@@ -48,6 +46,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.options import add_json, add_networks, numbers, parser_of, write_json
 from nas.data.detail import windows
 from nas.data.sample import sample_set
 from nas.data.store import PairSet, open_set
@@ -90,17 +89,15 @@ class Row:
 
 def main() -> None:
     """Measure and print a line a network and batch."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--threads", type=int, default=1, help="of the training on a CPU")
     parser.add_argument(
         "--workers", type=int, default=min(6, len(os.sched_getaffinity(0))), help="that read PNGs"
     )
-    parser.add_argument("--networks", default=",".join(NAMES))
-    parser.add_argument("--batches", default="16,64")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the rows")
+    add_networks(parser, NAMES)
+    parser.add_argument("--batches", type=numbers, default="16,64")
+    add_json(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -112,12 +109,12 @@ def main() -> None:
         count = write_sub_images(pair_set, Path(folder))
         print(f"{count} sub-images", flush=True)
         bank = bank_of(pair_set, device)
-        for name in options.networks.split(","):
-            for batch in (int(number) for number in options.batches.split(",")):
-                rows.append(measure(name, batch, bank, Path(folder), options))
+        for name in options.networks:
+            for batch in options.batches:
+                usual = Usual(Path(folder), batch, options.workers)
+                rows.append(measure(name, usual, bank, options.seconds))
                 print(line(rows[-1]), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    write_json(options.json, [asdict(row) for row in rows])
 
 
 def line(row: Row) -> str:
@@ -137,28 +134,25 @@ def line(row: Row) -> str:
     )
 
 
-def measure(
-    name: str, batch: int, bank: PatchBank, folder: Path, options: argparse.Namespace
-) -> Row:
-    """Both loops for one network."""
-    architecture = published[name].architecture
+def measure(name: str, loop: Usual, bank: PatchBank, seconds: float) -> Row:
+    """Both loops for one network, so many seconds each."""
+    architecture, batch = published[name].architecture, loop.batch
     device = bank.lr.device
     training_form = build(architecture, seed=0)
-    usual, usual_cpu, usual_outside = pace_of_usual(training_form, folder, batch, device, options)
-    form, *_ = pace_of_usual(
-        fuse(training_form).requires_grad_(True), folder, batch, device, options, profiled=False
-    )
+    usual, usual_cpu, usual_outside = pace_of_usual(training_form, loop, device, seconds)
+    same_form = fuse(training_form).requires_grad_(True)
+    form, *_ = pace_of_usual(same_form, loop, device, seconds, profiled=False)
     settings = ProxySettings(steps=STEPS, batch=batch, patch=PATCH)
     began = time.perf_counter()
     training = ProxyTraining(starting_network(architecture, bank, settings), bank, settings)
     start = time.perf_counter() - began
-    ours, ours_cpu = pace(training.step, options.seconds, device)
+    ours, ours_cpu = pace(training.step, seconds, device)
     outside = outside_kernels(training.step, 1 / ours, device)
     way = training.steps.way
     del training
     with mock.patch.object(proxy, "Learner", _AdamLearner):
         training = ProxyTraining(starting_network(architecture, bank, settings), bank, settings)
-    adam, _ = pace(training.step, options.seconds, device)
+    adam, _ = pace(training.step, seconds, device)
     return Row(
         network=name,
         batch=batch,
@@ -250,6 +244,15 @@ class _AdamLearner(Learner):
 # The usual loop.
 
 
+@dataclass(frozen=True)
+class Usual:
+    """What the usual loop reads: sub-images in a folder, in batches, by so many processes."""
+
+    folder: Path
+    batch: int
+    workers: int
+
+
 def write_sub_images(pair_set: PairSet, folder: Path, side: int = 480, stride: int = 240) -> int:
     """Cut training pictures as BasicSR's script cuts DIV2K, and return how many there are."""
     for part in ("hr", "lr"):
@@ -304,28 +307,27 @@ class SubImages(Dataset):
 
 def pace_of_usual(
     network: Network,
-    folder: Path,
-    batch: int,
+    loop: Usual,
     device: torch.device,
-    options: argparse.Namespace,
+    seconds: float,
     *,
     profiled: bool = True,
 ) -> tuple[float, float, float]:
     """Steps a second, seconds of the processor a step, share of time outside kernels."""
     loader = DataLoader(
-        SubImages(folder, PATCH, length=PICTURES),
-        batch_size=batch,
+        SubImages(loop.folder, PATCH, length=PICTURES),
+        batch_size=loop.batch,
         shuffle=True,
-        num_workers=options.workers,
+        num_workers=loop.workers,
         drop_last=True,
-        persistent_workers=options.workers > 0,
+        persistent_workers=loop.workers > 0,
     )
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = True
     batches = iter(loader)
     steps = usual_steps(network, batches, device)
     try:
-        found, cpu = pace(lambda: next(steps), options.seconds, device)
+        found, cpu = pace(lambda: next(steps), seconds, device)
         outside = outside_kernels(lambda: next(steps), 1 / found, device) if profiled else 0.0
     finally:
         torch.backends.cudnn.benchmark = before

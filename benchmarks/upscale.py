@@ -1,6 +1,6 @@
 """Upscaling pictures, against the tools that people would otherwise use.
 
-    python benchmarks/upscale.py [--threads N]
+    python -m benchmarks.upscale [--threads N]
 
 A 960x540 picture in memory through ``nas.deploy.upscale``, against Pillow's Lanczos and against
 onnxruntime running the exported file with the conversions from and to bytes that it needs, in
@@ -11,7 +11,6 @@ on what else runs, most so with one thread.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ import torch
 from PIL import Image
 from skimage import data
 
+from benchmarks.options import parser_of
 from nas.deploy.export import export
 from nas.deploy.jobs import Job
 from nas.deploy.pictures import Picture, read_picture, write_picture
@@ -36,7 +36,7 @@ def main() -> None:
     """Print one line a network, and one for files."""
     import onnxruntime
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     threads = parser.parse_args().threads
     torch.set_num_threads(threads)

@@ -1,0 +1,58 @@
+"""What several benchmarks ask for on their command lines, and how they write what they found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def parser_of(doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser whose help is a module's docstring, with its lines as they are."""
+    return argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_networks(parser: argparse.ArgumentParser, default: Iterable[str]) -> None:
+    """Add ``--networks``, a list of names."""
+    listed = ",".join(default)
+    parser.add_argument(
+        "--networks", type=names, default=listed, metavar="A,B", help=f"of the survey's ({listed})"
+    )
+
+
+def add_size(parser: argparse.ArgumentParser) -> None:
+    """Add ``--size``, a height and a width."""
+    parser.add_argument(
+        "--size", type=size, default="540x960", metavar="HxW", help="LR height x width (540x960)"
+    )
+
+
+def add_json(parser: argparse.ArgumentParser, what: str = "the rows") -> None:
+    """Add ``--json``, the file that `write_json` writes."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help=f"where to write {what}")
+
+
+def names(text: str) -> list[str]:
+    """``RepTCN,RVSR`` as a list."""
+    return text.split(",")
+
+
+def numbers(text: str) -> list[int]:
+    """``1,2,4`` as a list."""
+    return [int(number) for number in text.split(",")]
+
+
+def size(text: str) -> tuple[int, int]:
+    """``540x960`` as height and width."""
+    height, width = (int(side) for side in text.split("x"))
+    return height, width
+
+
+def write_json(file: Path | None, content: Any) -> None:
+    """Write what was found for other programs; nothing where no file was asked for."""
+    if file is not None:
+        file.write_text(json.dumps(content, indent=1) + "\n")
