@@ -1,0 +1,174 @@
+"""The fire that `benchmarks.chaos` puts a search under: who is killed when, and what comes back."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from contextlib import closing, suppress
+from pathlib import Path
+
+from benchmarks.processes import HOST, carrying, free_port, group, title
+
+MARK = "NAS_CHAOS"
+"""In the environment of every process of a run."""
+
+STUCK_S = 300.0
+"""Without a trial and without a kill for so long, a command hangs."""
+
+_VICTIMS = {"worker": 5, "driver": 2, "raylet": 1, "server": 2}  # and how often each is chosen
+_TITLES = {"worker": "ray::", "raylet": "raylet/raylet"}
+_SERVER_AWAY_S = 3.0  # on average
+_SPARED = 0.8  # share of the kills that wait for a trial
+
+
+class Server:
+    """An MLflow server with SQLite behind it."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._port = free_port()
+        self._folder, self._environment = folder, environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._back = 0.0
+        self.url = f"http://{HOST}:{self._port}"
+
+    def start(self) -> None:
+        """Have it answer."""
+        if self._process is None:
+            self._launch()
+        deadline = time.monotonic() + 180
+        while not self._answers():
+            if time.monotonic() > deadline:
+                raise TimeoutError("the MLflow server does not start")
+            time.sleep(0.2)
+
+    def kill(self, away_s: float) -> bool:
+        """End all its processes at once, until so many seconds are over."""
+        if self._process is None:
+            return False
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process, self._back = None, time.monotonic() + away_s
+        return True
+
+    def look_after(self) -> None:
+        """Start it again when its time has come."""
+        if self._process is None and time.monotonic() >= self._back:
+            self._launch()
+
+    def pids(self) -> set[int]:
+        """The processes of it that live."""
+        return set() if self._process is None else group(self._process.pid)
+
+    def _launch(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+        command += ["--host", HOST, "--port", str(self._port)]
+        command += ["--backend-store-uri", f"sqlite:///{self._folder}/mlflow.db"]
+        command += ["--artifacts-destination", str(self._folder / "artifacts")]
+        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        with (self._folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=self._folder,
+                env={**self._environment, **quiet},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+class Fire:
+    """Kills processes of a search at random moments.
+
+    Most kills but the server's wait until a trial has ended since the last: else a slow machine
+    would never get past the start of a worker.
+
+    Attributes:
+        kills: How often who was killed.
+
+    Args:
+        server: One of the victims.
+        database: The study's, where ended trials are counted.
+        mark: Value of `MARK` in the environment of the others.
+        seed: Decides who is killed, and the waits.
+        every_s: Seconds between kills, on average.
+        most: Stop killing after so many; None for no end.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        database: Path,
+        mark: str,
+        *,
+        seed: int,
+        every_s: float,
+        most: int | None,
+    ) -> None:
+        self.kills: Counter[str] = Counter()
+        self._server, self._database, self._mark = server, database, mark
+        self._luck = random.Random(seed)
+        self._every_s, self._most = every_s, most
+
+    def on(self, driver: subprocess.Popen[bytes]) -> bool:
+        """Kill while a command runs; say whether it hung, and so was ended."""
+        ended, begun = self._ended(), time.monotonic()
+        spared = self._luck.random() < _SPARED
+        following = begun + self._luck.expovariate(1 / self._every_s)
+        while driver.poll() is None:
+            time.sleep(0.05)
+            self._server.look_after()
+            now = time.monotonic()
+            if now - max(begun, following) > STUCK_S and self._ended() == ended:
+                driver.kill()
+                driver.wait()
+                return True
+            if now < following or (self._most is not None and self.kills.total() >= self._most):
+                continue
+            victim = self._luck.choices(list(_VICTIMS), list(_VICTIMS.values()))[0]
+            following = now + self._luck.expovariate(1 / self._every_s)
+            if victim != "server" and spared and self._ended() == ended:
+                continue
+            killed = self._kill(victim, driver)
+            self.kills[victim] += killed
+            if killed and victim != "server":
+                ended, spared = self._ended(), self._luck.random() < _SPARED
+        return False
+
+    def _kill(self, victim: str, driver: subprocess.Popen[bytes]) -> bool:
+        if victim == "server":
+            return self._server.kill(self._luck.expovariate(1 / _SERVER_AWAY_S))
+        if victim == "driver":
+            driver.kill()
+            return True
+        marked = carrying(MARK, self._mark)
+        candidates = sorted(p for p in marked if _TITLES[victim] in title(p).split(" ")[0])
+        if not candidates:
+            return False
+        try:
+            os.kill(self._luck.choice(candidates), signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def _ended(self) -> int:
+        """How many trials have ended; reading never disturbs the search."""
+        query = "SELECT COUNT(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED')"
+        with suppress(sqlite3.Error):
+            read_only = f"file:{self._database}?mode=ro"
+            with closing(sqlite3.connect(read_only, uri=True, timeout=5)) as database:
+                return int(database.execute(query).fetchone()[0])
+        return 0
