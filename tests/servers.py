@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,8 +24,9 @@ from uuid import uuid4
 
 import pytest
 
+from benchmarks.processes import HOST, carrying, free_port, title
+
 _MARK = "NAS_TEST_SERVER"  # in the environment of everything that a server has started
-_HOST = "127.0.0.1"
 
 
 @contextmanager
@@ -74,7 +74,7 @@ class _Server:
 
     def pids(self) -> set[int]:
         """The processes of it that live, also those whose parents do not."""
-        return _marked(self._mark)
+        return carrying(_MARK, self._mark)
 
     def stop(self) -> None:
         """Ask it to end, and wait."""
@@ -134,7 +134,7 @@ class Postgres(_Server):
         super().__init__(folder)
         self.port = free_port()
         self.password = password
-        self.url = f"postgresql://nas:{password}@{_HOST}:{self.port}/postgres"
+        self.url = f"postgresql://nas:{password}@{HOST}:{self.port}/postgres"
         self._programs = programs
         self._data = folder / "data"
         # It refuses to run as root.
@@ -161,7 +161,7 @@ class Postgres(_Server):
     def start(self) -> None:
         """Start it, or start it again on the same data and port."""
         settings = {
-            "listen_addresses": _HOST,
+            "listen_addresses": HOST,
             "port": self.port,
             "unix_socket_directories": self.folder,
             "fsync": "off",
@@ -202,13 +202,13 @@ class MLflow(_Server):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.port = free_port()
-        self.url = f"http://{_HOST}:{self.port}"
+        self.url = f"http://{HOST}:{self.port}"
         self.database = folder / "server.db"
 
     def start(self) -> None:
         """Start it, or start it again on the same data and port."""
         command = [
-            *(sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(self.port)),
+            *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(self.port)),
             *("--workers", "1", "--backend-store-uri", f"sqlite:///{self.database}"),
             *("--artifacts-destination", str(self.folder / "artifacts")),
         ]
@@ -236,7 +236,7 @@ class Cluster:
         token.write_text(secrets.token_hex(32))
         self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
         self.port = free_port()
-        self.address = f"{_HOST}:{self.port}"
+        self.address = f"{HOST}:{self.port}"
         self.nodes: list[Node] = []
 
     def add(
@@ -295,7 +295,7 @@ class Node(_Server):
             where += ["--temp-dir", str(self._cluster.folder / "ray")]
         command = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
-            *(*where, "--node-ip-address", _HOST, "--disable-usage-stats"),
+            *(*where, "--node-ip-address", HOST, "--disable-usage-stats"),
             *("--num-cpus", str(self._cpus), "--num-gpus", "0"),
             *("--object-store-memory", str(80 * 2**20)),
             *("--resources", json.dumps({**self._resources, self.resource: 1})),
@@ -318,8 +318,8 @@ class Node(_Server):
 
     def workers(self) -> set[int]:
         """Its worker processes that evaluate candidates now or wait for one."""
-        return {pid for pid in self.pids() if _title(pid).startswith("ray::")} - {
-            pid for pid in self.pids() if "Agent" in _title(pid)
+        return {pid for pid in self.pids() if title(pid).startswith("ray::")} - {
+            pid for pid in self.pids() if "Agent" in title(pid)
         }
 
     def _joined(self) -> bool:
@@ -335,13 +335,6 @@ def _require_unshare() -> None:
         pytest.skip("a folder cannot be hidden from a process here: unshare --mount is refused")
 
 
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def _folder() -> Iterator[Path]:
     # Not pytest's: Ray's sockets in it allow about 100 characters, PostgreSQL is another user.
@@ -351,19 +344,3 @@ def _folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _title(pid: int) -> str:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-    return ""
-
-
-def _marked(mark: str) -> set[int]:
-    wanted, found = f"{_MARK}={mark}".encode(), set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                    found.add(int(entry.name))
-    return found

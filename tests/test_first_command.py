@@ -11,22 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.processes import family
+
 MINUTES = 11  # of the 15 that a new user may wait; installing takes the rest
 GIBIBYTES = 6
 
 
 def resident_kib(root: int) -> int:
     """Proportional memory of a process and all below it (Linux)."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:  # ended meanwhile
-            continue
-    family, total = {root}, 0
-    while grown := {pid for pid, parent in parents.items() if parent in family} - family:
-        family |= grown
-    for pid in family:
+    total = 0
+    for pid in family(root):
         try:
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
         except OSError:

@@ -8,9 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ from refusals import refused
 from scipy.stats import kendalltau, spearmanr
 from skimage import data as photographs
 
+from benchmarks.processes import family, gone
 from nas.data.prepare import prepare
 from nas.measure.ranking import Field, Pairs, judge
 from nas.measure.targets import resolve_target
@@ -233,29 +232,12 @@ def test_workers_end_with_the_command_and_finished_runs_stay(prepared, tmp_path,
         for line in p.stdout:
             if "1 steps, seed 0" in line:
                 break
-        workers = children(p.pid)
+        workers = family(p.pid) - {p.pid}
         os.kill(p.pid, how)
         try:
             p.wait(10)
         finally:
             p.kill()
     assert workers
-    deadline = time.monotonic() + 10
-    while any(map(alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, workers))
+    assert gone(workers, within_s=10)
     assert len(list((tmp_path / "cache" / "proxy-runs").iterdir())) == 1
-
-
-def children(pid):
-    """Of a process, and of its children: workers are started by a process of their own."""
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
-    direct = [int(word) for word in found.stdout.split()]
-    return direct + [below for child in direct for below in children(child)]
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

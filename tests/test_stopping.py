@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from urllib.request import urlopen
 import pytest
 from photos import photo_set
 
+from benchmarks.processes import family, free_port, gone
 from studies.reading import read_study
 from studies.record import counts
 
@@ -35,28 +35,6 @@ def start(arguments: list[str], folder: Path, **options) -> subprocess.Popen[str
         start_new_session=True,
         **options,
     )
-
-
-def family(pid: int) -> set[int]:
-    """A process and all that it has started."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    found, edge = {pid}, {pid}
-    while edge:
-        edge = {child for child, parent in parents.items() if parent in edge}
-        found |= edge
-    return found
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> bool:
@@ -98,9 +76,7 @@ def test_the_ui_takes_its_server_along(tmp_path):
     from mlflow import MlflowClient
 
     MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_experiments()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     ui = start(["ui", "--port", str(port)], tmp_path, stdout=subprocess.DEVNULL)
 
     def answers() -> bool:
@@ -114,7 +90,7 @@ def test_the_ui_takes_its_server_along(tmp_path):
     ui.terminate()
     ui.communicate(timeout=30)
     assert ui.returncode == 128 + signal.SIGTERM
-    assert len(members) >= 3 and wait_for(lambda: not any(map(alive, members)))
+    assert len(members) >= 3 and gone(members, within_s=60)
 
 
 BESIDE = """
@@ -144,4 +120,4 @@ def test_a_companion_and_what_it_started_end_however_the_command_ends(how):
     members = family(command.pid)
     command.send_signal(how)
     command.communicate(timeout=30)
-    assert wait_for(lambda: not any(map(alive, members)), 10)
+    assert gone(members, within_s=10)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from quick_search import TRIALS, Quick, settings
 
+from benchmarks.processes import family, gone, title
 from search_spaces.errors import InputError
 from studies.candidate import Candidate, Evaluation
 from studies.outcome import Broken, Rejected
@@ -143,13 +144,15 @@ def test_a_driver_that_ends_leaves_no_worker_and_loses_nothing(tmp_path, how):
         finished += line.startswith("Finished")
         if finished >= 2 and line.startswith("Passed"):
             break
-    workers = _descendants(process.pid)
+    # Ray's two agents look for their parent now and then, and go by themselves.
+    started = family(process.pid) - {process.pid}
+    workers = {pid for pid in started if "Agent" not in title(pid)}
     assert len(workers) >= 4
     process.send_signal(how)
     out, err = process.communicate(timeout=60)
     if how == signal.SIGINT:
         assert out.endswith("interrupted\n") and "Traceback" not in err
-    assert _gone(workers, within_s=30)
+    assert gone(workers, within_s=30)
     _, before = read_study(settings(tmp_path).storage, "quick")
     kept = {r.trial: r for r in before if r.outcome is not None}
     assert len(kept) >= 2
@@ -164,39 +167,6 @@ def test_a_driver_that_ends_leaves_no_worker_and_loses_nothing(tmp_path, how):
 
 def _stopped(record):
     return isinstance(record.outcome, Rejected) and record.outcome.limit == "rung"
-
-
-def _descendants(pid: int) -> set[int]:
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            parents[int(entry.name)] = int(fields[1])
-    found, edge = set(), {pid}
-    while edge:
-        edge = {child for child, parent in parents.items() if parent in edge}
-        found |= edge
-    # Ray's two agents look for their parent now and then, and go by themselves.
-    return {pid for pid in found if "Agent" not in Path(f"/proc/{pid}/cmdline").read_text()}
-
-
-def _gone(pids: set[int], within_s: float) -> bool:
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if not any(_alive(pid) for pid in pids):
-            return True
-        time.sleep(0.2)
-    return False
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_ray_that_is_killed_ends_the_search_in_one_sentence(tmp_path):
