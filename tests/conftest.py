@@ -23,6 +23,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
+def own_place(tmp_path, monkeypatch):
+    """A folder of its own to work in, which holds its cache too."""
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def pair_set(tmp_path_factory):
+    """Photographs to train on and held-out ones, with a cache of their own."""
+    from photos import photo_set
+
+    folder = tmp_path_factory.mktemp("photos")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAS_CACHE", str(folder / "cache"))
+        yield photo_set(folder)
+
+
+@pytest.fixture
 def nas(monkeypatch, capsys):
     """Run ``nas`` in this process: (exit code, stdout, stderr)."""
 

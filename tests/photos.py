@@ -1,4 +1,4 @@
-"""A prepared set of small photographs, for tests that train on real pictures."""
+"""Prepared sets of small photographs, for tests that train or measure on real pictures."""
 
 from __future__ import annotations
 
@@ -24,3 +24,16 @@ def photo_set(folder: Path, side: int = 256) -> PairSet:
         Image.fromarray(square).save(folder / "hr" / f"{index}.png")
     prepare(folder / "hr", folder / "set", qps=QPS, validation=0.34)
     return open_set(folder / "set")
+
+
+def evaluation_set(folder: Path) -> PairSet:
+    """Two held-out photographs, and one to train on, at the survey's QPs."""
+    (folder / "hr").mkdir(parents=True)
+    for name, picture in (
+        ("coffee", skimage.data.coffee()[:256, 100:420]),
+        ("cat", skimage.data.chelsea()[:256, :256]),
+        ("face", skimage.data.astronaut()[:256, 128:384]),
+    ):
+        Image.fromarray(picture).save(folder / "hr" / f"{name}.png")
+    prepare(folder / "hr", folder / "photos", qps=(31, 63), validation=0.66)
+    return open_set(folder / "photos")

@@ -3,48 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import refused
 from safetensors.torch import save_file
 
-from nas.cli import main
 
-
-@pytest.fixture
-def nas(monkeypatch, capsys, tmp_path):
-    """Run ``nas`` in this process, in a folder of its own: (exit code, stdout, stderr)."""
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        shown = capsys.readouterr()
-        code = end.value.code
-        return (code if isinstance(code, int) else 0), shown.out, shown.err
 
-    return run
-
-
-def refused(result: tuple[int, str, str], *told: str) -> None:
-    code, out, err = result
-    assert code == 2, err
-    assert out == ""
-    lines = err.strip().splitlines()
-    assert len(lines) == 1 and "Traceback" not in err, err
-    for words in told:
-        assert words in err
-
-
-def picture(path: Path, side: int = 320) -> Path:
+def picture(path: Path, side: int = 320, seed: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
-    return path
 
 
 @pytest.mark.parametrize("budget", ["8", "8 sec", "-1ms", "nan ms", "0ms", "ms"])
@@ -83,9 +59,7 @@ def test_a_folder_without_pictures(nas, tmp_path):
 
 def test_an_unreadable_picture_is_named_and_skipped_or_refused_when_strict(nas, tmp_path):
     for index in range(3):
-        pixels = np.random.default_rng(index).integers(0, 256, (320, 320, 3), dtype=np.uint8)
-        (tmp_path / "hr").mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(tmp_path / "hr" / f"{index}.png")
+        picture(tmp_path / "hr" / f"{index}.png", seed=index)
     (tmp_path / "hr" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
     picture(tmp_path / "hr" / "small.png", side=20)
     code, out, err = nas("data", "prepare", "hr", "--out", "set", "--qps", "63")
@@ -167,10 +141,9 @@ def test_cuda_where_there_is_none(nas):
     refused(nas("latency", "RepTCN", "--target", "cuda"), "cuda", "rtx4090")
 
 
-def test_debug_shows_the_traceback(nas, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["nas", "cost", "RepTNC", "--debug"])
+def test_debug_shows_the_traceback(nas):
     with pytest.raises(ValueError, match="RepTNC"):
-        main()
+        nas("cost", "RepTNC", "--debug")
 
 
 def test_a_place_without_permission(nas, tmp_path, monkeypatch):

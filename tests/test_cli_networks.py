@@ -6,21 +6,17 @@ import json
 
 import pytest
 
-from nas.cli import main
 from search_spaces import Architecture, published, references
 
 
 @pytest.fixture
-def nas(monkeypatch, capsys, tmp_path):
-    """Run ``nas`` in this process, in a folder of its own, and return what it prints."""
-    monkeypatch.chdir(tmp_path)
+def nas(nas, own_place):
+    """Run ``nas`` in a folder of its own and return what it prints."""
 
     def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["nas", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        assert end.value.code in (None, 0)
-        return capsys.readouterr().out
+        code, out, err = nas(*arguments)
+        assert code == 0, err
+        return out
 
     return run
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from refusals import refused
 from safetensors import safe_open
 
-from nas.cli import main
 from nas.deploy.export import export
 from search_spaces import Architecture, InputError, Model, Stage, build, fuse, load_model, published
 from search_spaces.model import model_bytes
@@ -19,32 +19,13 @@ from search_spaces.model import model_bytes
 FACTS = {"gain_db": "0.41", "licence": "CC-BY-4.0"}
 
 
-@pytest.fixture
-def nas(monkeypatch, capsys, tmp_path):
-    """Run ``nas`` in this process, in a folder with two models: (exit code, stdout, stderr)."""
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """A folder with two models."""
     monkeypatch.chdir(tmp_path)
     for name in ("RepTCN", "ANUNet"):
         network = build(published[name].architecture, seed=0)
         (tmp_path / f"{name}.safetensors").write_bytes(model_bytes(network, name, FACTS))
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return run
-
-
-def refused(result, *told):
-    code, out, err = result
-    assert code == 2 and out == "" and len(err.strip().splitlines()) == 1, err
-    for words in told:
-        assert words in err
 
 
 def test_an_onnx_file_upscales_by_onnxruntime_alone_and_describes_itself(nas, tmp_path):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms
+from refusals import refused
 from skimage import data as photographs
 
-from nas.cli import main
 from nas.deploy.eightbit import EightBit
 from nas.deploy.jobs import Job, plan
 from nas.deploy.pictures import Picture
@@ -25,31 +24,16 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 @pytest.fixture
-def nas(monkeypatch, capsys, tmp_path):
+def nas(nas, monkeypatch, tmp_path):
     """Run ``nas upscale`` with a model, in a folder of its own: (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
     network = build(published["RepTCN"].architecture, seed=0)
     (tmp_path / "m.safetensors").write_bytes(model_bytes(network, "m"))
 
     def run(*arguments, model="m.safetensors"):
-        line = ["nas", "upscale", *map(str, arguments), *(["--model", model] if model else [])]
-        monkeypatch.setattr(sys, "argv", line)
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
+        return nas("upscale", *arguments, "--model", model)
 
     return run
-
-
-def refused(result, *told):
-    code, _, err = result
-    assert code == 2 and "Traceback" not in err, err
-    for words in told:
-        assert words in err
 
 
 def save(path, picture, **options):
@@ -193,12 +177,10 @@ def test_a_folder_keeps_its_places_and_goes_on_where_it_was(nas, tmp_path):
     torn = save(tmp_path / "in" / "torn.png", COFFEE)
     torn.write_bytes(torn.read_bytes()[:2000])
     (tmp_path / "in" / "notes.txt").write_text("no picture")
-    result = nas("in", "-o", "out", "--json")
-    refused(result, "torn.png", "1 of 4 pictures")
-    told = {each["source"]: each for each in json.loads(result[1])["pictures"]}
-    assert (
-        told["in/torn.png"]["status"] == "failed" and "damaged" in told["in/torn.png"]["notes"][0]
-    )
+    code, out, err = nas("in", "-o", "out", "--json")
+    assert code == 2 and "torn.png" in err and "1 of 4 pictures" in err
+    told = next(p for p in json.loads(out)["pictures"] if p["source"] == "in/torn.png")
+    assert told["status"] == "failed" and "damaged" in told["notes"][0]
     wanted = {"out/a.png.png", "out/a.jpg.png", "out/deep/b.v2.png"}
     assert {str(p.relative_to(tmp_path)) for p in tmp_path.glob("out/**/*.*")} == wanted
     (tmp_path / "out" / "a.png.png").unlink()

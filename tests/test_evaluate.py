@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 import pytest
+from photos import evaluation_set
 from PIL import Image
 from refusals import refused
 from skimage import data as photographs
@@ -27,17 +28,12 @@ from search_spaces import Architecture, build, fuse, published
 from search_spaces.errors import InputError
 from search_spaces.model import Model, load_model, save_model
 
+pytestmark = pytest.mark.usefixtures("own_place")
+
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """Two held-out photographs and one to train on, at the survey's QPs."""
-    folder = tmp_path_factory.mktemp("hr")
-    Image.fromarray(photographs.coffee()[:256, 100:420]).save(folder / "coffee.png")
-    Image.fromarray(photographs.chelsea()[:256, :256]).save(folder / "cat.png")
-    Image.fromarray(photographs.astronaut()[:256, 128:384]).save(folder / "face.png")
-    out = tmp_path_factory.mktemp("sets") / "photos"
-    prepare(folder, out, qps=(31, 63), validation=0.66)
-    return out
+    return evaluation_set(tmp_path_factory.mktemp("sets")).path
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +42,6 @@ def model_file(tmp_path_factory):
     network = fuse(build(published["RepTCN"].architecture, seed=1))
     save_model(Model("mine", network, {"licence": "MIT"}), path)
     return path
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
 
 
 def test_the_report_has_the_figures_that_one_computes_by_hand(nas, prepared, model_file, tmp_path):

@@ -12,7 +12,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from photos import photo_set
 from quick_search import TRIALS, Quick, settings
 
 from nas.data.prepare import prepare
@@ -65,14 +64,6 @@ def disk(tmp_path):
         pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
     yield Disk(path)
     subprocess.run(["umount", "--lazy", str(path)], check=True)
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    root = tmp_path_factory.mktemp("pictures")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NAS_CACHE", str(root / "cache"))
-        yield photo_set(root)
 
 
 class Filling(Quick):
@@ -145,19 +136,19 @@ def test_a_database_that_may_only_be_read_is_named(tmp_path, disk):
     assert conduct(more, Quick()).records[: len(before)] == before
 
 
-def test_a_cache_without_room_is_named_and_used_once_there_is_some(pictures, disk, monkeypatch):
+def test_a_cache_without_room_is_named_and_used_once_there_is_some(pair_set, disk, monkeypatch):
     monkeypatch.setenv("NAS_CACHE", str(disk.path))
     disk.fill(leave=8192)
     with pytest.raises(InputError, match=r"The cache .* cannot be written .*make room"):
-        proxy_data(pictures)
+        proxy_data(pair_set)
     assert not [path for path in disk.path.rglob(".*") if path.is_file()]
     disk.free()
     disk.remount("size=64m")
-    assert len(proxy_data(pictures).bank.lr)
+    assert len(proxy_data(pair_set).bank.lr)
 
 
-def test_a_set_without_room_for_the_teachers_outputs_is_named(pictures, disk):
-    for item in pictures.path.iterdir():
+def test_a_set_without_room_for_the_teachers_outputs_is_named(pair_set, disk):
+    for item in pair_set.path.iterdir():
         if item.name != "teacher":
             (shutil.copytree if item.is_dir() else shutil.copy)(item, disk.path / item.name)
     disk.fill(leave=8192)
@@ -167,8 +158,8 @@ def test_a_set_without_room_for_the_teachers_outputs_is_named(pictures, disk):
         proxy_data(open_set(disk.path), load_teacher("hat-tiny"))
 
 
-def test_preparing_into_a_full_disk_goes_on_when_there_is_room(pictures, disk):
-    source = pictures.path.parent / "hr"
+def test_preparing_into_a_full_disk_goes_on_when_there_is_room(pair_set, disk):
+    source = pair_set.path.parent / "hr"
     disk.fill(leave=200_000)
     with pytest.raises(InputError, match=r"[Nn]o space"):
         prepare(source, disk.path / "set", qps=(31, 63), workers=1)
@@ -177,12 +168,12 @@ def test_preparing_into_a_full_disk_goes_on_when_there_is_room(pictures, disk):
     assert report.made + report.reused == 6 and report.made < 6
 
 
-def test_a_training_on_a_full_disk_goes_on_when_there_is_room(pictures, disk):
+def test_a_training_on_a_full_disk_goes_on_when_there_is_room(pair_set, disk):
     def events():
         small = Architecture(width=8, stages=(Stage("conv", 8, 1),), residual="bicubic")
         stage = {"steps": 12, "patch": 16, "batch": 2, "losses": {"mse": 1}}
         recipe = parse_recipe({"stages": [stage]}, "x")
-        return train("x", small, recipe, pictures, disk.path / "run", checkpoint_seconds=0)
+        return train("x", small, recipe, pair_set, disk.path / "run", checkpoint_seconds=0)
 
     running = events()
     for _, event in zip(range(8), running, strict=False):

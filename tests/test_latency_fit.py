@@ -7,12 +7,10 @@ import functools
 import itertools
 import json
 import pickle
-import sys
 
 import numpy as np
 import pytest
 
-from nas.cli import main
 from nas.measure.latency import Latency
 from nas.measure.latency_model import FEATURES, PROFILES, LatencyModel, features
 from nas.measure.latency_store import entries
@@ -31,17 +29,13 @@ def truth(architecture, height=540, width=960) -> float:
 
 
 @pytest.fixture
-def nas(monkeypatch, capsys, tmp_path):
-    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
+def nas(nas, own_place):
+    """Run ``nas`` and return what it prints; on stderr where it ends with another code than 0."""
 
     def run(*arguments, code=0):
-        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        captured = capsys.readouterr()
-        assert (end.value.code or 0) == code, captured.err
-        return captured.err if code else captured.out
+        ended, out, err = nas(*arguments)
+        assert ended == code, err
+        return err if code else out
 
     return run
 

@@ -28,6 +28,8 @@ from nas.training.proxy_runs import Job, Source, run_all
 from search_spaces import Architecture, published
 from search_spaces.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("own_place")
+
 TRUTH = (0.5, 0.4, 0.3, 0.1, -0.1)
 FIELD = Field(TRUTH, (1.0, 1.1, 2.0, 2.1, 9.0), (1, 2, 2, 1, 1))
 SMALL = {f"net{width}": Architecture(width=width, residual="bicubic") for width in (2, 4, 6)}
@@ -42,12 +44,6 @@ def prepared(tmp_path_factory):
     out = tmp_path_factory.mktemp("sets") / "photos"
     prepare(folder, out, qps=(47,), validation=0.5)
     return out
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
 
 
 def test_coefficients_are_those_of_scipy_over_single_seeds():

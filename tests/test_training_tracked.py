@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mlflow import MlflowClient
-from photos import photo_set
 from PIL import Image
 
 from nas.training.events import Event, Finished, Looked
@@ -19,14 +18,6 @@ from studies.full_training import tracked
 from studies.tracking import EXPERIMENT
 
 STEPS = 100
-
-
-@pytest.fixture(scope="module")
-def pair_set(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tracked")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NAS_CACHE", str(folder / "cache"))
-        yield photo_set(folder)
 
 
 def training(pair_set, folder: Path) -> Iterator[Event]:
