@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
@@ -39,6 +40,28 @@ def pair_set(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NAS_CACHE", str(folder / "cache"))
         yield photo_set(folder)
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """The tables of a study's database, which take a second to make and none to copy."""
+    import optuna
+    from quick_search import settings
+
+    from studies.storage import sqlite_file
+    from studies.study import open_study
+
+    first = settings(tmp_path_factory.mktemp("empty"), name="first")
+    with open_study(first):
+        pass
+    optuna.delete_study(study_name=first.name, storage=first.storage)
+    return sqlite_file(first.storage)
+
+
+@pytest.fixture
+def own_database(tmp_path, empty_database):
+    """The database that a quick search in ``tmp_path`` finds, without a study."""
+    shutil.copy(empty_database, tmp_path)
 
 
 @pytest.fixture

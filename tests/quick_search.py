@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import os
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,6 +109,14 @@ def settings(folder: Path, **changes) -> StudySettings:
         "trials": TRIALS,
     }
     return StudySettings(**{**defaults, **changes})
+
+
+def states(folder: Path, name: str = "quick") -> Counter[str]:
+    """How many trials Optuna has in each state."""
+    import optuna
+
+    study = optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/studies.db")
+    return Counter(trial.state.name for trial in study.trials)
 
 
 def small_space(**dimensions) -> Space:

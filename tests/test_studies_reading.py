@@ -1,0 +1,85 @@
+"""Studies as readers find them, and databases that fail: one sentence each, and nothing harmed."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+import optuna
+import pytest
+from quick_search import Quick, settings
+
+from search_spaces.errors import InputError
+from studies.reading import read_study
+from studies.search import conduct
+from studies.study import open_study
+
+pytestmark = pytest.mark.usefixtures("own_database")
+
+
+def test_a_running_study_can_be_read(tmp_path):
+    with open_study(settings(tmp_path)) as study:
+        candidate = study.ask()
+        _, records = read_study(settings(tmp_path).storage, "quick")
+        assert [(r.candidate, r.outcome) for r in records] == [(candidate, None)]
+
+
+def test_a_study_that_does_not_exist_is_named_with_those_that_do(tmp_path):
+    with pytest.raises(InputError, match=r"There is no study database .*run nas search first"):
+        read_study(f"sqlite:///{tmp_path}/absent.db", "quick")
+    assert not (tmp_path / "absent.db").exists()
+    conduct(settings(tmp_path, trials=1), Quick())
+    with pytest.raises(InputError, match=r"There is no study 'slow' in .* it has quick\."):
+        read_study(settings(tmp_path).storage, "slow")
+
+
+def test_a_foreign_study_is_left_alone(tmp_path):
+    url = settings(tmp_path).storage
+    foreign = optuna.create_study(study_name="quick", storage=url)
+    foreign.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    with pytest.raises(InputError, match="was not made by this tool"):
+        conduct(settings(tmp_path), Quick())
+
+
+def test_faults_of_the_database_come_in_one_sentence(tmp_path):
+    def fault(url: str, name: str = "quick") -> str:
+        with pytest.raises(InputError) as raised:
+            conduct(settings(tmp_path, storage=url, name=name, trials=1), Quick())
+        assert "\n" not in str(raised.value)
+        return str(raised.value)
+
+    (tmp_path / "text.db").write_text("this is no database at all, but long enough to be read" * 9)
+    assert "is no SQLite database" in fault(f"sqlite:///{tmp_path}/text.db")
+    assert "there is no folder" in fault(f"sqlite:///{tmp_path}/missing/studies.db")
+    assert "is no database URL: write for instance sqlite:///studies.db" in fault("studies.db")
+    assert "names a kind of database that is not known" in fault("oracle9://host/studies")
+    assert "must be letters, digits" in fault(settings(tmp_path).storage, name="a/b")
+
+    conduct(settings(tmp_path, trials=1), Quick())
+    newer = sqlite3.connect(tmp_path / "studies.db")
+    newer.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+    newer.commit()
+    newer.close()
+    assert "was written by another version of Optuna" in fault(settings(tmp_path).storage)
+
+
+def test_a_locked_database_is_named(tmp_path, monkeypatch):
+    conduct(settings(tmp_path, trials=1), Quick())
+    monkeypatch.setattr("studies.reading._PATIENCE_S", 0.2)
+    other = sqlite3.connect(tmp_path / "studies.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    begin = time.monotonic()
+    with pytest.raises(InputError, match="is locked by another program"):
+        conduct(settings(tmp_path, trials=2), Quick())
+    assert time.monotonic() - begin < 10
+    other.execute("ROLLBACK")
+    other.close()
+    assert conduct(settings(tmp_path, trials=2), Quick()).counts.done == 2
+
+
+def test_reading_makes_no_tables_in_a_database_that_a_search_is_making(tmp_path):
+    file = tmp_path / "fresh.db"
+    file.touch()
+    with pytest.raises(InputError, match=r"There is no study 'quick' .*: it has none yet"):
+        read_study(f"sqlite:///{file}", "quick")
+    assert file.stat().st_size == 0
