@@ -42,6 +42,18 @@ def pair_set(tmp_path_factory):
         yield photo_set(folder)
 
 
+@pytest.fixture(scope="module")
+def small_study(tmp_path_factory):
+    """A folder with a prepared set, a recipe, and a study of three trained candidates."""
+    from promoting import make_study
+
+    folder = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAS_CACHE", str(folder / "cache"))
+        make_study(folder)
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory):
     """The tables of a study's database, which take a second to make and none to copy."""

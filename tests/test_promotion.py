@@ -1,4 +1,4 @@
-"""A study's winners become trained, measured, exported and registered models, whatever happens."""
+"""A study's winners become trained, measured, exported and registered models."""
 
 from __future__ import annotations
 
@@ -6,126 +6,35 @@ import base64
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import mlflow.pyfunc
 import numpy as np
 import onnxruntime
 import pytest
-from mlflow import MlflowClient
 from PIL import Image
-from skimage import data as photographs
+from promoting import client_of, copied, run, runs, settings
 
+from benchmarks.processes import HOST, free_port
 from nas.cli.sources import model
-from nas.data.prepare import prepare as prepare_set
 from nas.measure.strips import upscale_picture
-from nas.training.events import Started
-from search_spaces import InputError
 from search_spaces.model import load_model
 from studies import promoted
-from studies.evaluation import evaluate
 from studies.front import trained
-from studies.limits import parse_budget
-from studies.preparation import prepare as prepare_search
-from studies.promotion import promote
-from studies.promotion_plan import PromotionSettings, prepare
 from studies.reading import read_study
-from studies.search import conduct
-from studies.settings import SearchSettings
-from studies.storage import study_folder
-from studies.tracking import EXPERIMENT
-from studies.tracking.store import connected
 from studies.winners import Choice
 
-SPACE = """
-dimensions:
-  stem: [unshuffle2]
-  width: [8, 12]
-  depth: [1, 2]
-  block: [conv]
-  residual: [bicubic]
-"""
-RECIPE = """
-stages:
-  - {steps: 12, patch: 16, batch: 2, optimiser: muon, lr: 0.02, losses: {l1: 1}}
-"""
-
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A folder with a prepared set, a recipe, and a study of three trained candidates."""
-    folder = tmp_path_factory.mktemp("promotion")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NAS_CACHE", str(folder / "cache"))
-        (folder / "hr").mkdir()
-        photos = [photographs.astronaut(), photographs.coffee(), photographs.chelsea()]
-        for index, photo in enumerate(photos):
-            Image.fromarray(photo[32:288, 32:288]).save(folder / "hr" / f"{index}.png")
-        prepare_set(folder / "hr", folder / "set", qps=(31, 63))
-        (folder / "small.yaml").write_text(SPACE)
-        (folder / "quick.yaml").write_text(RECIPE)
-        asked = SearchSettings(
-            space=str(folder / "small.yaml"),
-            budget=parse_budget("4ms"),
-            trials=3,
-            steps=4,
-            data=folder / "set",
-            teacher=None,
-            study="demo",
-            storage=f"sqlite:///{folder}/studies.db",
-        )
-        prepared = prepare_search(asked)
-        conduct(prepared.study, partial(evaluate, settings=prepared.evaluation))
-        connected(f"sqlite:///{folder}/mlflow.db")  # once: MLflow takes seconds for its tables
-        yield folder
-
-
-@pytest.fixture
-def folder(made, tmp_path, monkeypatch):
-    """A copy of it that a test may change, on a machine without ONNX, which takes seconds.
-
-    The study knows where its set lies: in the original.
-    """
-    monkeypatch.setattr("studies.promotion.find_spec", lambda package: None)
-    return copied(made, tmp_path)
-
-
-def copied(made: Path, folder: Path) -> Path:
-    wanted = [*made.glob("studies*"), *made.glob("mlflow.db*"), made / "quick.yaml"]
-    for path in wanted:  # databases with their logs
-        copy = shutil.copytree if path.is_dir() else shutil.copyfile
-        copy(path, folder / path.name)
-    return folder
-
-
-def settings(folder: Path, **changes) -> PromotionSettings:
-    defaults = {
-        "study": "demo",
-        "storage": f"sqlite:///{folder}/studies.db",
-        "recipe": str(folder / "quick.yaml"),
-        "tracking_uri": f"sqlite:///{folder}/mlflow.db",
-        "device": "cpu",
-        "licence": "CC0-1.0",
-    }
-    return PromotionSettings(**{**defaults, **changes})
-
-
-def run(asked: PromotionSettings):
-    return promote(asked, prepare(asked))
-
-
-@pytest.fixture(scope="module")
-def promoted_two(made, tmp_path_factory):
+def promoted_two(small_study, tmp_path_factory):
     """The two fastest promoted, in the order of their trials: (folder, summary)."""
-    folder = copied(made, tmp_path_factory.mktemp("promoted"))
+    folder = copied(small_study, tmp_path_factory.mktemp("promoted"))
     _, records = read_study(f"sqlite:///{folder}/studies.db", "demo")
     fastest = sorted(trained(records), key=lambda member: member.runtime_ms)[:2]
     trials = tuple(sorted(member.trial for member in fastest))
@@ -135,17 +44,6 @@ def promoted_two(made, tmp_path_factory):
         summary = run(settings(folder, choice=Choice(trials=trials)))
     assert summary.tracking_fault is None and not summary.failed
     return folder, summary
-
-
-def client_of(folder: Path) -> MlflowClient:
-    uri = f"sqlite:///{folder}/mlflow.db"
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-def runs(folder: Path, condition: str):
-    client = client_of(folder)
-    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
-    return client.search_runs([experiment], condition)
 
 
 def test_each_winner_is_trained_measured_and_exported(promoted_two):
@@ -275,107 +173,6 @@ def test_a_limit_decides_who_is_champion(promoted_two):
     assert version.tags["trial"] == str(fastest.trial)
 
 
-def test_a_tracking_server_that_is_away_stops_nothing_and_gets_all_of_it_later(folder, monkeypatch):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    choice = Choice(trials=(0,))
-    away = run(settings(folder, choice=choice, tracking_uri="http://me:secret@127.0.0.1:9"))
-    assert len(away.promotions) == 1 and away.registered is None
-    assert away.tracking_fault and "secret" not in away.tracking_fault
-
-    later = run(settings(folder, choice=choice))
-    assert later.tracking_fault is None and later.promotions == away.promotions
-    (child,) = runs(folder, "tags.kind = 'promotion'")
-    curve = client_of(folder).get_metric_history(child.info.run_id, "curve_gain_db")
-    assert [point.step for point in curve] == [0, 12]
-    assert later.registered == "models:/demo@champion"
-
-
-def test_killed_in_the_middle_it_goes_on_where_it_was(folder):
-    (folder / "quick.yaml").write_text(RECIPE.replace("steps: 12", "steps: 100"))
-    code = (
-        "import sys\n"
-        "from nas.training import trainer\n"
-        "trainer.train.__kwdefaults__['checkpoint_seconds'] = 0.1\n"
-        "from nas.cli import main\n"
-        "main()\n"
-    )
-    command = [sys.executable, "-c", code, "promote", "demo", "--trial", "0"]
-    command += ["--recipe", "quick.yaml", "--device", "cpu"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    killed = subprocess.Popen(
-        command, cwd=folder, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    root = promoted.promoted_root(study_folder(f"sqlite:///{folder}/studies.db", "demo"))
-    deadline = time.monotonic() + 120
-    while not list(root.glob("0/*/checkpoint.pt")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
-    asked = settings(folder, choice=Choice(trials=(0,)))
-    plan = prepare(asked)
-    assert plan.winners[0].done is None and (plan.winners[0].folder / "checkpoint.pt").exists()
-
-    started = []
-    summary = promote(
-        asked, plan, lambda _, event: started.append(event) if isinstance(event, Started) else None
-    )
-    assert started[0].step > 0, "it continued"
-    assert len(summary.promotions) == 1 and summary.tracking_fault is None
-    (child,) = runs(folder, "tags.kind = 'promotion'")
-    assert child.info.status == "FINISHED"
-    curve = client_of(folder).get_metric_history(child.info.run_id, "curve_gain_db")
-    assert [point.step for point in curve] == [0, 50, 100], "each look once"
-
-
-def test_what_the_study_had_is_found_again_or_missed_in_one_sentence(made, folder, tmp_path):
-    assert prepare(settings(folder)).pair_set.path == made / "set"
-    with pytest.raises(InputError, match="no study 'other'"):
-        prepare(settings(folder, study="other"))
-    with pytest.raises(InputError, match="there is no recipe 'nothing'"):
-        prepare(settings(folder, recipe="nothing"))
-
-    other = prepare_set(made / "hr", tmp_path / "other", qps=(63,))
-    del other
-    chosen = prepare(settings(folder, data=tmp_path / "other"))
-    assert "another set" in chosen.notes[0], "a set that is given is taken, and said to differ"
-
-    moved = made / "moved"
-    (made / "set").rename(moved)
-    try:
-        with pytest.raises(InputError, match=r"'set' of 'demo' is not in .*: give it as --data"):
-            prepare(settings(folder))
-        assert prepare(settings(folder, data=moved)).notes == ()
-        shutil.copytree(tmp_path / "other", made / "set")
-        with pytest.raises(InputError, match="is not the set that 'demo' was made on any more"):
-            prepare(settings(folder))
-    finally:
-        shutil.rmtree(made / "set", ignore_errors=True)
-        moved.rename(made / "set")
-
-
-def test_a_winner_that_cannot_be_trained_leaves_the_others_their_chance(folder, monkeypatch):
-    import studies.promotion as module
-
-    train = module.train
-
-    def failing(name, *more, **options):
-        if options["seed"] == 0 and more[0].to_dict() == failing.architecture:
-            raise InputError("the training diverged again and again")
-        return train(name, *more, **options)
-
-    _, records = read_study(f"sqlite:///{folder}/studies.db", "demo")
-    trials = tuple(member.trial for member in trained(records)[:2])
-    asked = settings(folder, choice=Choice(trials=trials), tracking_uri=None)
-    plan = prepare(asked)
-    first, second = (winner.member for winner in plan.winners)
-    failing.architecture = first.architecture
-    monkeypatch.setattr(module, "train", failing)
-    summary = promote(asked, plan)
-    assert summary.failed == {first.trial: "the training diverged again and again"}
-    assert [p.trial for p in summary.promotions] == [second.trial]
-    assert summary.tracking_uri is None and summary.registered is None
-
-
 def request_of(picture: np.ndarray) -> str:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG")
@@ -410,7 +207,7 @@ def test_the_registered_model_upscales_pictures_and_was_never_pickled(promoted_t
 def test_mlflow_serves_the_champion(promoted_two):
     """The command that the summary prints, with a real server and a real request."""
     folder, _ = promoted_two
-    port = 5000 + os.getpid() % 4000 + 1000
+    port = free_port()
     environment = {
         **os.environ,
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
@@ -427,13 +224,13 @@ def test_mlflow_serves_the_champion(promoted_two):
     picture = np.random.default_rng(1).integers(0, 256, (11, 7, 3), dtype=np.uint8)
     content = json.dumps({"inputs": {"image": [request_of(picture)]}}).encode()
     asked = urllib.request.Request(
-        f"http://127.0.0.1:{port}/invocations", content, {"Content-Type": "application/json"}
+        f"http://{HOST}:{port}/invocations", content, {"Content-Type": "application/json"}
     )
     try:
         deadline = time.monotonic() + 120
         while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2)
+                urllib.request.urlopen(f"http://{HOST}:{port}/ping", timeout=2)
                 break
             except OSError:
                 assert time.monotonic() < deadline and server.poll() is None
@@ -446,42 +243,26 @@ def test_mlflow_serves_the_champion(promoted_two):
     assert answered(row["image"]).shape == (44, 28, 3)
 
 
-def test_the_command_tells_gains_ranks_champion_and_what_comes_next(
-    promoted_two, monkeypatch, capsys
-):
-    from nas.cli import main
-
+def test_the_command_tells_gains_ranks_champion_and_what_comes_next(promoted_two, nas, monkeypatch):
     folder, summary = promoted_two
     monkeypatch.chdir(folder)
-    ask = ["nas", "promote", "demo", "--recipe", "quick.yaml", "--device", "cpu"]
-    ask += [word for p in summary.promotions for word in ("--trial", str(p.trial))]
+    ask = ["promote", "demo", "--recipe", "quick.yaml", "--device", "cpu"]
+    ask += [word for p in summary.promotions for word in ("--trial", p.trial)]
 
-    def nas(*more: str) -> str:
-        monkeypatch.setattr(sys, "argv", [*ask, *more])
-        with pytest.raises(SystemExit) as end:
-            main()
-        assert not end.value.code
-        return capsys.readouterr().out
+    def promote(*more):
+        code, out, err = nas(*ask, *more)
+        assert code == 0, err
+        return out
 
-    told = nas()
+    told = promote()
     assert "Kendall" in told and "champion under 4 ms" in told
     assert "nas export models:/demo@champion --format onnx" in told
-    document = json.loads(nas("--json"))
+    document = json.loads(promote("--json"))
     assert [p["gain_db"] for p in document["promoted"]] == [p.gain_db for p in summary.promotions]
     assert document["registered"] == "models:/demo@champion"
-    plan = json.loads(nas("--dry-run", "--json"))
+    plan = json.loads(promote("--dry-run", "--json"))
     assert [w["trial"] for w in plan["winners"]] == [p.trial for p in summary.promotions]
     assert all(winner["state"].startswith("done") for winner in plan["winners"])
-
-
-def test_promotions_of_one_study_wait_for_each_other(folder):
-    from studies.locks import held
-
-    with (
-        held(f"sqlite:///{folder}/studies.db", "demo", "promoted"),
-        pytest.raises(InputError, match="'demo' is being promoted by process"),
-    ):
-        run(settings(folder))
 
 
 def test_agreement_of_few_and_of_many():
