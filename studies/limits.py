@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from search_spaces.errors import InputError
-
-_MS_PER = {"us": 1e-3, "ms": 1.0, "s": 1e3}
-_COUNT_PER = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
-_MB_PER = {"k": 1e-3, "m": 1.0, "g": 1e3}
-_NUMBER = r"(\d+(?:\.\d*)?|\.\d+)(?:e([+-]?\d+))?"
-_RUNTIME = re.compile(rf"{_NUMBER}\s*(us|ms|s)", re.IGNORECASE)
-_COUNT = re.compile(rf"{_NUMBER}\s*([kmgt]?)", re.IGNORECASE)
-_MEMORY = re.compile(rf"{_NUMBER}\s*([kmg])b?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,42 +86,50 @@ def parse_budget(
         InputError: When one of them is malformed, or not above zero.
     """
     return Budget(
-        runtime_ms=None if runtime is None else _runtime_ms(runtime),
-        macs=None if max_macs is None else _count("--max-macs", max_macs, "10G"),
-        params=None if max_params is None else _count("--max-params", max_params, "50k"),
-        memory_mb=None if max_memory is None else _memory_mb(max_memory),
+        runtime_ms=_read("--budget", runtime, _TIME_MS, "8ms or 0.5ms"),
+        macs=_read("--max-macs", max_macs, _COUNT, "10G"),
+        params=_read("--max-params", max_params, _COUNT, "50k"),
+        memory_mb=_read("--max-memory", max_memory, _SIZE_MB, "200M"),
     )
 
 
-def _runtime_ms(text: str) -> float:
-    match = _RUNTIME.fullmatch(text.strip())
-    value = _value(match) * _MS_PER[match[3].lower()] if match else 0.0
+_NUMBER = r"(\d+(?:\.\d*)?|\.\d+)(?:e([+-]?\d+))?"
+
+
+@dataclass(frozen=True, slots=True)
+class _Quantity:
+    """A number with a unit: what it is called, the pattern of the unit, and what each is worth."""
+
+    called: str
+    unit: str
+    worth: Mapping[str, float]
+
+
+_TIME_MS = _Quantity(
+    "time above zero with a unit of us, ms or s",
+    "(us|ms|s)",
+    {"us": 1e-3, "ms": 1.0, "s": 1e3},
+)
+_COUNT = _Quantity(
+    "count above zero, plain or with k, M, G or T",
+    "([kmgt]?)",
+    {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12},
+)
+_SIZE_MB = _Quantity(
+    "size above zero with k, M or G for its bytes",
+    "([kmg])b?",
+    {"k": 1e-3, "m": 1.0, "g": 1e3},
+)
+
+
+def _read(option: str, text: str | None, quantity: _Quantity, example: str) -> float | None:
+    if text is None:
+        return None
+    match = re.fullmatch(rf"{_NUMBER}\s*{quantity.unit}", text.strip(), re.IGNORECASE)
+    value = _value(match) * quantity.worth[match[3].lower()] if match else 0.0
     if not 0.0 < value < math.inf:
         raise InputError(
-            f"--budget {text!r} is no time above zero with a unit of us, ms or s: "
-            "write for instance 8ms or 0.5ms."
-        )
-    return value
-
-
-def _count(option: str, text: str, example: str) -> float:
-    match = _COUNT.fullmatch(text.strip())
-    value = _value(match) * _COUNT_PER[match[3].lower()] if match else 0.0
-    if not 0.0 < value < math.inf:
-        raise InputError(
-            f"{option} {text!r} is no count above zero, plain or with k, M, G or T: "
-            f"write for instance {example}."
-        )
-    return value
-
-
-def _memory_mb(text: str) -> float:
-    match = _MEMORY.fullmatch(text.strip())
-    value = _value(match) * _MB_PER[match[3].lower()] if match else 0.0
-    if not 0.0 < value < math.inf:
-        raise InputError(
-            f"--max-memory {text!r} is no size above zero with k, M or G for its bytes: "
-            "write for instance 200M."
+            f"{option} {text!r} is no {quantity.called}: write for instance {example}."
         )
     return value
 
