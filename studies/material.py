@@ -23,7 +23,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from nas.data.cache import cache_root
+from nas.data.cache import cache_root, unwritable
 from nas.data.manifest import sha256_of
 from nas.data.store import open_set
 from nas.training.patches import PatchBank
@@ -103,10 +103,7 @@ class Material:
                 if not _is_whole(self.file, self.sha256):
                     write_atomic(self.file, fetch().tobytes())
         except OSError as fault:
-            raise InputError(
-                f"The cache {cache_root()} of {socket.gethostname()} cannot be written "
-                f"({fault.strerror}): make room there, or set NAS_CACHE to another folder."
-            ) from fault
+            raise unwritable(fault, machine=socket.gethostname()) from fault
         if not _is_whole(self.file, self.sha256):
             raise InputError(
                 f"{self.file} on {socket.gethostname()} is not what was sent: check that disk."
@@ -169,10 +166,7 @@ def pack(data: ProxyData) -> str:
         try:
             write_atomic(file, content)
         except OSError as fault:
-            raise InputError(
-                f"The cache {cache_root()} cannot be written ({fault.strerror}): "
-                "make room there, or set NAS_CACHE to another folder."
-            ) from fault
+            raise unwritable(fault) from fault
     return sha256
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.data.cache import cache_root
+from nas.data.cache import cache_root, unwritable
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.model import SUFFIX, is_model, load_bare, save_model
@@ -52,10 +52,7 @@ def self_described(path: Path, architecture: Architecture) -> Path:
     try:
         save_model(model, place)
     except OSError as fault:
-        raise InputError(
-            f"the cache {cache_root()} cannot be written ({fault.strerror}): make room there, "
-            "or set NAS_CACHE to another folder"
-        ) from fault
+        raise unwritable(fault) from fault
     return place
 
 

@@ -8,7 +8,6 @@ damaged is seen and computed again.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from search_spaces.errors import InputError
+from search_spaces.architecture import SCALE
+from search_spaces.errors import InputError, reason
 from search_spaces.progress import Progress, silent
 from search_spaces.sealed import read_array, write_array
 from teachers.loading import Teacher
-from teachers.tiling import GRID, OVERLAP, SCALE, TILE, upscale
+from teachers.tiling import GRID, OVERLAP, TILE, upscale
 
 LAYOUT = 1  # raise it when the same inputs would give other outputs
 
@@ -95,9 +95,8 @@ def kept(
                 write_array(path, make())
                 array = _stored(path, shape)
     except OSError as fault:
-        why = "no space is left" if fault.errno == errno.ENOSPC else fault.strerror
         raise InputError(
-            f"The teacher's outputs cannot be kept in {folder} ({why}): "
+            f"The teacher's outputs cannot be kept in {folder} ({reason(fault)}): "
             "make room, or allow writing there."
         ) from fault
     if array is None:

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search_spaces.architecture import SCALE
 from teachers.hat_blocks import HybridBlock, OverlapBlock, overlap_index, self_index
 
-SCALE = 4
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K; the checkpoints rely on it but do not hold it
 SKIP_KERNEL = 7  # LR pixels that a 3-lobed Lanczos kernel reaches, for all 16 output phases
 OFFICIAL_CONV_SCALE = 0.01

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-SCALE = 4
+from search_spaces.architecture import SCALE
+
 TILE = 256  # LR pixels; HAT then takes 1.4 GB, hat-tiny 0.4 GB; smaller tiles lose context
 OVERLAP = 32  # HAT's attention reaches 24 pixels a layer, but most of what matters is near
 GRID = 16  # tiles start at multiples of the official window, so that windows fall the same way

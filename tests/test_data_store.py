@@ -64,9 +64,10 @@ def test_pictures_are_decoded_once_and_mapped(prepared, monkeypatch):
 
 def test_avif_is_decoded_by_the_plugin_named(prepared):
     picture = open_set(prepared).pictures[0]
-    with AvifImageFile(picture.lr_path(63)) as decoded:
+    path = prepared / "qp63" / f"{picture.name}.avif"
+    with AvifImageFile(path) as decoded:
         assert np.array_equal(picture.lr(63), np.asarray(decoded.convert("RGB")))
-    assert picture.bits(63) == 8 * picture.lr_path(63).stat().st_size
+    assert picture.bits(63) == 8 * path.stat().st_size
 
 
 def test_a_damaged_cache_is_mended(prepared):
@@ -79,7 +80,7 @@ def test_a_damaged_cache_is_mended(prepared):
 
 def test_a_damaged_or_missing_file_is_named(copied):
     picture = open_set(copied).pictures[0]
-    path = picture.lr_path(31)
+    path = copied / "qp31" / f"{picture.name}.avif"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match=rf"{path.name} is not the file that was prepared"):
         picture.lr(31)

@@ -104,7 +104,7 @@ def test_a_damaged_runtime_is_measured_again_and_no_fit_learns_from_it(
 def test_a_damaged_picture_of_a_set_is_named(tmp_path, monkeypatch, damage):
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
     pair_set = photo_set(tmp_path)
-    damage(pair_set.train[0].lr_path(47))
+    damage(pair_set.path / "qp47" / f"{pair_set.train[0].name}.avif")
     with pytest.raises(InputError, match=r"\.avif is not the file that was prepared: prepare the"):
         proxy_data(pair_set)
     photo_set_again(tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-SCALE = 4
+from search_spaces.architecture import SCALE
 
 
 def lanczos(lr: np.ndarray) -> np.ndarray:

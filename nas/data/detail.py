@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.data.baseline import SCALE
 from nas.data.store import Picture
+from search_spaces.architecture import SCALE
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _STRIP = 64  # LR rows at a time: a 4K picture as floats would take 100 MB

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from nas.data.baseline import SCALE
 from nas.data.decode import UnusablePicture, decode, is_grey
+from search_spaces.architecture import SCALE
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm"}

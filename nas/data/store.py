@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from nas.data.baseline import SCALE
-from nas.data.cache import cache_root
+from nas.data.cache import cache_root, unwritable
 from nas.data.degrade import CLEAN
 from nas.data.manifest import CLEAN_LR, HR, MANIFEST, Entry, FileEntry, read_manifest, sha256_of
 from nas.data.split import TRAIN, VALIDATION
+from search_spaces.architecture import SCALE
 from search_spaces.errors import InputError
 from search_spaces.progress import Progress, silent
 from search_spaces.sealed import read_array, write_array
@@ -68,10 +67,6 @@ class Picture:
         """
         return self._decoded(self._lr_file(qp), self.height // SCALE, self.width // SCALE)
 
-    def lr_path(self, qp: int | None) -> Path:
-        """Return the file of an LR picture (AVIF, or PNG for None)."""
-        return self.folder / self._lr_file(qp).path
-
     def bits(self, qp: int | None) -> int:
         """Return the size of an LR file in bits."""
         return 8 * self._lr_file(qp).bytes
@@ -97,11 +92,7 @@ class Picture:
         try:
             write_array(place, pixels)
         except OSError as fault:
-            why = "no space is left" if fault.errno == errno.ENOSPC else fault.strerror
-            raise InputError(
-                f"The cache {cache_root()} cannot be written ({why}): "
-                "make room there, or set NAS_CACHE to another folder."
-            ) from fault
+            raise unwritable(fault) from fault
         array = _mapped(place, shape)
         if array is None:
             raise InputError(f"{place} does not read back as it was written: check that disk.")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from PIL import Image
 
-from nas.data.baseline import SCALE, lanczos
+from nas.data.baseline import lanczos
 from nas.measure.evaluation import Evaluation, Figures, NamedPicture, Upscaler
 from nas.measure.pixels import as_tensor
 from nas.measure.sidebyside import Panel, Place, side_by_side, telling_place
+from search_spaces.architecture import SCALE
 
 if TYPE_CHECKING:
     from teachers.loading import Teacher

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Any
 
 import torch
 
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, reason
 from search_spaces.files import write_atomic
 
 FORMAT = 1
@@ -36,8 +35,7 @@ def save_checkpoint(path: Path, settings: Mapping[str, str], state: Mapping[str,
     try:
         write_atomic(path, hashlib.sha256(saved).hexdigest().encode() + saved)
     except OSError as fault:
-        why = "no space is left" if fault.errno == errno.ENOSPC else fault.strerror
-        raise InputError(f"{path.parent} cannot be written: {why}") from fault
+        raise InputError(f"{path.parent} cannot be written: {reason(fault)}") from fault
 
 
 def load_checkpoint(path: Path, settings: Mapping[str, str]) -> dict[str, Any] | None:

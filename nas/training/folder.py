@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import platform
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import Any
 
 import torch
 
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, reason
 from search_spaces.files import write_atomic
 from search_spaces.model import SUFFIX, Model, load_model, save_model
 from search_spaces.network import Network
@@ -100,5 +99,4 @@ class TrainingFolder:
         except FileNotFoundError:
             raise
         except OSError as fault:
-            why = "no space is left" if fault.errno == errno.ENOSPC else fault.strerror
-            raise InputError(f"{self.path} cannot be written: {why}") from fault
+            raise InputError(f"{self.path} cannot be written: {reason(fault)}") from fault

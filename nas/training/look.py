@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from torch import nn
 
-from nas.data.baseline import SCALE, lanczos
+from nas.data.baseline import lanczos
 from nas.data.detail import Window, windows
 from nas.data.store import PairSet
 from nas.measure.quality import Quality, evaluate
 from nas.measure.strips import upscale_picture
 from nas.training.events import Sample
+from search_spaces.architecture import SCALE
 from search_spaces.errors import InputError
 
 AREA = 100_000
