@@ -223,7 +223,7 @@ def bank_of(pair_set: PairSet, device: str) -> PatchBank:
     """Patches of the sample set, large enough to crop from, with a stand-in for a teacher."""
     seen = windows(pair_set.train, proxy.TRAINING_AREA)
     bank = cut_patches(seen, pair_set.qps, side=PATCH + 8, limit=256)
-    return PatchBank(bank.lr, bank.hr, teacher=bank.hr.clone()).to(device)
+    return PatchBank(bank.lr, bank.hr, teacher=bank.hr.clone()[:, None]).to(device)
 
 
 class _AdamLearner(Learner):

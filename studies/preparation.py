@@ -28,7 +28,7 @@ from studies.limits import Budget
 from studies.material import material_of
 from studies.samplers import chosen
 from studies.settings import MAX_WORKERS, SearchSettings, StudySettings
-from teachers.loading import Teacher, load_teacher
+from teachers.loading import Teacher, load_teacher, named_input
 
 if TYPE_CHECKING:
     from studies.runners.cluster import Facilities
@@ -198,8 +198,10 @@ def _prove(teacher: Teacher, pair_set: PairSet, device: str, progress: Progress)
 
 def _absolute(teacher: str | None) -> str | None:
     """Workers run elsewhere: a file needs its whole path, a shipped name stays."""
-    path = Path(teacher) if teacher else None
-    return str(path.absolute()) if path is not None and path.is_file() else teacher
+    bare, _ = named_input(teacher or "")
+    if teacher is None or not Path(bare).is_file():
+        return teacher
+    return teacher.replace(bare, str(Path(bare).absolute()), 1)
 
 
 def _notes(target: Target, pair_set: PairSet) -> tuple[str, ...]:

@@ -13,9 +13,10 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import torch
 from safetensors.torch import load as load_safetensors
@@ -31,6 +32,11 @@ WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = ("hat-tiny",)
 CONTAINERS = ("params_ema", "params")  # BasicSR's names, the average first
 
+TeacherInput: TypeAlias = Literal["clean", "compressed"]
+"""What a teacher sees of a picture: LR that was never compressed, or what its student sees."""
+
+_COMPRESSED = ":compressed"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Teacher:
@@ -39,25 +45,44 @@ class Teacher:
     Attributes:
         name: The shipped name, or the file's stem.
         network: In eval mode, without gradients; ``(N, 3, H, W)`` in [0, 1] to 4 times the sides.
-        digest: SHA-256 of the file, 64 hex digits: outputs are cached under it.
+        digest: SHA-256 of the file, 64 hex digits, and of what it sees unless that is clean:
+            outputs are cached under it.
         scale: Always 4.
+        input: What it sees.
     """
 
     name: str
     network: nn.Module
     digest: str
     scale: int = SCALE
+    input: TeacherInput = "clean"
+
+    def levels(self, qps: Sequence[int | None]) -> tuple[int | None, ...]:
+        """The compression levels that it is asked about, for students that see ``qps``."""
+        return (None,) if self.input == "clean" else tuple(qps)
+
+
+def named_input(source: str) -> tuple[str, TeacherInput]:
+    """Split what a user calls a teacher: ``NAME`` sees clean LR, ``NAME:compressed`` the other."""
+    bare = source.removesuffix(_COMPRESSED)
+    return bare, "clean" if bare == source else "compressed"
 
 
 def load_teacher(source: str | Path) -> Teacher:
     """Load a teacher by its shipped name or from a ``.safetensors`` or ``.pth`` file.
 
-    The file holds a 4x HAT, a model that this workbench trained, or anything for 4x that the
-    package spandrel recognises, where that is installed.
+    With ``:compressed`` behind it, it sees the compressed LR, as the student does; else clean LR,
+    which the student never sees. The file holds a 4x HAT, a model that this workbench trained, or
+    anything for 4x that the package spandrel recognises, where that is installed.
 
     Raises:
         InputError: There is no such file, or it holds none of these; says what is missing.
     """
+    bare, sees = named_input(str(source))
+    if sees == "compressed":
+        teacher = load_teacher(bare)
+        digest = hashlib.sha256((teacher.digest + _COMPRESSED).encode()).hexdigest()
+        return replace(teacher, name=teacher.name + _COMPRESSED, digest=digest, input=sees)
     shipped = str(source) in SHIPPED
     path = WEIGHTS / f"{source}.safetensors" if shipped else Path(source)
     if not path.is_file():

@@ -73,7 +73,7 @@ def bank() -> PatchBank:
     pictures = [scene(seed) for seed in range(8)]
     hr = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
     lr = torch.from_numpy(np.stack([small(p) for p in pictures])).permute(0, 3, 1, 2)
-    return PatchBank(lr[:, None].contiguous(), hr, teacher=255 - hr)
+    return PatchBank(lr[:, None].contiguous(), hr, teacher=(255 - hr)[:, None])
 
 
 @pytest.fixture

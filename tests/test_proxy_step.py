@@ -36,7 +36,7 @@ def bank() -> PatchBank:
     generator = torch.Generator().manual_seed(0)
     lr = torch.randint(0, 256, (6, 2, 3, 32, 32), dtype=torch.uint8, generator=generator)
     hr = torch.randint(0, 256, (6, 3, 128, 128), dtype=torch.uint8, generator=generator)
-    return PatchBank(lr, hr, teacher=255 - hr)
+    return PatchBank(lr, hr, teacher=(255 - hr)[:, None])
 
 
 def learner_of(architecture: Architecture, bank: PatchBank, **options) -> Learner:

@@ -397,8 +397,8 @@ def test_a_training_learns_and_keeps_its_best(pair_set, tmp_path):
 
 def test_crops_are_a_function_of_the_step_and_shared_out_among_processes(pair_set):
     crops = Crops(pair_set.train, 16, QPS)
-    outputs = [255 - picture.hr() for picture in pair_set.train]
-    features = [picture.lr(None)[::4, ::4].astype(np.float16) for picture in pair_set.train]
+    outputs = [dict.fromkeys(QPS, 255 - picture.hr()) for picture in pair_set.train]
+    features = [{None: p.lr(None)[::4, ::4].astype(np.float16)} for p in pair_set.train]
     whole = Batches(Material(crops, outputs), 4, (0, 1), "cpu", World()).cut(7)
     again = next(Batches(Material(crops, outputs), 4, (0, 1), "cpu", World()).after(7))
     parts = [

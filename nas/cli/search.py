@@ -38,7 +38,7 @@ def search(
     data: Annotated[
         Path | None, typer.Option(help="A set made by 'nas data prepare'; default the sample set.")
     ] = None,
-    teacher: Annotated[str, typer.Option(help="hat-tiny, a weights file, or none.")] = "hat-tiny",
+    teacher: Annotated[str, typer.Option(help="hat-tiny, a weights file, or none; see docs/training.md.")] = "hat-tiny",
     sampler: Annotated[str, typer.Option(help="auto, tpe, gp, nsga2, random or qmc.")] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of sampling and training.")] = 0,
     study: Annotated[

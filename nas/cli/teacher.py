@@ -67,12 +67,10 @@ def evaluate(
     from nas.training.teacher import evaluate_teacher, require_gain
     from teachers.loading import load_teacher
 
-    loaded = load_teacher(teacher)
+    loaded = load_teacher(f"{teacher}:compressed" if compressed else teacher)
     with progress_bar("evaluating teacher") as progress:
         pair_set = open_set(data or sample_set(progress))
-        quality = evaluate_teacher(
-            loaded, pair_set, "compressed" if compressed else "clean", progress=progress
-        )
+        quality = evaluate_teacher(loaded, pair_set, progress=progress)
     if as_json:
         print_json(
             {

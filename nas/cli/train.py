@@ -115,10 +115,11 @@ def _teacher(source: str, wanted: bool) -> Teacher | None:
     if source == "none" or not wanted:
         return None
     from nas.deploy.models import find_file, shipped
-    from teachers.loading import load_teacher
+    from teachers.loading import load_teacher, named_input
 
-    is_model = source in shipped() or Path(source).is_dir()
-    return load_teacher(find_file(source) if is_model else source)
+    bare, _ = named_input(source)
+    is_model = bare in shipped() or Path(bare).is_dir()
+    return load_teacher(source.replace(bare, str(find_file(bare)), 1) if is_model else source)
 
 
 def _precision(name: str) -> Any:

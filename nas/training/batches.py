@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -37,20 +38,24 @@ class Batch:
     features: tuple[Tensor, ...] = ()
 
 
+Maps: TypeAlias = Mapping[int | None, np.ndarray]
+"""Compression level of the LR -> what a teacher makes of a picture."""
+
+
 @dataclass(frozen=True, slots=True)
 class Material:
     """What batches are cut from.
 
     Attributes:
         crops: the pictures of a stage.
-        outputs: the teacher's output for each of them, or none at all.
-        features: the teacher's feature maps of each of them, or none at all.
+        outputs: the teacher's output for each of them by compression level, or none at all.
+        features: the teacher's feature maps of each of them likewise, or none at all.
         channels: how the features divide into maps.
     """
 
     crops: Crops
-    outputs: Sequence[np.ndarray] = ()
-    features: Sequence[np.ndarray] = ()
+    outputs: Sequence[Maps] = ()
+    features: Sequence[Maps] = ()
     channels: tuple[int, ...] = ()
 
 

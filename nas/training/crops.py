@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -110,13 +110,15 @@ class Crops:
             [self._cut(crop, self._opened(crop.picture, True), SCALE) for crop in crops]
         )
 
-    def aligned(self, crops: Sequence[Crop], maps: Sequence[np.ndarray], scale: float) -> Tensor:
-        """Cut the same places from one map ``(h, w, C)`` a picture.
+    def aligned(
+        self, crops: Sequence[Crop], maps: Sequence[Mapping[int | None, np.ndarray]], scale: float
+    ) -> Tensor:
+        """Cut the same places from maps ``(h, w, C)`` of each picture, by compression level.
 
         The maps have ``scale`` times the LR's resolution: a whole number, or one over a number
         that divides ``grid`` and ``patch``.
         """
-        return _stacked([self._cut(crop, maps[crop.picture], scale) for crop in crops])
+        return _stacked([self._cut(crop, maps[crop.picture][crop.qp], scale) for crop in crops])
 
     def _open(self, picture: int, hr: bool, qp: int | None = None) -> np.ndarray:
         return self.pictures[picture].hr() if hr else self.pictures[picture].lr(qp)

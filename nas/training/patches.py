@@ -27,7 +27,8 @@ class PatchBank:
     Attributes:
         lr: (P, Q, 3, side, side), each place at Q compression levels.
         hr: (P, 3, 4 side, 4 side).
-        teacher: what the teacher makes of the same places, as ``hr``; None without a teacher.
+        teacher: what the teacher makes of the same places: (P, T, 3, 4 side, 4 side), T being Q
+            where it saw each compression level, else 1; None without a teacher.
     """
 
     lr: Tensor
@@ -110,15 +111,17 @@ def cut(bank: PatchBank, choice: Choice, patch: int) -> Batch:
     device = bank.lr.device
     lr = bank.lr[choice.places.to(device), choice.levels.to(device), :, rows, columns]
 
-    def pieces(pictures: Tensor | None) -> tuple[Tensor, ...]:
-        if pictures is None:
-            return ()
-        return tuple(
-            _turned(pictures[place : place + 1, :, large[0], large[1]], choice.turn)
-            for place in choice.places.tolist()
-        )
+    def piece(pictures: Tensor, place: int) -> Tensor:
+        return _turned(pictures[place : place + 1, :, large[0], large[1]], choice.turn)
 
-    return Batch(_turned(lr, choice.turn), pieces(bank.hr), pieces(bank.teacher))
+    places, levels = choice.places.tolist(), choice.levels.tolist()
+    hr = tuple(piece(bank.hr, place) for place in places)
+    if bank.teacher is None:
+        return Batch(_turned(lr, choice.turn), hr)
+    taught = bank.teacher.unbind(1)
+    chosen = zip(places, levels, strict=True)
+    teacher = tuple(piece(taught[level % len(taught)], place) for place, level in chosen)
+    return Batch(_turned(lr, choice.turn), hr, teacher)
 
 
 def draw(bank: PatchBank, size: int, patch: int, generator: torch.Generator) -> Batch:
@@ -155,12 +158,14 @@ class Gatherer:
         first = SCALE * (top * SCALE * bank.side + left)
         cells = self._hr.index_select(0, turn) + first
 
-        def piece(pictures: Tensor) -> Tensor:
-            side = SCALE * self._patch
-            return pictures.flatten(2)[places, self._channels, cells].unflatten(-1, (side, side))
-
-        teacher = () if bank.teacher is None else (piece(bank.teacher),)
-        return Batch(lr.unflatten(-1, (self._patch, self._patch)), (piece(bank.hr),), teacher)
+        sides = (SCALE * self._patch, SCALE * self._patch)
+        hr = bank.hr.flatten(2)[places, self._channels, cells].unflatten(-1, sides)
+        teacher: tuple[Tensor, ...] = ()
+        if bank.teacher is not None:
+            heard = levels.remainder(bank.teacher.shape[1])
+            taught = bank.teacher.flatten(3)[places, heard, self._channels, cells]
+            teacher = (taught.unflatten(-1, sides),)
+        return Batch(lr.unflatten(-1, (self._patch, self._patch)), (hr,), teacher)
 
 
 def _crop_cells(side: int, length: int) -> Tensor:
@@ -185,7 +190,7 @@ def cut_patches(
     *,
     side: int = 56,
     limit: int = 768,
-    teacher_outputs: Sequence[np.ndarray] | None = None,
+    teacher_outputs: Sequence[Sequence[np.ndarray]] | None = None,
     key: str = "",
     progress: Progress = silent,
 ) -> PatchBank:
@@ -200,7 +205,8 @@ def cut_patches(
         qps: compression levels of the LR patches; None is the clean LR.
         side: LR side of a patch.
         limit: most places to keep (0.26 MB each at side 56 with five QPs).
-        teacher_outputs: uint8 (H, W, 3) for each picture, from the teacher.
+        teacher_outputs: uint8 (H, W, 3) from the teacher, for each picture one, or one for each of
+            ``qps``.
         key: what the content depends on beside these (digests of the set and of the teacher).
         progress: called after every picture looked at.
 
@@ -210,7 +216,8 @@ def cut_patches(
     Raises:
         InputError: no picture is large enough, or the cache cannot be written.
     """
-    content = [key, [p.name for p in pictures], list(qps), side, limit, bool(teacher_outputs)]
+    heard = len(teacher_outputs[0]) if teacher_outputs else 0
+    content = [key, [p.name for p in pictures], list(qps), side, limit, heard]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
     folder = cache_root() / "patches" / digest
     names = ("lr", "hr", "teacher") if teacher_outputs else ("lr", "hr")
@@ -284,17 +291,18 @@ def _cut(
     places: Sequence[Place],
     qps: Sequence[int | None],
     side: int,
-    teacher_outputs: Sequence[np.ndarray] | None,
+    teacher_outputs: Sequence[Sequence[np.ndarray]] | None,
 ) -> np.ndarray:
     scale = 1 if name == "lr" else SCALE
-    depth = (len(qps),) if name == "lr" else ()
+    heard = len(teacher_outputs[0]) if teacher_outputs else 0
+    depth = {"lr": (len(qps),), "teacher": (heard,)}.get(name, ())
     patches = np.empty((len(places), *depth, 3, scale * side, scale * side), np.uint8)
     for index, picture in enumerate(pictures):
         # One map of each picture at a time: a map counts as memory while a patch refers to it.
         if name == "lr":
             whole = np.stack([picture.lr(qp) for qp in qps])
         elif name == "teacher" and teacher_outputs is not None:
-            whole = teacher_outputs[index]
+            whole = np.stack(teacher_outputs[index])
         else:
             whole = picture.hr()
         for place, (found, top, left) in enumerate(places):

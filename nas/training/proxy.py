@@ -145,8 +145,7 @@ def proxy_data(
     """Cut the training patches, and let the teacher upscale the places they come from once.
 
     Of large pictures the most detailed windows are used, see `nas.data.detail.windows`. The
-    teacher sees the clean LR, and works on ``device`` too. Everything is cached: a second call
-    reads files.
+    teacher works on ``device`` too. Everything is cached: a second call reads files.
 
     Raises:
         InputError: the set has no training picture of sufficient size or holds out none, or the
@@ -159,9 +158,11 @@ def proxy_data(
     if teacher is not None:
         from teachers.cache import teacher_outputs
 
-        clean = [window.lr(None) for window in seen]
+        levels = teacher.levels(pair_set.qps)
+        shown = [window.lr(level) for window in seen for level in levels]
         folder = pair_set.path / "teacher"
-        outputs = teacher_outputs(teacher, clean, folder, progress, device=device)
+        made = teacher_outputs(teacher, shown, folder, progress, device=device)
+        outputs = [made[i : i + len(levels)] for i in range(0, len(made), len(levels))]
     key = pair_set.digest + (teacher.digest if teacher is not None else "")
     bank = cut_patches(seen, pair_set.qps, teacher_outputs=outputs, key=key, progress=progress)
     held_out = windows(pair_set.validation, HELD_OUT_AREA)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nas.data.baseline import SCALE
 from nas.data.store import PairSet
-from nas.training.batches import Batches, Material
+from nas.training.batches import Batches, Maps, Material
 from nas.training.crops import Crops
 from nas.training.distributed import ALONE, World
 from nas.training.look import Look
@@ -32,7 +32,8 @@ _CALIBRATION = 24, 48
 class Sources:
     """What the stages of a training learn from.
 
-    The teacher sees the clean LR of whole pictures, once: its outputs are kept in the set's folder.
+    The teacher sees whole pictures, clean or compressed, once: its outputs are kept in the set's
+    folder.
 
     Attributes:
         notes: what a person should know, in sentences.
@@ -107,7 +108,7 @@ class Sources:
         stage = self.recipe.stages[index]
         crops = self._crops_of(index)
         taught = stage.distillation
-        outputs: Sequence[np.ndarray] = ()
+        outputs: Sequence[Maps] = ()
         if self.teacher is not None and taught.wants_output:
             outputs = [self._outputs[i] for i in crops.indices]
         if self.teacher is not None and taught.wants_features:
@@ -134,24 +135,24 @@ class Sources:
         return self._crops[key]
 
     @cached_property
-    def _outputs(self) -> list[np.ndarray]:
+    def _outputs(self) -> list[Maps]:
         teacher = self._trusted
         folder = self.pair_set.path / "teacher"
 
-        def ask(progress: Progress) -> list[np.ndarray]:
-            return teacher_outputs(teacher, self._clean(), folder, progress, device=self.device)
+        def ask(lr: list[np.ndarray], progress: Progress) -> list[np.ndarray]:
+            return teacher_outputs(teacher, lr, folder, progress, device=self.device)
 
-        return self._first_then_all(ask)
+        return self._asked(teacher, ask)
 
     @cached_property
-    def _features(self) -> tuple[tuple[int, ...], list[np.ndarray]]:
+    def _features(self) -> tuple[tuple[int, ...], list[Maps]]:
         features = Features(self._trusted)
         folder = self.pair_set.path / "teacher"
 
-        def ask(progress: Progress) -> list[np.ndarray]:
-            return features.of(self._clean(), folder, progress, device=self.device)
+        def ask(lr: list[np.ndarray], progress: Progress) -> list[np.ndarray]:
+            return features.of(lr, folder, progress, device=self.device)
 
-        return features.channels, self._first_then_all(ask)
+        return features.channels, self._asked(self._trusted, ask)
 
     @cached_property
     def _trusted(self) -> Teacher:
@@ -168,14 +169,23 @@ class Sources:
             require_gain(self.teacher, quality)
         return self.teacher
 
-    def _clean(self) -> list[np.ndarray]:
-        return [picture.lr(None) for picture in self.pair_set.train]
+    def _asked(
+        self, teacher: Teacher, ask: Callable[[list[np.ndarray], Progress], list[np.ndarray]]
+    ) -> list[Maps]:
+        """What the teacher makes of every picture at the levels that are trained on.
 
-    def _first_then_all(self, ask: Callable[[Progress], list[np.ndarray]]) -> list[np.ndarray]:
-        """Of several processes the first asks the teacher, and the others read what it kept."""
-        if self.world.size == 1:
-            return ask(self.progress)
-        if self.world.first:
-            ask(self.progress)
-        self.world.wait()
-        return ask(silent)
+        Of several processes the first asks it, and the others read what it kept.
+        """
+        recipe, prepared = self.recipe, self.pair_set.qps
+        used = {qp for stage in recipe.stages for qp in recipe.qps_of(stage, prepared)}
+        qps = tuple(qp for qp in prepared if qp in used)
+        levels = teacher.levels(qps)
+        lr = [picture.lr(level) for picture in self.pair_set.train for level in levels]
+        if self.world.size > 1:
+            if self.world.first:
+                ask(lr, self.progress)
+            self.world.wait()
+        made = ask(lr, self.progress if self.world.size == 1 else silent)
+        each = [made[i : i + len(levels)] for i in range(0, len(made), len(levels))]
+        # Asked about the clean LR, it says the same at every level.
+        return [dict(zip(qps, maps * (len(qps) // len(levels)), strict=True)) for maps in each]

@@ -20,13 +20,13 @@ from nas.data.detail import Window, windows
 from nas.data.store import PairSet, Picture
 from nas.measure.quality import psnr_y
 from nas.training.crops import Crops
-from nas.training.teacher_run import TeacherInput, TeacherRun, TeacherTraining
+from nas.training.teacher_run import TeacherRun, TeacherTraining
 from search_spaces.errors import InputError
 from search_spaces.files import write_atomic
 from search_spaces.progress import Progress, silent
 from teachers.cache import teacher_outputs, upscale_pixels
 from teachers.hat import HAT, PRESETS
-from teachers.loading import Teacher, load_teacher, save_teacher
+from teachers.loading import Teacher, TeacherInput, load_teacher, save_teacher
 
 CHECKPOINT_SECONDS = 60.0
 LOOK_AREA = 50_000  # LR pixels that the progress note is measured on
@@ -129,7 +129,6 @@ def train_teacher(
 def evaluate_teacher(
     teacher: Teacher,
     pair_set: PairSet,
-    input: TeacherInput = "clean",
     *,
     pictures: Sequence[Picture | Window] | None = None,
     folder: Path | None = None,
@@ -140,8 +139,7 @@ def evaluate_teacher(
 
     Args:
         teacher: Whom to measure.
-        pair_set: The set.
-        input: Give it the ``clean`` LR, or the ``compressed`` ones at every QP of the set.
+        pair_set: The set; the teacher is given the clean LR, or one at every QP, as it sees.
         pictures: What to measure on; None for the set's validation pictures, whole.
         folder: Where outputs are cached; None for ``teacher`` in the set's folder.
         device: Where the teacher runs.
@@ -153,12 +151,12 @@ def evaluate_teacher(
     pictures = pair_set.validation if pictures is None else pictures
     if not pictures:
         raise InputError(f"{pair_set.path} holds out no picture to measure a teacher on.")
-    told = [pair_set.digest, teacher.digest, input, [picture.name for picture in pictures]]
+    told = [pair_set.digest, teacher.digest, teacher.input, [picture.name for picture in pictures]]
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
     place = cache_root() / "teacher-quality" / f"{digest}.json"
     with suppress(OSError, ValueError, TypeError):  # not there, or damaged
         return TeacherQuality(**json.loads(place.read_bytes()))
-    quality = _measured(teacher, pair_set, input, pictures, folder, device, progress)
+    quality = _measured(teacher, pair_set, pictures, folder, device, progress)
     with suppress(OSError):  # figures stand without their cache
         write_atomic(place, json.dumps(asdict(quality)).encode())
     return quality
@@ -167,13 +165,12 @@ def evaluate_teacher(
 def _measured(
     teacher: Teacher,
     pair_set: PairSet,
-    input: TeacherInput,
     pictures: Sequence[Picture | Window],
     folder: Path | None,
     device: str | torch.device,
     progress: Progress,
 ) -> TeacherQuality:
-    qps: tuple[int | None, ...] = (None,) if input == "clean" else pair_set.qps
+    qps = teacher.levels(pair_set.qps)
     images = [picture.lr(qp) for picture in pictures for qp in qps]
     originals = [picture.hr() for picture in pictures for _ in qps]
     names = [picture.name for picture in pictures for _ in qps]
@@ -185,7 +182,7 @@ def _measured(
     for name, high, low in zip(names, ours, base, strict=True):
         gains.setdefault(name, []).append(high - low)
     return TeacherQuality(
-        input,
+        teacher.input,
         float(np.mean(ours)),
         float(np.mean(base)),
         {name: float(np.mean(values)) for name, values in gains.items()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,8 +16,7 @@ from nas.training.ema import Ema
 from nas.training.losses import losses
 from nas.training.schedules import warmed_cosine
 from teachers.hat import HAT
-
-TeacherInput: TypeAlias = Literal["clean", "compressed"]
+from teachers.loading import TeacherInput
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,123 @@
+"""What a GPU would refuse, found without one.
+
+Everything runs on the device ``meta``, whose tensors have shapes and no values: who looks at a value
+on the way (a GPU would have to be waited for, and a CUDA graph cannot hold that) gets an error, and
+so does here who mixes tensors of two devices.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from nas.deploy.eightbit import EightBit
+from nas.training.distillation import affinity, contrastive, lanczos_up
+from nas.training.losses import losses
+from nas.training.patches import PatchBank
+from nas.training.phase_loss import PhaseLoss
+from nas.training.precision import Precision
+from nas.training.proxy_step import Learner
+from nas.training.replay import Tabled
+from search_spaces import Architecture, Stage, build, fuse, published
+from search_spaces.architecture import RESIDUALS, SCALE
+from teachers.hat import HAT, HATSettings
+from teachers.tiling import upscale
+
+DEVICE = torch.device("meta")
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses operators that read tensors of two devices; a CPU's single numbers are no tensors."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        devices = {leaf.device.type for leaf in read if leaf.dim()}
+        moves = func.overloadpacket.__name__ in ("copy_", "_to_copy")
+        assert moves or len(devices) < 2, f"{func} reads from {' and '.join(sorted(devices))}"
+        return func(*args, **(kwargs or {}))
+
+
+class PlainSteps:
+    """In place of Adam, which looks at its rate when it is made and knows no ``meta``."""
+
+    def __init__(self, parameters, lr, **_):
+        self.parameters, self.lr, self.state = list(parameters), lr, {}
+
+    @torch.no_grad()
+    def step(self):
+        for parameter in self.parameters:
+            parameter.sub_(parameter.grad * self.lr)
+
+
+def pixels(*shape: int) -> torch.Tensor:
+    return torch.empty(shape, dtype=torch.uint8, device=DEVICE)
+
+
+def pictures(*shape: int, **options) -> torch.Tensor:
+    return torch.empty(shape, device=DEVICE, **options)
+
+
+ARCHITECTURES = {name: network.architecture for name, network in published.items()}
+ARCHITECTURES |= {
+    f"{residual} residual": Architecture(
+        "unshuffle2", 8, (Stage("conv", 8, 1),), inputs="gradient", residual=residual
+    )
+    for residual in RESIDUALS
+    if residual != "lr"
+}
+
+
+def test_it_would_be_seen():
+    with OneDevice(), pytest.raises(AssertionError, match="cpu and meta"):
+        torch.conv2d(pictures(1, 3, 8, 8), torch.ones(3, 3, 3, 3))
+    with pytest.raises(RuntimeError):
+        bool(pictures(1).isfinite().all())
+
+
+@pytest.mark.parametrize("heard", [1, 5], ids=["clean teacher", "compressed teacher"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_proxy_step_looks_at_no_value_and_stays_on_its_device(name, heard, monkeypatch):
+    monkeypatch.setattr(torch.optim, "Adam", PlainSteps)
+    bank = PatchBank(
+        pixels(6, 5, 3, 56, 56), pixels(6, 3, 224, 224), pixels(6, heard, 3, 224, 224)
+    )
+    network = fuse(build(ARCHITECTURES[name], seed=0)).to(DEVICE).requires_grad_(True).train()
+    loss = PhaseLoss(network.shuffle, 0.5, 0.5)
+    learner = Learner(network, loss, clip=1.0, decay=0.98, precision=Precision())
+    steps = Tabled(learner, bank, patch=48, batch=4)
+    with OneDevice():
+        steps.idle()
+    assert steps.losses.device == DEVICE
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_picture_passes_through_the_deployed_network_on_its_device(name):
+    network = EightBit(build(ARCHITECTURES[name], seed=0)).to(DEVICE, torch.float16).eval()
+    with OneDevice(), torch.no_grad():
+        larger = network.plain(pictures(1, 3, 25, 38, dtype=torch.float16))
+    assert larger.shape == (100, 152, 3) and larger.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("name", losses.names)
+def test_losses_stay_on_the_device_of_the_pictures(name):
+    loss, given = losses[name], [pictures(2, 3, 48, 64, requires_grad=True), pictures(2, 3, 48, 64)]
+    with OneDevice():
+        loss.function(*given, *([pictures(2, 1, 48, 64)] if loss.uncertain else [])).backward()
+    assert given[0].grad.device == DEVICE
+
+
+def test_what_is_learned_from_a_teacher_stays_on_its_device():
+    lr, sr = pixels(2, 3, 12, 16), pictures(2, 3, 48, 64, requires_grad=True)
+    with OneDevice():
+        contrastive(sr, pictures(2, 3, 48, 64), lanczos_up(lr)).backward()
+        affinity([pictures(2, 8, 12, 16)], [pictures(2, 5, 3, 4)])
+
+
+def test_a_teacher_upscales_in_tiles_on_its_device():
+    small = HATSettings(8, (2,), (1,), window=4, compress=1, squeeze=2, features=4, image_skip=True)
+    network = HAT(small).to(DEVICE).eval()
+    with OneDevice():
+        whole = upscale(network, pictures(1, 3, 70, 90), tile=64, overlap=16)
+    assert (whole.shape, whole.device) == ((1, 3, SCALE * 70, SCALE * 90), DEVICE)
