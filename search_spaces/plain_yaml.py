@@ -10,7 +10,21 @@ _MOST = 100_000
 """Values in a file with its references written out: a thousand times what a recipe has."""
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+"""The tag of ``<<``, which brings in what stands elsewhere."""
+
+
 class _PlainLoader(yaml.SafeLoader):
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if key.tag != _MERGE and isinstance(key, yaml.ScalarNode) and key.value in seen:
+                fault = f"{key.value!r} stands there twice"
+                raise yaml.composer.ComposerError(None, None, fault, key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return node
+
     def get_single_node(self) -> Any:
         node = super().get_single_node()
         if node is not None and _size(node, {}) > _MOST:
@@ -22,7 +36,8 @@ def load_plain(text: str) -> Any:
     """Return what a YAML text holds: mappings, lists, strings, numbers, dates.
 
     Raises:
-        ValueError: it is no YAML, or nested or referring to itself out of all reason.
+        ValueError: it is no YAML, names a key twice, or is nested or refers to itself out of all
+            reason.
     """
     try:
         return yaml.load(text, Loader=_PlainLoader)

@@ -44,7 +44,7 @@ def load(path: str | Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _failed(str(path), error) from error
     _loaded[str(file)] = None
@@ -63,7 +63,7 @@ def load_all(paths: Iterable[str | Path] = ()) -> None:
             plugin = entry.load()
             if callable(plugin):
                 plugin()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _failed(f"{entry.name} ({entry.value})", error) from error
         _loaded[f"{GROUP}:{entry.name}"] = None
     for path in paths:
@@ -75,6 +75,6 @@ def loaded_files() -> tuple[str, ...]:
     return tuple(name for name in _loaded if not name.startswith(f"{GROUP}:"))
 
 
-def _failed(plugin: str, error: Exception) -> InputError:
+def _failed(plugin: str, error: BaseException) -> InputError:
     detail = " ".join(str(error).split())
     return InputError(f"plugin {plugin} cannot be loaded: {type(error).__name__}: {detail}")

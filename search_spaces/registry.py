@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Generic, TypeVar
 
 from search_spaces.errors import InputError
@@ -13,8 +13,9 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Components by name. Filled by explicit ``add`` calls, never by scanning or import order."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, reserved: Collection[str] = ()) -> None:
         self._kind = kind
+        self._reserved = reserved
         self._items: dict[str, T] = {}
 
     def add(self, name: str, item: T) -> T:
@@ -23,7 +24,7 @@ class Registry(Generic[T]):
         Raises:
             InputError: ``name`` is taken already.
         """
-        if name in self._items:
+        if name in self._items or name in self._reserved:
             raise InputError(f"a {self._kind} named '{name}' is registered already; choose another")
         self._items[name] = item
         return item

@@ -52,7 +52,7 @@ none of them; the first stage's block and width). ``ends`` is the block of stem 
 
 PRESETS = ("lightweight", "balanced", "quality")
 _PRESET_FOLDER = Path(__file__).parent / "presets"
-_MAX_RANGE = 256
+_MAX_CHOICES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +173,19 @@ class Space:
             description.get("dimensions"), Mapping
         ):
             raise InputError(f"{source}: a space needs 'dimensions', a mapping of name to choices")
-        unknown = sorted(set(description) - {"name", "description", "dimensions"})
-        if unknown:
-            raise InputError(
-                f"{source}: unknown key '{unknown[0]}'; a space has name, description, dimensions"
-            )
+        for key in description:
+            if key not in ("name", "description", "dimensions"):
+                raise InputError(
+                    f"{source}: unknown key {reprlib.repr(key)}; "
+                    "a space has name, description, dimensions"
+                )
         dimensions = []
         for name, choices in description["dimensions"].items():
             if name not in DEFAULTS:
                 known = ", ".join(DEFAULTS)
-                raise InputError(f"{source}: unknown dimension '{name}'; choose among {known}")
+                raise InputError(
+                    f"{source}: unknown dimension {reprlib.repr(name)}; choose among {known}"
+                )
             dimensions.append(Dimension(name, _choices(name, choices, source)))
         if not dimensions:
             raise InputError(f"{source}: 'dimensions' is empty; give at least one of them")
@@ -193,16 +196,18 @@ class Space:
     def _check(self, source: str) -> None:
         """Build a description with each single choice, so that a bad one is found at once."""
         first = {d.name: d.choices[0] for d in self.dimensions}
-        for dimension in self.dimensions:
-            for choice in dimension.choices:
-                try:
-                    _check_value(dimension.name, choice)
-                    self.architecture({**first, dimension.name: choice})
-                except InputError as error:
-                    raise InputError(f"{source}: dimension '{dimension.name}': {error}") from error
+        checks = (_check_value, lambda name, choice: self.architecture({**first, name: choice}))
+        for check in checks:  # all values, before networks are made of several
+            for dimension in self.dimensions:
+                for choice in dimension.choices:
+                    try:
+                        check(dimension.name, choice)
+                    except InputError as error:
+                        where = f"{source}: dimension '{dimension.name}'"
+                        raise InputError(f"{where}: {error}") from error
 
 
-spaces: Registry[Space] = Registry("space")
+spaces: Registry[Space] = Registry("space", reserved=PRESETS)
 """Spaces that plugins bring, by name. The presets are files and not among them."""
 
 
@@ -239,9 +244,14 @@ def _choices(name: str, given: Any, source: str) -> tuple[Any, ...]:
             raise InputError(f"{source}: dimension '{name}' takes a list or {{min, max, step}}")
         low, high, step = given["min"], given["max"], given.get("step", 1)
         whole = all(type(number) is int for number in (low, high, step))
-        if not whole or step < 1 or not low <= high or (high - low) // step > _MAX_RANGE:
+        if not whole or step < 1 or not low <= high:
             raise InputError(
                 f"{source}: dimension '{name}' needs whole numbers with min <= max and step >= 1"
+            )
+        if (high - low) // step >= _MAX_CHOICES:
+            raise InputError(
+                f"{source}: dimension '{name}' has more than {_MAX_CHOICES} choices; "
+                "give it a larger step"
             )
         given = list(range(low, high + 1, step))
     choices = list(given) if isinstance(given, list) else [given]

@@ -92,10 +92,15 @@ def test_a_plugin_that_cannot_be_loaded_is_named(tmp_path):
         "from search_spaces.blocks import blocks\nblocks.add('ecb', int)\n"
     )
     (tmp_path / "broken.py").write_text("import nothing_like_this\n")
+    (tmp_path / "shadow.py").write_text(
+        "from search_spaces.space import load_space, spaces\n"
+        "spaces.add('quality', load_space('lightweight'))\n"
+    )
+    (tmp_path / "leaves.py").write_text("import sys; sys.exit('so long')\n")
     code = """
 from search_spaces import InputError
 from search_spaces.plugins import load
-for name in ("missing.py", "twice.py", "broken.py"):
+for name in ("missing.py", "twice.py", "broken.py", "shadow.py", "leaves.py"):
     try:
         load(name)
     except InputError as error:
@@ -108,6 +113,9 @@ for name in ("missing.py", "twice.py", "broken.py"):
         "choose another",
         "plugin broken.py cannot be loaded: ModuleNotFoundError: No module named "
         "'nothing_like_this'",
+        "plugin shadow.py cannot be loaded: InputError: a space named 'quality' is registered "
+        "already; choose another",
+        "plugin leaves.py cannot be loaded: SystemExit: so long",
     ], done.stderr
 
 
