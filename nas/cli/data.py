@@ -43,9 +43,9 @@ def prepare(
             progress=progress,
         )
     for path, reason in report.skipped:
-        say(f"[yellow]skipped[/] {path}: {reason}")
+        say(f"{path}: {reason}", mark="skipped")
     for path, same in report.duplicates:
-        say(f"[yellow]duplicate[/] {path}: the same picture as {same}")
+        say(f"{path}: the same picture as {same}", mark="duplicate")
     if as_json:
         skipped = [{"path": str(path), "reason": reason} for path, reason in report.skipped]
         copies = [{"path": str(path), "same_as": str(other)} for path, other in report.duplicates]

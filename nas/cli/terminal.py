@@ -30,13 +30,13 @@ err = Console(stderr=True, highlight=False)
 def progress_bar(title: str) -> Iterator[Report]:
     """A bar on stderr, as a callback for the engine; nothing when stderr is no terminal."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
     )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(title, total=None, note="")
@@ -53,9 +53,16 @@ def print_json(document: Any) -> None:
     sys.stdout.write("\n")
 
 
-def say(text: str) -> None:
-    """A line for the person on stderr, so that stdout stays the result's."""
-    err.print(text, soft_wrap=True)
+def say(text: str, *, mark: str = "", style: str = "") -> None:
+    """A line for the person on stderr, so that stdout stays the result's.
+
+    Args:
+        text: the line, printed as it is: names of files may hold brackets, as markup does.
+        mark: a word to stand before it in yellow.
+        style: of the text, such as ``dim``.
+    """
+    line = Text(text, style)
+    err.print(Text.assemble((mark, "yellow"), " ", line) if mark else line, soft_wrap=True)
 
 
 def table(
@@ -67,7 +74,7 @@ def table(
         numeric = all(_numeric(row[index]) for row in rows) if rows else False
         drawn.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(Text, row))
     return drawn if title is None else Group(Text(title, style="italic"), drawn)
 
 

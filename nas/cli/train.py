@@ -108,7 +108,7 @@ def train(
 def _warn(fault: str) -> None:
     from nas.cli.terminal import say
 
-    say(f"[yellow]not all of it is in MLflow: {fault}; run again to deliver.")
+    say(f"not all of it is in MLflow: {fault}; run again to deliver.", style="yellow")
 
 
 def _teacher(source: str, wanted: bool) -> Teacher | None:

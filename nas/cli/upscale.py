@@ -84,9 +84,7 @@ def upscale(
         raise InputError("--half is for CUDA: CPUs are slower in FP16 than in FP32")
     network = ready(found.network, where, half=half)
     if tile is not None and network.seen is None:
-        say(
-            f"[yellow]note[/] {found.name} looks at the whole picture at once: --tile has no effect"
-        )
+        say(f"{found.name} looks at the whole picture at once: --tile has no effect", mark="note")
     at_once = STRIP_PIXELS_CUDA if where.startswith("cuda") else STRIP_PIXELS
     settings = Settings(
         format=chosen,
@@ -114,17 +112,14 @@ def upscale(
 
 def _tell(result: Result) -> None:
     """What the person would not expect, on stderr as it happens."""
-    from rich.markup import escape
-
     from nas.cli.terminal import say
 
-    source, target = escape(str(result.job.source)), escape(str(result.job.target))
     if result.status == "failed":
-        say(f"[yellow]skipped[/] {source}: {escape(result.notes[0])}")
+        say(f"{result.job.source}: {result.notes[0]}", mark="skipped")
     elif result.status == "there":
-        say(f"[dim]{target} is there already; --force makes it again[/]")
+        say(f"{result.job.target} is there already; --force makes it again", style="dim")
     elif result.notes:
-        say(f"[yellow]note[/] {source}: {escape(', '.join(result.notes))}")
+        say(f"{result.job.source}: {', '.join(result.notes)}", mark="note")
 
 
 def _summarise(results: Sequence[Result]) -> None:
