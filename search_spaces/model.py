@@ -8,24 +8,24 @@ code, and any size of picture works.
 from __future__ import annotations
 
 import hashlib
-import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
 from search_spaces.architecture import SCALE, Architecture
 from search_spaces.errors import InputError
 from search_spaces.files import write_atomic
 from search_spaces.network import Network, build, fuse
+from search_spaces.tensor_files import SEAL, require_whole, sealed
 
 FORMAT = "nas-workbench-1"
 SUFFIX = ".safetensors"
-_OWN = ("format", "architecture", "name", "scale")
+_FORMATS = "nas-workbench-"
+_OWN = ("format", "architecture", "name", "scale", SEAL)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,8 +51,19 @@ class Model:
         return self.network.architecture
 
 
-def model_bytes(network: Network, name: str, facts: Mapping[str, str] | None = None) -> bytes:
+def model_bytes(
+    network: Network,
+    name: str,
+    facts: Mapping[str, str] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> bytes:
     """Return a network, folded if it is not yet, as the content of a file.
+
+    Args:
+        network: the network.
+        name: for people.
+        facts: what else is known of it.
+        dtype: of the weights in the file; loaded they are float32 again.
 
     Raises:
         ValueError: a fact has a name that the format itself uses.
@@ -68,10 +79,10 @@ def model_bytes(network: Network, name: str, facts: Mapping[str, str] | None = N
         **facts,
     }
     tensors = {
-        key: tensor.detach().cpu().float().contiguous()
+        key: tensor.detach().cpu().to(dtype).contiguous()
         for key, tensor in fuse(network).state_dict().items()
     }
-    return _ordered(save_tensors(tensors, header))
+    return sealed(tensors, header)
 
 
 def save_model(model: Model, path: Path) -> Model:
@@ -92,10 +103,16 @@ def load_model(path: Path) -> Model:
     """Read a model from a file that `save_model` wrote.
 
     Raises:
-        InputError: there is no such file, or it is no model of the workbench; says why.
+        InputError: there is no such file, it is damaged, or no model of the workbench; says why.
     """
-    header, content = _header(path), _content(path)
-    if header.get("format") != FORMAT or "architecture" not in header:
+    header, content = _opened(path)
+    written_as = header.get("format", "")
+    if written_as != FORMAT and written_as.startswith(_FORMATS):
+        raise InputError(
+            f"{path} is of a newer version of the workbench, which writes {written_as!r} where "
+            f"this one reads {FORMAT!r}: upgrade nas-workbench"
+        )
+    if written_as != FORMAT or "architecture" not in header:
         raise InputError(
             f"{path} does not say which network its weights are of: it must be a model that this "
             "workbench wrote, with its architecture in the file's header"
@@ -112,30 +129,30 @@ def load_bare(path: Path, architecture: Architecture) -> Model:
     """Read deploy weights without a model's header, whose architecture stands elsewhere.
 
     Raises:
-        InputError: there is no such file, or it holds the weights of another network.
+        InputError: there is no such file, it is damaged, or holds the weights of another network.
     """
-    _header(path)
-    network = _assembled(path, content := _content(path), architecture.to_json())
+    _, content = _opened(path)
+    network = _assembled(path, content, architecture.to_json())
     return Model(architecture.label, network, {}, hashlib.sha256(content).hexdigest())
 
 
 def is_model(path: Path) -> bool:
-    """Whether a safetensors file says which network its weights are of.
+    """Whether a safetensors file says which network its weights are of, to this version or a newer.
 
     Raises:
         InputError: there is no such file, or it is none.
     """
-    return _header(path).get("format") == FORMAT
+    return _header(path).get("format", "").startswith(_FORMATS)
 
 
 def read_architecture(path: Path) -> Architecture:
     """Read an architecture from its JSON file, or from the header of a model's file.
 
     Raises:
-        InputError: there is no such file, or it holds none.
+        InputError: there is no such file, it is damaged, or it holds none.
     """
     if path.suffix == SUFFIX:
-        header = _header(path)
+        header, _ = _opened(path)
         if "architecture" not in header:
             raise InputError(f"{path} does not say which network its weights are of")
         text = header["architecture"]
@@ -155,23 +172,23 @@ def _assembled(path: Path, content: bytes, architecture: str) -> Network:
         network = fuse(build(Architecture.from_json(architecture), seed=0))
         network.load_state_dict(load_tensors(content), strict=True)
     except InputError as fault:
-        raise InputError(f"{path} holds a network that cannot be built: {fault}") from fault
+        raise InputError(
+            f"{path} holds a network that cannot be built here, "
+            f"perhaps it is of a newer version or needs a --plugin: {fault}"
+        ) from fault
     except RuntimeError as fault:
         detail = " ".join(str(fault).split())[:200]
         raise InputError(f"{path}: weights and architecture do not fit: {detail}") from fault
-    if not all(bool(tensor.isfinite().all()) for tensor in network.parameters()):
+    if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
         raise InputError(f"{path} holds weights that are no numbers: train it again")
     return network.requires_grad_(False)
 
 
-def _ordered(content: bytes) -> bytes:
-    """Sort what the library writes in a random order, so that equal models are equal files."""
-    (length,) = struct.unpack("<Q", content[:8])
-    header = json.loads(content[8 : 8 + length])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
-    return struct.pack("<Q", len(text)) + text + content[8 + length :]
+def _opened(path: Path) -> tuple[dict[str, str], bytes]:
+    """Read a file's header and all of it, as it was written."""
+    header, content = _header(path), _content(path)
+    require_whole(path, content)
+    return header, content
 
 
 def _content(path: Path) -> bytes:

@@ -20,16 +20,17 @@ from typing import Literal, TypeAlias
 
 import torch
 from safetensors.torch import load as load_safetensors
-from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from search_spaces.errors import InputError
 from search_spaces.files import write_atomic
 from search_spaces.model import SUFFIX, is_model, load_model
+from search_spaces.tensor_files import require_whole, sealed
 from teachers.hat import HAT, OFFICIAL_CONV_SCALE, SCALE, HATSettings
 
 WEIGHTS = Path(__file__).parent / "weights"
-SHIPPED = ("hat-tiny",)
+SHIPPED = {"hat-tiny": "dda2bd8a0682188721bffe14893171a04dcd104a9f68168b09b5961a852e4fcb"}
+"""Names of the teachers that come along, and SHA-256 of their files: studies know them by it."""
 CONTAINERS = ("params_ema", "params")  # BasicSR's names, the average first
 
 TeacherInput: TypeAlias = Literal["clean", "compressed"]
@@ -94,6 +95,10 @@ def load_teacher(source: str | Path) -> Teacher:
         content = path.read_bytes()
     except OSError as fault:
         raise InputError(f"{path} cannot be read: {fault.strerror}.") from fault
+    digest = hashlib.sha256(content).hexdigest()
+    if shipped and digest != SHIPPED[str(source)]:
+        raise InputError(f"{path} is damaged: install nas-workbench again.")
+    require_whole(path, content)
     tensors = _tensors(path, content)
     if path.suffix == SUFFIX and is_model(path):
         model = load_model(path)
@@ -102,7 +107,7 @@ def load_teacher(source: str | Path) -> Teacher:
         network: nn.Module = _assemble(path, tensors)
     else:
         network = _foreign(path, tensors)
-    return Teacher(path.stem, network, hashlib.sha256(content).hexdigest())
+    return Teacher(path.stem, network, digest)
 
 
 def save_teacher(network: HAT, path: Path, *, half: bool = True) -> None:
@@ -114,7 +119,7 @@ def save_teacher(network: HAT, path: Path, *, half: bool = True) -> None:
         name: (tensor.half() if half and tensor.is_floating_point() else tensor).cpu().contiguous()
         for name, tensor in network.state_dict().items()
     }
-    write_atomic(path, save_safetensors(content, {"format": "pt"}))
+    write_atomic(path, sealed(content, {"format": "pt"}))
 
 
 def settings_of(tensors: Mapping[str, Tensor]) -> HATSettings:
@@ -189,11 +194,14 @@ def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
             break
     if not isinstance(loaded, Mapping):
         raise InputError(f"{path} is no teacher: it holds no named tensors.")
-    return {
+    tensors = {
         str(name).removeprefix("module."): t.float() if t.is_floating_point() else t
         for name, t in loaded.items()
         if isinstance(t, Tensor)
     }
+    if any(bool(tensor.isnan().any()) for tensor in tensors.values()):
+        raise InputError(f"{path} holds weights that are no numbers: give another teacher.")
+    return tensors
 
 
 def _foreign(path: Path, tensors: dict[str, Tensor]) -> nn.Module:

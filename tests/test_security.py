@@ -27,6 +27,7 @@ from search_spaces import Architecture, build
 from search_spaces.errors import InputError
 from search_spaces.model import load_model, model_bytes
 from search_spaces.plain_yaml import load_plain
+from search_spaces.tensor_files import SEAL
 from studies.review.page import Column, Section, facts, page, paragraph, table
 from studies.tracking import server_command
 
@@ -66,6 +67,7 @@ def with_header(**changes):
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     header["__metadata__"] |= changes
+    del header["__metadata__"][SEAL]  # who changes a file on purpose would not leave it
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + content[8 + length :]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,8 +12,6 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from nas.deploy.portable import INPUT, OUTPUT, Portable, Program, quiet, traced
@@ -161,16 +158,7 @@ def _write_safetensors(source: Source, path: Path) -> None:
     """A model file of the workbench itself: weights and architecture, no program."""
     own = ("name", "scale", "architecture")
     facts = {key: value for key, value in source.facts.items() if key not in own}
-    content = model_bytes(source.model.network, source.model.name, facts)
-    if source.dtype != torch.float32:
-        tensors = {key: each.to(source.dtype) for key, each in load_tensors(content).items()}
-        content = save_tensors(tensors, _header(content))
-    path.write_bytes(content)
-
-
-def _header(content: bytes) -> dict[str, str]:
-    length = int.from_bytes(content[:8], "little")
-    return json.loads(content[8 : 8 + length])["__metadata__"]
+    path.write_bytes(model_bytes(source.model.network, source.model.name, facts, source.dtype))
 
 
 def _load_safetensors(path: Path) -> Run:
