@@ -117,6 +117,11 @@ class PairSet:
     is_sample: bool
     pictures: tuple[Picture, ...]
 
+    @property
+    def teacher_folder(self) -> Path:
+        """Where what teachers make of its pictures is kept."""
+        return self.path / "teacher"
+
     @cached_property
     def train(self) -> tuple[Picture, ...]:
         """The pictures to train on."""

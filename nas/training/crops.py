@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data.baseline import SCALE
 from nas.data.detail import Window, detail
 from nas.data.store import Picture
+from search_spaces.architecture import SCALE
 from search_spaces.progress import Progress, silent
 
 

@@ -25,6 +25,11 @@ ReLUs gradients are zero and the mean fades: it must not drag its kernel on in t
 and the squares of its last traces are zero in float32."""
 
 
+def is_kernel(parameter: Tensor) -> bool:
+    """Whether a parameter is Muon's to move: (out, in > 1, k, k), so no depthwise kernel."""
+    return parameter.dim() == 4 and parameter.shape[1] > 1
+
+
 class Muon:
     """Moves matrices; everything else is another optimiser's.
 

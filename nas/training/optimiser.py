@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.training.muon import Muon
+from nas.training.muon import Muon, is_kernel
 
 
 class Optimiser:
@@ -16,8 +16,7 @@ class Optimiser:
 
     Args:
         parameters: those to move.
-        kernels_by_muon: move kernels (out, in > 1, k, k) by Muon; depthwise ones, biases and the
-            like are Adam's in any case.
+        kernels_by_muon: move kernels by Muon; what `is_kernel` says is none is Adam's in any case.
         lr: peak rate; of Muon where it is used.
         adam_lr: peak rate of what Adam moves beside Muon.
         betas: Adam's.
@@ -32,10 +31,11 @@ class Optimiser:
         adam_lr: float,
         betas: tuple[float, float],
     ) -> None:
-        parameters = list(parameters)
-        kernels = [p for p in parameters if kernels_by_muon and p.dim() == 4 and p.shape[1] > 1]
-        chosen = {id(kernel) for kernel in kernels}
-        others = [p for p in parameters if id(p) not in chosen]
+        kernels: list[Tensor] = []
+        others: list[Tensor] = []
+        for parameter in parameters:
+            by_muon = kernels_by_muon and is_kernel(parameter)
+            (kernels if by_muon else others).append(parameter)
         self.lr, self.adam_lr = lr, adam_lr if kernels_by_muon else lr
         self.muon = Muon(kernels)
         self.adam: torch.optim.Adam | None = None

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data.cache import cache_root
+from nas.data.cache import cache_root, unwritable
 from nas.data.detail import Window, detail
 from search_spaces.architecture import SCALE
 from search_spaces.errors import InputError
@@ -244,10 +244,7 @@ def _write(path: Path, array: np.ndarray) -> None:
     try:
         write_array(path, array)
     except OSError as fault:
-        raise InputError(
-            f"The cache {cache_root()} cannot be written ({fault.strerror}): "
-            "make room there, or set NAS_CACHE to another folder."
-        ) from fault
+        raise unwritable(fault) from fault
 
 
 Place = tuple[int, int, int]

@@ -31,14 +31,12 @@ from search_spaces.progress import Progress, silent
 if TYPE_CHECKING:
     from teachers.loading import Teacher
 
-
 TRAINING_AREA = 1_200_000
 """LR pixels that candidates train on: what `cut_patches` takes of them are 2.4 million at most,
 overlaps included, and the teacher needs a minute of a CPU core for them, whatever the set."""
 
 HELD_OUT_AREA = 200_000
 """LR pixels that candidates are measured on: a few seconds of a core at five QPs."""
-
 
 VERSION = 2
 """Raise it when equal settings train otherwise: results of before do not compare with new ones, so
@@ -72,7 +70,9 @@ class ProxySettings:
     warmup: float = 0.1
     """Share of the steps in which the rate rises; then it falls as a cosine to zero."""
     clip: float = 1.0
+    """Longest gradient; longer ones are shortened to it."""
     ema: float = 0.98
+    """Decay of the moving average of the weights, which is what is measured and kept."""
     distil_weight: float = 0.1
     """Share of the teacher's output in the target; 0 ignores the teacher."""
     luma_weight: float = 0.8
@@ -160,8 +160,7 @@ def proxy_data(
 
         levels = teacher.levels(pair_set.qps)
         shown = [window.lr(level) for window in seen for level in levels]
-        folder = pair_set.path / "teacher"
-        made = teacher_outputs(teacher, shown, folder, progress, device=device)
+        made = teacher_outputs(teacher, shown, pair_set.teacher_folder, progress, device=device)
         outputs = [made[i : i + len(levels)] for i in range(0, len(made), len(levels))]
     key = pair_set.digest + (teacher.digest if teacher is not None else "")
     bank = cut_patches(seen, pair_set.qps, teacher_outputs=outputs, key=key, progress=progress)

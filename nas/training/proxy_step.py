@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.training.ema import Ema
-from nas.training.muon import Muon
+from nas.training.muon import Muon, is_kernel
 from nas.training.patches import Batch, Choice, PatchBank, cut
 from nas.training.phase_loss import PhaseLoss
 from nas.training.precision import Precision
@@ -56,9 +56,8 @@ class Learner:
         self._features = torch.compile(network.features) if compiled else network.features
         self._loss, self._clip = loss, clip
         self._parameters = list(network.parameters())
-        kernels = [p for p in self._parameters if p.dim() == 4 and p.shape[1] > 1]
-        others = [p for p in self._parameters if not (p.dim() == 4 and p.shape[1] > 1)]
-        self._muon = Muon(kernels)
+        others = [p for p in self._parameters if not is_kernel(p)]
+        self._muon = Muon(filter(is_kernel, self._parameters))
         self._device = device = self._parameters[0].device
         self._adam_rate = torch.zeros((), device=device)
         self._adam: torch.optim.Adam | None = None

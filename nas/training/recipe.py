@@ -7,7 +7,7 @@ fresh optimiser. ``docs/training.md`` shows every field.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -202,5 +202,5 @@ def _place(location: tuple[int | str, ...]) -> str:
     return ", ".join(words)
 
 
-def _listed(names: Any) -> str:
+def _listed(names: Iterable[object]) -> str:
     return ", ".join(map(str, names))

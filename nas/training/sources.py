@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data.baseline import SCALE
 from nas.data.store import PairSet
 from nas.training.batches import Batches, Maps, Material
 from nas.training.crops import Crops
@@ -19,6 +18,7 @@ from nas.training.look import Look
 from nas.training.proxy_step import network_input
 from nas.training.recipe import Recipe
 from nas.training.teacher import evaluate_teacher, require_gain
+from search_spaces.architecture import SCALE
 from search_spaces.errors import InputError
 from search_spaces.progress import Progress, silent
 from teachers.cache import teacher_outputs
@@ -137,7 +137,7 @@ class Sources:
     @cached_property
     def _outputs(self) -> list[Maps]:
         teacher = self._trusted
-        folder = self.pair_set.path / "teacher"
+        folder = self.pair_set.teacher_folder
 
         def ask(lr: list[np.ndarray], progress: Progress) -> list[np.ndarray]:
             return teacher_outputs(teacher, lr, folder, progress, device=self.device)
@@ -147,7 +147,7 @@ class Sources:
     @cached_property
     def _features(self) -> tuple[tuple[int, ...], list[Maps]]:
         features = Features(self._trusted)
-        folder = self.pair_set.path / "teacher"
+        folder = self.pair_set.teacher_folder
 
         def ask(lr: list[np.ndarray], progress: Progress) -> list[np.ndarray]:
             return features.of(lr, folder, progress, device=self.device)

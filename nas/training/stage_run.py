@@ -134,9 +134,7 @@ class StageRun:
 
     def close(self) -> None:
         """Stop cutting ahead."""
-        if self._batches is not None:
-            self._batches.close()  # type: ignore[attr-defined]
-            self._batches = None
+        self._forget_batches()
         self._taps.remove()
 
     def state_dict(self) -> dict[str, Any]:
@@ -153,15 +151,19 @@ class StageRun:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned, for the same stage of the same training."""
-        if self._batches is not None:
-            self._batches.close()  # type: ignore[attr-defined]
-            self._batches = None
+        self._forget_batches()
         self._losses = list(state["losses"])
         self.student.load_state_dict(state["student"])
         self.ema.load_state_dict(state["ema"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.scale.load_state_dict(state["scale"])
         self.step, self.detours = state["step"], state["detours"]
+
+    def _forget_batches(self) -> None:
+        """Stop the thread that cuts ahead, if there is one; what it has cut is not used."""
+        if self._batches is not None:
+            self._batches.close()  # type: ignore[attr-defined]
+            self._batches = None
 
     def _cutter(self) -> Batches:
         key = (*self.key, self.detours)

@@ -14,13 +14,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nas.data.baseline import SCALE, lanczos
+from nas.data.baseline import lanczos
 from nas.data.cache import cache_root
 from nas.data.detail import Window, windows
 from nas.data.store import PairSet, Picture
 from nas.measure.quality import psnr_y
+from nas.training import interrupts
 from nas.training.crops import Crops
 from nas.training.teacher_run import TeacherRun, TeacherTraining
+from search_spaces.architecture import SCALE
 from search_spaces.errors import InputError
 from search_spaces.files import write_atomic
 from search_spaces.progress import Progress, silent
@@ -83,8 +85,8 @@ def train_teacher(
 ) -> TrainedTeacher:
     """Train a teacher on a set's training pictures and write the average of its weights.
 
-    A checkpoint beside ``out`` is replaced about every minute and removed at the end; the same
-    call after an interruption goes on from it, and a run limited by steps ends with the same
+    A checkpoint beside ``out`` is replaced about every minute and when the training is interrupted,
+    and removed at the end; the same call after an interruption goes on from it, and a run limited by steps ends with the same
     weights as one that was never interrupted.
 
     Args:
@@ -101,6 +103,7 @@ def train_teacher(
     Raises:
         InputError: Unknown preset, a set without pictures large enough, ``out`` there already or
             not writable, a checkpoint of another run, or a loss that is no number.
+        KeyboardInterrupt: It was interrupted, after the checkpoint was written.
     """
     training = training or TeacherTraining()
     if out.suffix != ".safetensors":
@@ -174,7 +177,7 @@ def _measured(
     images = [picture.lr(qp) for picture in pictures for qp in qps]
     originals = [picture.hr() for picture in pictures for _ in qps]
     names = [picture.name for picture in pictures for _ in qps]
-    folder = folder or pair_set.path / "teacher"
+    folder = folder or pair_set.teacher_folder
     outputs = teacher_outputs(teacher, images, folder, progress, device=device)
     ours = [psnr_y(sr, hr) for sr, hr in zip(outputs, originals, strict=True)]
     base = [psnr_y(lanczos(lr), hr) for lr, hr in zip(images, originals, strict=True)]
@@ -215,18 +218,22 @@ def _train(
     look = _Look(windows(held_out, LOOK_AREA) if held_out else ())
     total = run.training.steps if run.training.minutes is None else PROGRESS_STEPS
     note, saved = "", time.monotonic()
-    while run.done < 1:
-        loss = run.advance(crops)
-        if not math.isfinite(loss):
-            raise InputError(
-                f"The training diverged at step {run.step}: lower its learning rate "
-                f"({run.training.lr:g}) and remove {checkpoint}."
-            )
-        if time.monotonic() - saved > checkpoint_seconds:
-            run.save(checkpoint, identity)
-            note = look.at(run.average, run.device)
-            saved = time.monotonic()
-        progress(int(run.done * total), total, note)
+    with interrupts.kept() as wish:
+        while run.done < 1:
+            loss = run.advance(crops)
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"The training diverged at step {run.step}: lower its learning rate "
+                    f"({run.training.lr:g}) and remove {checkpoint}."
+                )
+            if wish.wanted:
+                run.save(checkpoint, identity)
+                raise KeyboardInterrupt
+            if time.monotonic() - saved > checkpoint_seconds:
+                run.save(checkpoint, identity)
+                note = look.at(run.average, run.device)
+                saved = time.monotonic()
+            progress(int(run.done * total), total, note)
 
 
 class _Look:
@@ -252,7 +259,8 @@ class _Look:
 def _network(preset: str, start: str | Path | None, seed: int) -> HAT:
     if start is not None:
         network = load_teacher(start).network
-        assert isinstance(network, HAT)
+        if not isinstance(network, HAT):
+            raise InputError(f"{start} is no HAT: give one as --start, hat-tiny for instance.")
         return network
     by_name = {name.lower(): settings for name, settings in PRESETS.items()}
     if preset.lower() not in by_name:
