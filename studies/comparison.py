@@ -9,7 +9,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from search_spaces.errors import InputError
-from studies.front import Member, best_within, front, hypervolume, reference_of, trained
+from studies.front import (
+    Member,
+    best_within,
+    front,
+    hypervolume,
+    reference_of,
+    trained,
+    with_probabilities,
+)
 from studies.record import Record, counts
 from studies.settings import StudyInfo
 
@@ -102,7 +110,7 @@ def compare(studies: Sequence[Read]) -> Comparison:
     reference = max(
         reference_of(trained(records), info.budget.runtime_ms) for info, records in studies
     )
-    fronts = {info.name: front(trained(records)) for info, records in studies}
+    fronts = {info.name: front(with_probabilities(trained(records))) for info, records in studies}
     rises = _rises(fronts, reference)
     leads = _leads(rises, fronts, reference)
     octaves = math.log2(reference / rises[0]) if rises else 0.0

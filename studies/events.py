@@ -47,7 +47,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """A member of the front was trained again; ``record`` has all its gains, this one included."""
+    """A candidate was trained again; ``record`` has all its gains, this one included."""
 
     candidate: Candidate
     record: Record

@@ -12,7 +12,9 @@ from search_spaces.files import write_atomic
 from studies.front import front, hypervolume_history, reference_of, trained
 from studies.limits import Budget
 from studies.outcome import Trained
+from studies.places import Places
 from studies.record import Record
+from studies.sight import study_sight
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from studies.review.evidence import Evidence
     from studies.settings import StudyInfo
 
-_LOWEST_DB = -0.5
 _FRONT, _OTHER, _SURVEY, _LIMIT = "#1f6feb", "#8fb8f5", "#8a8f98", "#d1242f"
 _TITLE = "PSNR-Y gain over Lanczos against runtime"
 
@@ -32,7 +33,8 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
     """Matplotlib figure: trained candidates, the front, those too slow, and the survey's entries.
 
     Candidates over a limit were never trained: they stand as ticks on the runtime axis. The
-    survey's entries are its own figures (other pictures, full training): a reference of shape.
+    survey's entries are its own figures (other pictures, full training): a reference of shape,
+    which does not decide what is in sight.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter
@@ -41,15 +43,19 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
     axes = figure.add_subplot()
     done = trained(records)
     members = front(done)
+    repeated = any(member.gain_sd_db for member in members)
+    seen = study_sight(done, records, budget)
     survey = _survey()
+    beyond = sum(not seen.holds(*point) for point in survey)
     axes.scatter(
-        [ms for _, ms, _ in survey],
-        [gain for _, _, gain in survey],
+        [ms for ms, _ in survey],
+        [gain for _, gain in survey],
         marker="x",
         s=24,
         linewidths=1,
         color=_SURVEY,
-        label="survey, Table 1 (other pictures, full training)",
+        label="survey, Table 1: other pictures, full training"
+        + (f" ({beyond} of {len(survey)} beyond the axes)" if beyond else ""),
     )
     axes.scatter(
         [member.runtime_ms for member in done],
@@ -61,8 +67,8 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
     xs = [member.runtime_ms for member in members]
     ys = [member.gain_db for member in members]
     axes.step(xs, ys, where="post", color=_FRONT, linewidth=1.2)
-    axes.scatter(xs, ys, s=40, color=_FRONT, zorder=3, label="front")
-    if any(member.gain_sd_db for member in members):
+    axes.scatter(xs, ys, s=20 if repeated else 40, color=_FRONT, zorder=3, label="front")
+    if repeated:
         axes.errorbar(
             xs,
             ys,
@@ -70,7 +76,7 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
             fmt="none",
             ecolor=_FRONT,
             elinewidth=1,
-            capsize=3,
+            capsize=4,  # beyond the marker, which would hide a short one
             label="standard deviation over seeds",
         )
     for member in members:
@@ -81,8 +87,7 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
             xytext=(4, 5),
             fontsize=8,
         )
-    slow = _infeasible_ms(records)
-    if slow:
+    if slow := _infeasible_ms(records):
         transform = axes.get_xaxis_transform()
         axes.plot(slow, [0.015] * len(slow), "|", color=_SURVEY, transform=transform, markersize=9)
     if budget.runtime_ms:
@@ -102,7 +107,9 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
-    _keep_in_sight(axes, [member.gain_db for member in done])
+    axes.set_xlim(seen.runtimes_ms)
+    axes.set_ylim(seen.gains_db)
+    _tell_hidden(axes, sum(not seen.holds(m.runtime_ms, m.gain_db) for m in done))
     axes.set_xlabel(_runtime_label(records))
     axes.set_ylabel("PSNR-Y gain over Lanczos, mean over QPs [dB]")
     axes.set_title(title, loc="left", fontsize=11)
@@ -111,7 +118,9 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
     return figure
 
 
-def write(info: StudyInfo, records: Sequence[Record], folder: Path) -> dict[str, Path]:
+def write(
+    info: StudyInfo, records: Sequence[Record], folder: Path, places: Places
+) -> dict[str, Path]:
     """Draw a study's figures and pages into its folder and return their paths by name.
 
     A figure that cannot be drawn or written is left out: results never hang on one.
@@ -120,7 +129,7 @@ def write(info: StudyInfo, records: Sequence[Record], folder: Path) -> dict[str,
         "front.png": lambda: png(front_figure(records, info.budget, f"{info.name}: {_TITLE}")),
         "hypervolume.png": lambda: png(hypervolume_figure(records, info.budget)),
         "front.html": lambda: _pages().front_page(info, records).encode(),
-        "report.html": lambda: _pages().report(info, records, _promoted(folder)).encode(),
+        "report.html": lambda: _pages().report(info, records, places, _promoted(folder)).encode(),
     }
     for file, drawing in drawings.items():
         with suppress(Exception):
@@ -171,21 +180,19 @@ def _promoted(folder: Path) -> Evidence:
     return Evidence(promoted=tuple(ended(folder).values()))
 
 
-def _keep_in_sight(axes: Axes, gains: Sequence[float]) -> None:
-    """Cut off what is far below Lanczos, and say how much: it would flatten the rest."""
-    hidden = sum(gain < _LOWEST_DB for gain in gains)
+def _tell_hidden(axes: Axes, hidden: int) -> None:
+    """Say how many are cut off, far below Lanczos."""
     if hidden:
-        axes.set_ylim(bottom=_LOWEST_DB)
-        told = f"{hidden} trained below {_LOWEST_DB:g} dB are not shown"
+        told = f"{hidden} trained far below Lanczos are not shown"
         axes.annotate(told, (0.01, 0.02), xycoords="axes fraction", fontsize=8, color=_SURVEY)
 
 
-def _survey() -> list[tuple[str, float, float]]:
-    """Name, runtime in ms and gain in dB of the survey's entries that have both."""
+def _survey() -> list[tuple[float, float]]:
+    """Runtime in ms and gain in dB of the survey's entries that have both."""
     from search_spaces.survey import published
 
-    rows = ((name, network.table1) for name, network in published.items())
-    return [(name, row.runtime_ms, row.gain_db) for name, row in rows if row.gain_db is not None]
+    rows = [network.table1 for network in published.values()]
+    return [(row.runtime_ms, row.gain_db) for row in rows if row.gain_db is not None]
 
 
 def _infeasible_ms(records: Sequence[Record]) -> list[float]:

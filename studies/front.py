@@ -34,7 +34,7 @@ class Member:
         trainings: How often it was trained, each time with another seed.
         gain_sd_db: Standard deviation of the gain over these; None for a single one.
         front_probability: How probable it is that it is on the front, by the noise of seeds; None
-            in a study without repeats. See `studies.noise.front_probabilities`.
+            in a study without repeats, and where it was not asked for: see `with_probabilities`.
     """
 
     trial: int
@@ -57,12 +57,11 @@ class Member:
 
 def trained(records: Iterable[Record]) -> tuple[Member, ...]:
     """Return everything trained to the end, duplicates left out, in the order of the trials."""
-    members, groups = [], []
+    members = []
     for record in records:
         outcome = record.outcome
         if isinstance(outcome, Trained) and record.duplicate_of is None:
             gains = (outcome.gain_db, *record.repeats)
-            groups.append(gains)
             members.append(
                 Member(
                     record.trial,
@@ -78,10 +77,29 @@ def trained(records: Iterable[Record]) -> tuple[Member, ...]:
                     stdev(gains) if len(gains) > 1 else None,
                 )
             )
-    sd_db = pooled_sd_db(groups)
+    return tuple(members)
+
+
+def noise_db(members: Iterable[Member]) -> float | None:
+    """Return the standard deviation of gains over seeds in dB; None without repeats."""
+    return pooled_sd_db((m.trainings, m.gain_sd_db) for m in members if m.gain_sd_db is not None)
+
+
+def with_probabilities(members: Sequence[Member]) -> tuple[Member, ...]:
+    """Return the members with how probable each is on their front; for those who show it.
+
+    Args:
+        members: All trained candidates. Without repeats they come back as they are.
+    """
+    sd_db = noise_db(members)
     if sd_db is None:
         return tuple(members)
-    found = front_probabilities([member.runtime_ms for member in members], groups, sd_db)
+    found = front_probabilities(
+        [member.runtime_ms for member in members],
+        [member.gain_db for member in members],
+        [member.trainings for member in members],
+        sd_db,
+    )
     return tuple(
         replace(member, front_probability=probability)
         for member, probability in zip(members, found, strict=True)

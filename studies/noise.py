@@ -9,22 +9,24 @@ _DRAWS = 4000
 """Probabilities are right within a hundredth."""
 
 
-def pooled_sd_db(groups: Iterable[Sequence[float]]) -> float | None:
+def pooled_sd_db(groups: Iterable[tuple[int, float]]) -> float | None:
     """Return the standard deviation of a gain over seeds, in dB, pooled over candidates.
 
     Args:
-        groups: The gains of each candidate; those trained once tell nothing.
+        groups: Trainings of each candidate, two or more, and the standard deviation of their gains.
     """
     squares, freedom = 0.0, 0
-    for gains in groups:
-        mean = sum(gains) / len(gains)
-        squares += sum((gain - mean) ** 2 for gain in gains)
-        freedom += len(gains) - 1
+    for trainings, sd_db in groups:
+        squares += (trainings - 1) * sd_db**2
+        freedom += trainings - 1
     return math.sqrt(squares / freedom) if freedom else None
 
 
 def front_probabilities(
-    runtimes_ms: Sequence[float], groups: Sequence[Sequence[float]], sd_db: float
+    runtimes_ms: Sequence[float],
+    gains_db: Sequence[float],
+    trainings: Sequence[int],
+    sd_db: float,
 ) -> list[float]:
     """Return how probable it is that each candidate is on the front of true mean gains.
 
@@ -34,13 +36,13 @@ def front_probabilities(
 
     Args:
         runtimes_ms: Of each candidate.
-        groups: The gains of each candidate.
+        gains_db: Mean over the trainings of each.
+        trainings: How often each was trained.
         sd_db: As `pooled_sd_db` returns it.
     """
     import numpy as np  # here, because `nas front` can mostly do without
 
-    means = np.array([sum(gains) / len(gains) for gains in groups])
-    errors = sd_db / np.sqrt([len(gains) for gains in groups])
+    means, errors = np.array(gains_db), sd_db / np.sqrt(trainings)
     drawn = means + errors * np.random.default_rng(0).standard_normal((_DRAWS, len(means)))
     order = np.argsort(runtimes_ms, kind="stable")
     sorted_gains = drawn[:, order]

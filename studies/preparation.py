@@ -28,6 +28,7 @@ from studies.limits import Budget
 from studies.material import material_of
 from studies.samplers import chosen
 from studies.settings import MAX_WORKERS, SearchSettings, StudySettings
+from studies.storage import masked
 from teachers.loading import Teacher, load_teacher, named_input
 
 if TYPE_CHECKING:
@@ -116,14 +117,17 @@ def prepare(
             "data": str(evaluation.data),
             "teacher": evaluation.teacher,
             "plugins": list(evaluation.plugins),
+            "tracking_uri": settings.tracking_uri and masked(settings.tracking_uri),
         },
     )
     named = replace(study, name=settings.study or default_name(space, settings.budget, study.fixed))
     return Prepared(named, evaluation, at_once, _notes(target, pair_set))
 
 
-def teach(prepared: Prepared, progress: Progress = silent) -> None:
+def teach(prepared: Prepared, progress: Progress = silent) -> Prepared:
     """Compute once what all workers read: the teacher's proof and its outputs.
+
+    Returns what was prepared, with the teacher's gain.
 
     Args:
         prepared: As `prepare` made it.
@@ -135,9 +139,9 @@ def teach(prepared: Prepared, progress: Progress = silent) -> None:
     evaluation = prepared.evaluation
     pair_set = open_set(evaluation.data)
     teacher = None if evaluation.teacher is None else load_teacher(evaluation.teacher)
-    if teacher is not None:
-        _prove(teacher, pair_set, _device(), progress)
+    gain_db = None if teacher is None else _proven(teacher, pair_set, _device(), progress)
     proxy_data(pair_set, teacher, _device(), progress=progress)
+    return replace(prepared, study=replace(prepared.study, teacher_gain_db=gain_db))
 
 
 def on_cluster(evaluation: EvaluationSettings, cluster: Facilities) -> EvaluationSettings:
@@ -189,11 +193,12 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _prove(teacher: Teacher, pair_set: PairSet, device: str, progress: Progress) -> None:
-    """Refuse a teacher that does not beat Lanczos on held-out pictures."""
+def _proven(teacher: Teacher, pair_set: PairSet, device: str, progress: Progress) -> float:
+    """Return a teacher's gain in dB; refuse one that does not beat Lanczos on held-out pictures."""
     seen = windows(pair_set.validation, HELD_OUT_AREA)
     quality = evaluate_teacher(teacher, pair_set, pictures=seen, device=device, progress=progress)
     require_gain(teacher, quality)
+    return quality.gain_db
 
 
 def _absolute(teacher: str | None) -> str | None:

@@ -28,7 +28,7 @@ from search_spaces.model import Model, load_model, save_model
 from search_spaces.progress import Progress, silent
 from studies import promoted
 from studies.courier import Courier
-from studies.front import front, trained
+from studies.front import front, trained, with_probabilities
 from studies.locks import held
 from studies.looks import keep_samples
 from studies.promoted import Agreement, Promotion
@@ -184,7 +184,8 @@ def _promote_one(
     model = load_model(finished.best)
     evaluation, model = _measured(model, winner, plan, progress)
     onnx_error = _export(model, winner.folder)
-    front_members = [member.to_dict() for member in front(trained(plan.records))]
+    members = front(with_probabilities(trained(plan.records)))
+    front_members = [member.to_dict() for member in members]
     write_atomic(winner.folder / promoted.FRONT, json.dumps(front_members, indent=2).encode())
     promoted.write(
         winner.folder, _promotion(winner, plan, settings, finished, evaluation, model, onnx_error)

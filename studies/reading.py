@@ -31,8 +31,8 @@ def read_study(storage: str, name: str) -> tuple[StudyInfo, tuple[Record, ...]]:
             choices = ", ".join(found) or "none yet"
             raise InputError(f"There is no study {name!r} in {masked(storage)}: it has {choices}.")
         raw = optuna.load_study(study_name=name, storage=opened(storage))
-        info = StudyInfo(name, raw.user_attrs["identity"], tuple(raw.user_attrs["runs"]))
-        return info, records_of(raw)
+        identity, runs = raw.user_attrs["identity"], tuple(raw.user_attrs["runs"])
+        return StudyInfo(name, identity, runs, masked(storage)), records_of(raw)
 
 
 def list_studies(storage: str) -> tuple[tuple[StudyInfo, tuple[Record, ...]], ...]:

@@ -2,53 +2,103 @@
 
 A front picks the luckiest of many noisy trainings. So each of its members is trained again until it
 has its number, and a member that falls makes room for another, which is then trained again too.
+The unlucky are given their chance as well: those so little below the front that the noise of seeds,
+as the repeats themselves show it, may have kept them from it.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 
 from studies.candidate import Candidate
 from studies.events import OnEvent, Repeated, Started
-from studies.front import front, trained
+from studies.front import Member, best_within, front, noise_db, trained
 from studies.outcome import Outcome, Trained, Underway
+from studies.record import Record
 from studies.study import Study
+from studies.trials import Repeat
+
+_DEVIATIONS = 2.0
+"""A gap of so many standard deviations is no luck: one in forty."""
 
 
 class RepeatDesk:
-    """Hands out the front's members, until each has been trained ``times`` times.
+    """Hands out the front's members and contenders, until each was trained ``times`` times.
+
+    Several searches may do so on one study: each training is done by one of them.
 
     Args:
         study: Open, and at its goal.
-        times: Trainings of each member, the first one included.
+        times: Trainings of each, the first one included.
         on_event: Told of every step.
     """
 
     def __init__(self, study: Study, times: int, on_event: OnEvent) -> None:
         self._study, self._times, self._on_event = study, times, on_event
-        self._live: set[tuple[int, int]] = set()
 
     def ask(self) -> Candidate | None:
-        """Return a member of the front with a seed that it has not been trained with."""
-        records = {record.trial: record for record in self._study.records}
-        for member in front(trained(records.values())):
-            for number in range(1, self._times):
-                wanted = (member.trial, number)
-                if wanted not in self._live and wanted not in self._study.repeated:
-                    self._live.add(wanted)
-                    candidate = replace(records[member.trial].candidate, repeat=number)
-                    self._on_event(Started(candidate))
-                    return candidate
-        return None
+        """Return a candidate with a seed that it has not been trained with."""
+        candidate = self._study.ask_repeat(partial(next_repeat, times=self._times))
+        if candidate is not None:
+            self._on_event(Started(candidate))
+        return candidate
 
     def tell(self, candidate: Candidate, outcome: Outcome) -> None:
         """Keep the gain; a training that broke is not tried again, and counts for nothing."""
         gain_db = outcome.gain_db if isinstance(outcome, Trained) else math.nan
         record = self._study.tell_repeat(candidate, gain_db if math.isfinite(gain_db) else None)
-        self._live.discard((candidate.trial, candidate.repeat))
         self._on_event(Repeated(candidate, record))
 
     def at_rung(self, candidate: Candidate, underway: Underway) -> Outcome | None:
         """Go on: what is repeated is repeated whole."""
         return None
+
+
+def next_repeat(
+    records: Iterable[Record], taken: Collection[Repeat], *, times: int
+) -> Repeat | None:
+    """Return trial and number of the training that is wanted most, None when all are done.
+
+    Members of the front come first, then contenders. Of the networks below the front no more are
+    begun with than it has members: a study of much noise would train all of them again.
+
+    Args:
+        records: All trials.
+        taken: Trial and number of each further training that is done or under way.
+        times: Trainings of each, the first one included.
+    """
+    members = trained(records)
+    line = front(members)
+    begun = {trial for trial, _ in taken}
+    below = begun - {member.trial for member in line}
+    more = len(below) < len(line)
+    nearest = [member for member in contenders(members) if more or member.trial in begun]
+    for member in (*line, *nearest):
+        for number in range(1, times):
+            if (member.trial, number) not in taken:
+                return member.trial, number
+    return None
+
+
+def contenders(members: Sequence[Member]) -> tuple[Member, ...]:
+    """Return the members below the front that may belong on it for all one knows, nearest first.
+
+    Such a one is less than two standard deviations of the difference below the highest gain at no
+    more runtime. Without repeats nothing is known of the noise, and there are none.
+    """
+    sd_db = noise_db(members) or 0.0
+    line = front(members)
+    on_front = {member.trial for member in line}
+    found = []
+    for member in members:
+        if member.trial in on_front:
+            continue
+        rival = best_within(line, member.runtime_ms)
+        assert rival is not None  # it keeps the member off the front
+        error_db = sd_db * math.sqrt(1 / member.trainings + 1 / rival.trainings)
+        gap_db = rival.gain_db - member.gain_db
+        if gap_db < _DEVIATIONS * error_db:
+            found.append((gap_db / error_db, member.trial, member))
+    return tuple(member for *_, member in sorted(found, key=lambda f: f[:2]))

@@ -13,10 +13,18 @@ from search_spaces.progress import Progress, silent
 from studies.candidate import Candidate, Evaluate
 from studies.courier import Courier, study_courier
 from studies.events import Finished, OnEvent, Opened, Passed, Started, ignore
-from studies.front import Member, front, hypervolume, reference_of, trained
+from studies.front import (
+    Member,
+    front,
+    hypervolume,
+    reference_of,
+    trained,
+    with_probabilities,
+)
 from studies.limits import Budget
 from studies.locks import turn
 from studies.outcome import Outcome, Rejected, Underway
+from studies.places import Places
 from studies.reading import read_study
 from studies.record import Counts, Record
 from studies.repeats import RepeatDesk
@@ -24,7 +32,7 @@ from studies.rungs import ParetoRungs
 from studies.runners.inline import InlineRunner
 from studies.runners.interface import Runner
 from studies.settings import SearchSettings, StudyInfo, StudySettings
-from studies.storage import masked, study_folder
+from studies.storage import DEFAULT_TRACKING, masked, study_folder
 from studies.study import Study, open_study
 
 if TYPE_CHECKING:
@@ -66,12 +74,12 @@ class SearchSummary:
     @property
     def front(self) -> tuple[Member, ...]:
         """The trained candidates that no other one dominates, fastest first."""
-        return front(trained(self.records))
+        return front(with_probabilities(trained(self.records)))
 
     @property
     def hypervolume(self) -> float:
         """The area that the front covers; see `studies.front.hypervolume`."""
-        members = self.front
+        members = trained(self.records)
         return hypervolume(members, reference_of(members, self.budget.runtime_ms))
 
 
@@ -102,7 +110,7 @@ def search(
         cluster = None if settings.ray_address is None else facilities(most)
         prepared = prepare(settings, progress, cluster)
         runner = ray_runner(settings, prepared, cluster)
-        teach(prepared, progress)
+        prepared = teach(prepared, progress)
         evaluation = prepared.evaluation
         if cluster is not None:
             evaluation = on_cluster(evaluation, cluster)
@@ -118,7 +126,9 @@ def search(
         )
     folder = study_folder(settings.storage, summary.study)
     if summary.tracking_uri is None or summary.tracking_fault is not None:
-        figures.write(read_study(settings.storage, summary.study)[0], summary.records, folder)
+        info, _ = read_study(settings.storage, summary.study)
+        places = Places(settings.storage, settings.tracking_uri or DEFAULT_TRACKING)
+        figures.write(info, summary.records, folder, places)
     return replace(summary, files=figures.written(folder))
 
 
@@ -162,7 +172,7 @@ def conduct(
         runner: Where candidates are evaluated; in this process when left out.
         tracking_uri: MLflow's; None leaves it out.
         stop_from: Stop candidates by Pareto rank at rungs from this step on; None for never.
-        repeats: Trainings of each member of the front in all, see `studies.repeats`.
+        repeats: Trainings in all of the front's members and contenders, see `studies.repeats`.
         on_event: Told of every step, from the calling thread.
 
     Raises:
@@ -172,7 +182,7 @@ def conduct(
     interrupted = False
     folder = study_folder(settings.storage, settings.name)
     with open_study(settings) as study:
-        info = StudyInfo(settings.name, settings.fixed, study.runs)
+        info = StudyInfo(settings.name, settings.fixed, study.runs, masked(settings.storage))
         alone = partial(turn, settings.storage, settings.name, "tracked")
         courier = None if tracking_uri is None else study_courier(tracking_uri, info, folder, alone)
         on_event(Opened(settings.name, settings.trials, settings.budget, study.records))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Architecture
 from studies.limits import Budget
-from studies.storage import DEFAULT_STORAGE
+from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:  # it imports torch, which `nas front` can do without
     from search_spaces.space import Space
@@ -42,7 +42,7 @@ class SearchSettings:
         time_limit_s: A candidate that takes longer is broken; None for no limit.
         ray_address: Of a running Ray cluster; None starts Ray on this machine.
         plugins: Python files that bring blocks or spaces.
-        repeats: How often to train each member of the front in all, with other seeds.
+        repeats: How often to train the front's members in all, and who might be, with other seeds.
     """
 
     space: str = "lightweight"
@@ -56,7 +56,7 @@ class SearchSettings:
     target: str = "auto"
     study: str | None = None
     storage: str = DEFAULT_STORAGE
-    tracking_uri: str | None = "sqlite:///mlflow.db"
+    tracking_uri: str | None = DEFAULT_TRACKING
     concurrency: int | None = None
     early_stopping: bool = False
     time_limit_s: float | None = 3600.0
@@ -89,7 +89,9 @@ class StudySettings:
         seed: With one candidate at a time, equal seeds ask for equal candidates, also when the
             search was cut off in between.
         patience: How many candidates in a row may fail to reach training before the search ends.
-        sources: Where data, teacher and plugins lie, for who takes up the study later.
+        sources: Where data, teacher, plugins and MLflow's view lie, without secrets, for who takes
+            up the study later.
+        teacher_gain_db: With which the teacher was let in, see `StudyInfo`.
     """
 
     name: str
@@ -103,6 +105,7 @@ class StudySettings:
     seed: int = 0
     patience: int = 300
     sources: Mapping[str, Any] = field(default_factory=dict)
+    teacher_gain_db: float | None = None
 
     @property
     def fixed(self) -> dict[str, Any]:
@@ -127,11 +130,13 @@ class StudyInfo:
         name: Its name.
         identity: All that its results depend on, as JSON: space, budget, target, data, teacher...
         runs: Versions, commit and time of each run that worked on it.
+        storage: Its database URL, without secrets.
     """
 
     name: str
     identity: dict[str, Any]
     runs: tuple[dict[str, Any], ...]
+    storage: str = DEFAULT_STORAGE
 
     @property
     def budget(self) -> Budget:
@@ -140,8 +145,14 @@ class StudyInfo:
 
     @property
     def sources(self) -> dict[str, Any]:
-        """Where data, teacher and plugins lay in the newest run; empty for old studies."""
+        """Where data, teacher, plugins and MLflow's view lay in the newest run; may be empty."""
         return next((run["sources"] for run in reversed(self.runs) if run.get("sources")), {})
+
+    @property
+    def teacher_gain_db(self) -> float | None:
+        """PSNR-Y of the teacher over Lanczos on held-out pictures in dB, as a run measured it."""
+        measured = (run.get("teacher_gain_db") for run in reversed(self.runs))
+        return next((gain_db for gain_db in measured if gain_db is not None), None)
 
 
 def difference(name: str, recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
 DEFAULT_STORAGE = "sqlite:///studies.db"
+DEFAULT_TRACKING = "sqlite:///mlflow.db"
+MASK = "***"
+"""What `masked` leaves of a secret."""
 _SQLITE = "sqlite:///"
 _STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PASSWORD = re.compile(r"(?P<head>\w[\w+.-]*://[^\s/:@]*:)\S+@")
@@ -41,9 +44,9 @@ _FAULTS = (
 
 
 def masked(text: str) -> str:
-    """Return ``text`` with the secrets of every URL in it replaced by ``***``."""
-    text = _PASSWORD.sub(r"\g<head>***@", text)
-    return _SECRET_QUERY.sub(r"\g<head>***", text)
+    """Return ``text`` with the secrets of every URL in it replaced by `MASK`."""
+    text = _PASSWORD.sub(rf"\g<head>{MASK}@", text)
+    return _SECRET_QUERY.sub(rf"\g<head>{MASK}", text)
 
 
 def sqlite_file(url: str) -> Path | None:

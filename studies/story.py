@@ -16,8 +16,10 @@ from studies.front import (
     memory_shown,
     reference_of,
     trained,
+    with_probabilities,
 )
 from studies.markdown import code, plain
+from studies.places import FIRST, Places
 from studies.promoted import Promotion
 from studies.record import Record, counts
 from studies.settings import StudyInfo
@@ -26,6 +28,7 @@ from studies.settings import StudyInfo
 def story(
     info: StudyInfo,
     records: Sequence[Record],
+    places: Places,
     promotions: Sequence[Promotion] = (),
     registered: str | None = None,
 ) -> str:
@@ -34,6 +37,7 @@ def story(
     Args:
         info: The study.
         records: Its trials.
+        places: Where the study and MLflow's view of it lie.
         promotions: Those of its winners that were trained fully.
         registered: Name of the registered model that they are versions of.
     """
@@ -48,7 +52,8 @@ def story(
     ]
     for key in ("target", "data", "teacher", "proxy"):
         if identity.get(key) is not None:
-            lines.append(f"- {key}: {_told(identity[key])}")
+            more = gain_told(info) if key == "teacher" else ""
+            lines.append(f"- {key}: {_told(identity[key])}{more}")
     lines += ["", "## Front", "", front_markdown(records), ""]
     members = trained(records)
     best = knee(members)
@@ -66,13 +71,14 @@ def story(
         ]
     if promotions:
         lines += ["## Promoted", "", promoted.markdown(promotions), "", *_agreements(promotions)]
-    commands = next_commands(info, records, promotions, registered)
+    commands = next_commands(info, records, places, promotions, registered)
     return "\n".join([*lines, "Next:", "", "```", *commands, "```"] if commands else lines)
 
 
 def next_commands(
     info: StudyInfo,
     records: Sequence[Record],
+    places: Places,
     promotions: Sequence[Promotion] = (),
     registered: str | None = None,
 ) -> tuple[str, ...]:
@@ -81,20 +87,43 @@ def next_commands(
         return ()
     champion = promoted.best(promotions, info.budget.runtime_ms)
     if champion is None:
-        return (f"nas front {info.name}", f"nas promote {info.name}")
+        return _ready(
+            places,
+            f"nas front {info.name}{places.of_study}",
+            f"nas promote {info.name}{places.of_study}{places.of_models}",
+        )
     if registered is None:
-        return _use(f"{info.name}/{champion.trial}")
-    model = f"models:/{registered}@champion"
-    serve = f"mlflow models serve -m {shlex.quote(model)} --env-manager local --port 5001"
-    return (*_use(model), serve)
+        return _ready(places, *_use(f"{info.name}/{champion.trial}", places.of_study))
+    return use_registered(registered, places)
 
 
-def _use(model: str) -> tuple[str, ...]:
+def use_registered(name: str, places: Places) -> tuple[str, ...]:
+    """Return the commands that export, try and serve the champion of a registered model."""
+    model = f"models:/{name}@champion"
+    serve = f"{places.for_mlflow}mlflow models serve -m {shlex.quote(model)}"
+    serve += " --env-manager local --port 5001"
+    return _ready(places, *_use(model, places.of_models), serve)
+
+
+def _ready(places: Places, *commands: str) -> tuple[str, ...]:
+    """The commands, after a comment on what must be set first."""
+    first = (f"# {FIRST} {export}" for export in places.exports(*commands))
+    return (*first, *commands)
+
+
+def _use(model: str, where: str) -> tuple[str, str]:
     model = shlex.quote(model)
     return (
-        f"nas export {model} --format onnx",
-        f"nas upscale photo.avif -o photo-4x.png --model {model}",
+        f"nas export {model} --format onnx{where}",
+        f"nas upscale photo.avif -o photo-4x.png --model {model}{where}",
     )
+
+
+def gain_told(info: StudyInfo) -> str:
+    """What to add to the name of a study's teacher: what it gains, where a run has measured it."""
+    if info.teacher_gain_db is None:
+        return ""
+    return f", {info.teacher_gain_db:+.3f} dB over Lanczos on the held-out pictures"
 
 
 def _agreements(promotions: Sequence[Promotion]) -> list[str]:
@@ -110,13 +139,13 @@ def front_table(records: Sequence[Record]) -> dict[str, Any]:
     """Columns and rows, the form that MLflow shows as a table."""
     columns = ["trial", "name", "gain_db", "runtime_ms", "runtime_kind"]
     columns += ["macs_g", "params", "memory_mb", "trainings", "gain_sd_db", "front_probability"]
-    rows = [member.to_dict() for member in front(trained(records))]
+    rows = [member.to_dict() for member in front(with_probabilities(trained(records)))]
     return {"columns": columns, "data": [[row[column] for column in columns] for row in rows]}
 
 
 def front_markdown(records: Sequence[Record]) -> str:
     """The front as a Markdown table, fastest first."""
-    members = front(trained(records))
+    members = front(with_probabilities(trained(records)))
     if not members:
         return "No candidate was trained yet."
     repeated = any(member.front_probability is not None for member in members)

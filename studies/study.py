@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -27,14 +28,12 @@ from studies.reading import opened
 from studies.record import Counts, Record, counts, violations, why_fruitless
 from studies.samplers import SAMPLERS, distribution, draw_unseen, make_sampler, seed_for
 from studies.settings import StudySettings, difference
-from studies.storage import (
-    check_name,
-    check_url,
-    explained,
-    study_folder,
-)
+from studies.storage import check_name, check_url, explained, study_folder
 from studies.trials import (
     RUN,
+    Repeat,
+    claim_key,
+    claims_of,
     give_back,
     record_of,
     repeat_key,
@@ -91,7 +90,7 @@ class Study:
         self._space = settings.space
         self._distributions = {d.name: distribution(d) for d in self._space.dimensions}
         self._records: dict[int, Record] = {}
-        self._repeats: dict[tuple[int, int], float | None] = {}
+        self._repeats: dict[Repeat, float | None] = {}
         self._first: dict[str, int] = {}  # layout -> the trial that evaluates it
         self._live: dict[int, optuna.Trial] = {}  # of this run
         self._twins: dict[str, list[optuna.Trial]] = {}  # of this run, equal to a live one
@@ -160,10 +159,27 @@ class Study:
                 told.append(self._settle(twin, equal, outcome, duplicate_of=candidate.trial))
         return tuple(told)
 
-    @property
-    def repeated(self) -> Collection[tuple[int, int]]:
-        """Trial and number of every further training that was told."""
-        return self._repeats.keys()
+    def ask_repeat(
+        self, choose: Callable[[Sequence[Record], Collection[Repeat]], Repeat | None]
+    ) -> Candidate | None:
+        """Claim one more training of a candidate for this run; None when there is none now.
+
+        Args:
+            choose: Says which, from all records and from the trainings that are done or under way.
+        """
+        with self._turn():
+            claims = claims_of(self._raw, self._alive)  # first: what ends meanwhile is told then
+            self._catch_up()
+            chosen = choose(self.records, {*self._repeats, *claims})
+            if chosen is None:
+                runs = {run for which, run in claims.items() if which not in self._repeats}
+                if runs and self._run not in runs and self.ended is None:
+                    self.ended = "Another search on this study trains the last repeats."
+                return None
+            trial, number = chosen
+            candidate = replace(self._records[trial].candidate, repeat=number)
+            self._raw.set_user_attr(claim_key(candidate), self._run)
+        return candidate
 
     def tell_repeat(self, candidate: Candidate, gain_db: float | None) -> Record:
         """Keep the gain of one more training of a candidate; None when it broke."""
@@ -327,16 +343,16 @@ class Study:
         self._raw.set_user_attr("runs", [*runs, self._provenance()])
 
     def _provenance(self) -> dict[str, Any]:
-        return {**provenance(), "sources": dict(self._settings.sources)}
+        settings = self._settings
+        return {
+            **provenance(),
+            "sources": dict(settings.sources),
+            "teacher_gain_db": settings.teacher_gain_db,
+        }
 
     def _catch_up(self) -> None:
         """Read what other runs have done, and take over what those that are gone left behind."""
-        storage, name = self._settings.storage, self._settings.name
-
-        def alive(run: str) -> bool:
-            return run == self._run or (run != "" and is_present(storage, name, run))
-
-        take_over(self._raw, self._distributions, alive, self._verdict)
+        take_over(self._raw, self._distributions, self._alive, self._verdict)
         trials = [t for t in self._raw.get_trials(deepcopy=False) if t.state != TrialState.FAIL]
         self._repeats = repeats_of(self._raw)
         self._waiting = sum(trial.state == TrialState.WAITING for trial in trials)
@@ -354,6 +370,11 @@ class Study:
         asked_for = {trial.user_attrs.get("origin") for trial in trials}
         self._known = deque((n, p) for n, p in self._inside if n not in asked_for)
         self._settle_twins()
+
+    def _alive(self, run: str) -> bool:
+        """Say whether a run works on the study now."""
+        storage, name = self._settings.storage, self._settings.name
+        return run == self._run or (run != "" and is_present(storage, name, run))
 
     def _record(self, trial: FrozenTrial) -> Record:
         """Read a trial, unless its end has been read already."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -19,8 +19,10 @@ from studies.record import Record
 RUN = "run"
 """Attribute of a trial: the run that asked for it."""
 
+Repeat: TypeAlias = tuple[int, int]
+"""A further training of a candidate: its trial, and which one it is, from 1 on."""
 
-_REPEAT = "repeat"
+_REPEAT, _CLAIM = "repeat", "repeating"
 
 
 def repeat_key(candidate: Candidate) -> str:
@@ -28,18 +30,41 @@ def repeat_key(candidate: Candidate) -> str:
     return f"{_REPEAT}:{candidate.trial}:{candidate.repeat}"
 
 
-def repeats_of(raw: optuna.Study) -> dict[tuple[int, int], float | None]:
+def claim_key(candidate: Candidate) -> str:
+    """The study's attribute for the run that is at one more training of a candidate."""
+    return f"{_CLAIM}:{candidate.trial}:{candidate.repeat}"
+
+
+def repeats_of(raw: optuna.Study) -> dict[Repeat, float | None]:
     """Gains of further trainings by trial and number, in order; None for one that broke."""
+    return _by_repeat(raw.user_attrs, _REPEAT)
+
+
+def claims_of(raw: optuna.Study, is_present: Callable[[str], bool]) -> dict[Repeat, str]:
+    """Runs that are at further trainings now, by trial and number.
+
+    Args:
+        raw: The study.
+        is_present: Whether a run still works on the study; what the others claimed is free again.
+    """
+    attrs = raw.user_attrs
+    done, claims = _by_repeat(attrs, _REPEAT), _by_repeat(attrs, _CLAIM)
+    claims = {which: run for which, run in claims.items() if which not in done}
+    present = {run for run in set(claims.values()) if is_present(run)}
+    return {which: run for which, run in claims.items() if run in present}
+
+
+def _by_repeat(attrs: Mapping[str, Any], kind: str) -> dict[Repeat, Any]:
     found = {}
-    for key, gain_db in raw.user_attrs.items():
-        kind, _, rest = key.partition(":")
-        if kind == _REPEAT:
+    for key, value in attrs.items():
+        what, _, rest = key.partition(":")
+        if what == kind:
             trial, _, number = rest.partition(":")
-            found[int(trial), int(number)] = gain_db
+            found[int(trial), int(number)] = value
     return dict(sorted(found.items()))
 
 
-def with_repeats(record: Record, repeats: Mapping[tuple[int, int], float | None]) -> Record:
+def with_repeats(record: Record, repeats: Mapping[Repeat, float | None]) -> Record:
     """The record with the gains of its trial's further trainings."""
     gains = tuple(g for (trial, _), g in repeats.items() if trial == record.trial and g is not None)
     return record if gains == record.repeats else replace(record, repeats=gains)

@@ -16,21 +16,21 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from photos import evaluation_set
 from PIL import Image
 from quick_search import BUDGET, Quick, Real, settings
-from skimage import data as photographs
 
 from nas.data.baseline import lanczos
 from nas.data.manifest import HR
-from nas.data.prepare import prepare
-from nas.data.store import open_set
 from nas.measure.strips import upscale_picture
 from search_spaces import Architecture
 from search_spaces.model import load_model
 from search_spaces.space import Space
 from studies.candidate import Candidate
+from studies.figures import front_figure
 from studies.front import contributions, front, trained
 from studies.outcome import Broken, Rejected, Rung, Runtime, Size, Trained
+from studies.places import Places
 from studies.reading import read_study
 from studies.record import Record, counts
 from studies.review.importance import choices_of, gain_importance, least, runtime_importance
@@ -41,16 +41,12 @@ from studies.settings import StudyInfo
 from studies.storage import study_folder
 from studies.weights import weights_file
 
+pytestmark = pytest.mark.usefixtures("own_place")
+
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hr")
-    Image.fromarray(photographs.coffee()[:256, 100:420]).save(folder / "coffee.png")
-    Image.fromarray(photographs.chelsea()[:256, :256]).save(folder / "cat.png")
-    Image.fromarray(photographs.astronaut()[:256, 128:384]).save(folder / "face.png")
-    out = tmp_path_factory.mktemp("sets") / "photos"
-    prepare(folder, out, qps=(31, 63), validation=0.66)
-    return open_set(out)
+    return evaluation_set(tmp_path_factory.mktemp("sets"))
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +60,6 @@ def searched(tmp_path_factory, prepared):
     study = settings(folder, identity=identity, sources={"data": str(prepared.path)})
     conduct(study, Real())
     return study.storage
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
 
 
 class Page(HTMLParser):
@@ -89,7 +79,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        self._inside = tag
+        self._inside = "heading" if tag == "button" and "data-whole" not in dict(attrs) else tag
         if tag == "tr":
             self.rows.append([])
         if tag == "script":
@@ -105,7 +95,7 @@ class Page(HTMLParser):
             self.styles += data
         else:
             self.words += data
-        if self._inside in ("td", "button"):
+        if self._inside in ("td", "heading"):
             self.rows[-1].append(data)
 
 
@@ -151,7 +141,7 @@ def test_the_page_asks_nothing_of_the_network(nas, searched):
 
 def test_every_figure_has_its_place_and_is_one_of_plotly(searched):
     info, records = read(searched)
-    page = Page(report(info, records))
+    page = Page(report(info, records, Places()))
     places = {a["data-figure"] for _, a in page.tags if "data-figure" in a}
     assert places == set(page.figures) >= {"front", "hypervolume", "curves", "parallel"}
     for figure in page.figures.values():
@@ -161,7 +151,8 @@ def test_every_figure_has_its_place_and_is_one_of_plotly(searched):
     assert traces["front (trial)"]["x"] == [m.runtime_ms for m in members]
     first = traces["front (trial)"]["hovertext"][0]
     assert "QP 31:" in first and "parameters" in first and members[0].name in first
-    assert len(traces["survey, full training"]["x"]) >= 16
+    survey = traces.pop("survey, full training")
+    assert len(survey["x"]) >= 16
     low, high = page.figures["front"]["layout"]["xaxis"]["range"]
     every = [x for trace in traces.values() for x in trace["x"]] + [BUDGET.runtime_ms]
     assert low < math.log10(min(every)) and math.log10(max(every)) < high
@@ -170,6 +161,36 @@ def test_every_figure_has_its_place_and_is_one_of_plotly(searched):
     over = [r.outcome.runtime.ms for r in records if isinstance(r.outcome, Rejected | Broken)]
     assert sorted(rug["x"]) == sorted(over)
     assert all("template" not in figure["layout"] for figure in page.figures.values())
+
+
+def test_a_weak_front_fills_its_figures_and_the_survey_is_a_click_away():
+    """The survey's networks gain up to 1 dB: on axes for them a hundredth is less than a point."""
+    runtime, size = Runtime(1.0, "predicted", "x"), Size(1, 1)
+    gains = [(0.010, 0.012), (0.020, 0.024), (0.030, 0.028)]
+    records = [
+        Record(
+            Candidate(trial, Architecture(width=8 + trial)),
+            Trained(first, {}, {}, replace(runtime, ms=1.0 + trial), size),
+            repeats=(second,),
+        )
+        for trial, (first, second) in enumerate(gains)
+    ]
+    far = Trained(-3.0, {}, {}, runtime, size)
+    records.append(Record(Candidate(9, Architecture(width=60)), far))
+    info = StudyInfo("s", {"budget": BUDGET.to_dict(), "space": {"name": "s"}}, ())
+    page = Page(report(info, records, Places()))
+    layout = page.figures["front"]["layout"]
+    low, high = layout["yaxis"]["range"]
+    tops = [m.gain_db + m.gain_sd_db for m in front(trained(records))]
+    assert high / 2 < max(tops) < high, "with its error bars"
+    assert -0.04 < low < 0, "but for what is far below Lanczos"
+    (button,) = [a for t, a in page.tags if "data-whole" in a]
+    assert button["data-whole"] == "front"
+    told = re.search(r"1 of the candidates, far below Lanczos; (\d+) of the survey's", page.words)
+    (axes,) = front_figure(records, info.budget).axes
+    assert axes.get_ylim() == pytest.approx((low, high))
+    label = next(t.get_text() for t in axes.get_legend().get_texts() if "survey" in t.get_text())
+    assert int(re.search(r"\((\d+) of", label)[1]) == int(told[1]) > 0
 
 
 def test_the_pictures_are_what_the_networks_make_of_the_held_out_one(nas, searched, prepared):
@@ -253,7 +274,7 @@ def test_a_set_that_is_not_the_studys_is_refused(nas, searched, prepared, tmp_pa
 
 def test_a_study_without_results_says_so():
     info = StudyInfo("empty", {"budget": BUDGET.to_dict(), "space": {"name": "s"}}, ())
-    page = Page(report(info, []))
+    page = Page(report(info, [], Places()))
     assert "No candidate has been trained yet" in page.words and page.figures == {}
 
 
@@ -263,7 +284,7 @@ def test_names_and_reasons_cannot_break_out_of_the_page(searched):
     size, runtime = Size(1, 1), Runtime(1.0, "predicted", "x")
     broken = Record(Candidate(90, Architecture(), evil), Broken("error", evil, runtime, size))
     info = replace(info, identity={**info.identity, "data": {"name": evil, "digest": evil}})
-    page = Page(report(info, [*records, broken]))
+    page = Page(report(info, [*records, broken], Places()))
     assert not [t for t, a in page.tags if t == "img" or "onerror" in a]
     assert len(page.scripts) == 3 and "alert(1)" in page.words
     assert "<img" not in json.dumps(page.figures["front"])
@@ -271,16 +292,23 @@ def test_names_and_reasons_cannot_break_out_of_the_page(searched):
 
 def test_commands_survive_the_shell(searched):
     info, records = read(searched)
-    storage = "postgresql://me:***@host/db?sslmode=require&x=$(date) y"
-    words = Page(report(info, records, storage=storage)).words
+    storage = "postgresql://host/db?sslmode=require&x=$(date) y"
+    words = Page(report(info, records, Places(storage))).words
     (line,) = [line for line in words.splitlines() or [words] if "nas promote quick" in line]
     command = line[line.index("nas promote quick") :].split("Ship ")[0]
     assert shlex.split(command) == ["nas", "promote", "quick", "--top", "3", "--storage", storage]
 
 
+def test_commands_on_the_page_show_no_secret(searched):
+    info, records = read(searched)
+    words = Page(report(info, records, Places("postgresql://me:s3cret@host/db"))).words
+    assert "s3cret" not in words and 'nas promote quick --top 3 --storage "$NAS_STORAGE"' in words
+    assert "First, with the secret in place of ***:export NAS_STORAGE=" in words
+
+
 def test_runtimes_of_all_candidates_can_be_read_off_their_axis(searched):
     info, records = read(searched)
-    page = Page(report(info, records))
+    page = Page(report(info, records, Places()))
     (runtime,) = [
         axis
         for axis in page.figures["parallel"]["data"][0]["dimensions"]
@@ -325,13 +353,15 @@ def test_importance_names_the_dimension_that_decides():
     assert gain_importance(space, few, choices_of(space, few)) == {}
     info = StudyInfo("s", {"budget": BUDGET.to_dict(), "space": space.to_dict()}, ())
     cut = [replace(r, outcome=over(r.outcome)) for r in records[len(few) :]]
-    alone = Page(report(info, [*few, *cut])).figures["importance"]
+    alone = Page(report(info, [*few, *cut], Places())).figures["importance"]
     assert [bars["name"] for bars in alone["data"]] == ["runtime (logarithm)"]
     shares = alone["data"][0]["x"]
     assert shares == sorted(shares), "the largest share stands at the top"
     assert alone["layout"]["showlegend"], "Plotly names a single set of bars nowhere by itself"
-    assert "Too few candidates to say what decides the gain" in Page(report(info, few)).words
-    assert "importance" in Page(report(info, records)).figures
+    assert (
+        "Too few candidates to say what decides the gain" in Page(report(info, few, Places())).words
+    )
+    assert "importance" in Page(report(info, records, Places())).figures
 
 
 def test_time_is_counted_once():

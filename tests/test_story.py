@@ -13,6 +13,7 @@ from studies.candidate import Candidate
 from studies.front import hypervolume, trained
 from studies.markdown import code, plain
 from studies.outcome import Runtime, Size, Trained
+from studies.places import Places
 from studies.promoted import Promotion
 from studies.record import Record
 from studies.settings import StudyInfo
@@ -34,11 +35,12 @@ def record(trial: int, gain: float, ms: float, name: str) -> Record:
 
 
 RECORDS = [record(0, 0.1, 0.5, "Lanczos++"), record(1, 0.2, 1.0, "wide")]
+HERE = Places()
 EVIL = "a`b | <img src=x onerror=alert(1)> **c**\n\n# d [e](http://f)"
 
 
 def test_the_note_tells_what_was_searched_and_found():
-    note = story(INFO, RECORDS)
+    note = story(INFO, RECORDS, HERE)
     assert "**quick** searched `small` under 2 ms." in note
     assert "- target: `quick` (predicted, error 12%)" in note
     assert "- proxy: steps 60, batch 4" in note
@@ -49,8 +51,8 @@ def test_the_note_tells_what_was_searched_and_found():
 
 def test_names_from_outside_mark_nothing_up():
     identity = {key: {"name": EVIL, "note": EVIL} for key in ("space", "target", "data")}
-    plainly = story(replace(INFO, identity={**IDENTITY, "space": {"name": "x"}}), RECORDS)
-    note = story(replace(INFO, identity={**IDENTITY, **identity}), RECORDS)
+    plainly = story(replace(INFO, identity={**IDENTITY, "space": {"name": "x"}}), RECORDS, HERE)
+    note = story(replace(INFO, identity={**IDENTITY, **identity}), RECORDS, HERE)
     assert len(note.splitlines()) == len(plainly.splitlines()), "no name makes a line of its own"
     row = front_markdown([record(0, 0.1, 0.5, EVIL)]).splitlines()[-1]
     assert "&lt;img" in row and "<" not in row and r"\*\*c\*\*" in row
@@ -64,20 +66,66 @@ def test_ordinary_names_stay_as_they_are(name):
     assert plain(name) == name and code(name) == f"`{name}`"
 
 
+def test_the_note_tells_what_the_teacher_gains_where_a_run_has_measured_it():
+    taught = replace(INFO, identity={**IDENTITY, "teacher": {"name": "hat-tiny"}})
+    assert "- teacher: `hat-tiny`\n" in story(taught, RECORDS, HERE)
+    measured = replace(taught, runs=({"teacher_gain_db": 0.2834}, {"teacher_gain_db": None}))
+    told = "- teacher: `hat-tiny`, +0.283 dB over Lanczos on the held-out pictures\n"
+    assert told in story(measured, RECORDS, HERE)
+
+
+CHAMPION = Promotion(
+    **dict.fromkeys(
+        ("study", "architecture", "recipe", "data", "data_name", "teacher", "digest"), "x"
+    ),
+    **{"name": "wide", "runtime_kind": "predicted", "runtime_target": "quick"},
+    **dict.fromkeys(("trial", "steps", "seed", "params"), 1),
+    **dict.fromkeys(("proxy_gain_db", "gain_db", "runtime_ms", "macs_g", "seconds"), 1.0),
+    gain_db_per_qp={},
+    psnr_y_db={},
+    onnx_error=None,
+    made_by={},
+)
+
+
 def test_commands_survive_the_shell():
     registered = "super resolution $(date)"
-    champion = Promotion(
-        **dict.fromkeys(
-            ("study", "architecture", "recipe", "data", "data_name", "teacher", "digest"), "x"
-        ),
-        **{"name": "wide", "runtime_kind": "predicted", "runtime_target": "quick"},
-        **dict.fromkeys(("trial", "steps", "seed", "params"), 1),
-        **dict.fromkeys(("proxy_gain_db", "gain_db", "runtime_ms", "macs_g", "seconds"), 1.0),
-        gain_db_per_qp={},
-        psnr_y_db={},
-        onnx_error=None,
-        made_by={},
-    )
-    export, upscale, serve = map(shlex.split, next_commands(INFO, RECORDS, (champion,), registered))
+    commands = next_commands(INFO, RECORDS, HERE, (CHAMPION,), registered)
+    export, upscale, serve = map(shlex.split, commands)
     model = f"models:/{registered}@champion"
-    assert (export[:3], upscale[-1], serve[4]) == (["nas", "export", model], model, model)
+    assert (export[:3], upscale[-1], serve[5]) == (["nas", "export", model], model, model)
+    assert serve[0] == "MLFLOW_TRACKING_URI=sqlite:///mlflow.db", "MLflow's own default varies"
+
+
+@pytest.mark.parametrize("registered", [None, "sr"])
+@pytest.mark.parametrize("champions", [(), (CHAMPION,)])
+def test_commands_name_places_that_are_not_the_default(champions, registered):
+    places = Places("sqlite:////data/my studies.db", "http://tracker:5000")
+    for command in next_commands(INFO, RECORDS, places, champions, registered):
+        words = shlex.split(command)
+        of_models = "models:/" in command
+        if words[0] == "nas":
+            assert (words[-2:] == ["--tracking-uri", places.tracking_uri]) == (
+                of_models or words[1] == "promote"
+            )
+            assert (places.storage in words) != of_models
+        else:
+            assert words[:2] == [f"MLFLOW_TRACKING_URI={places.tracking_uri}", "mlflow"]
+
+
+def test_commands_take_secrets_from_the_environment_and_say_so():
+    places = Places("postgresql://me:tr0ub4dor@db/nas", "https://me:s3cret@tracker?a=b")
+    for champions, registered in [((), None), ((CHAMPION,), None), ((CHAMPION,), "sr")]:
+        commands = next_commands(INFO, RECORDS, places, champions, registered)
+        shown = "\n".join(commands)
+        assert "tr0ub4dor" not in shown and "s3cret" not in shown
+        for variable, masked_url in (
+            ("NAS_STORAGE", "postgresql://me:***@db/nas"),
+            ("MLFLOW_TRACKING_URI", "https://me:***@tracker?a=b"),
+        ):
+            used = f'"${variable}"' in shown
+            set_first = [c for c in commands if c.startswith("#") and f" {variable}=" in c]
+            assert len(set_first) == used
+            assert not used or shlex.split(set_first[0])[-1] == f"{variable}={masked_url}"
+    note = story(INFO, RECORDS, Places("postgresql://me:***@db/nas"))
+    assert 'nas promote quick --storage "$NAS_STORAGE"' in note, "what is masked already, too"

@@ -10,11 +10,11 @@ import sys
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from quick_search import TRIALS, Quick, settings
+from quick_search import TRIALS, Noisy, Quick, settings
 
 from benchmarks.processes import family, gone, title
 from search_spaces.errors import InputError
@@ -70,6 +70,27 @@ def test_it_finds_what_the_inline_runner_finds_without_a_word(tmp_path, runner, 
     found = {r.candidate.key: type(r.outcome) for r in ours.records}
     both = {r.candidate.key: type(r.outcome) for r in same.records if r.candidate.key in found}
     assert len(both) >= TRIALS and both.items() <= found.items()
+
+
+def test_workers_train_the_front_again_with_other_seeds(tmp_path, runner):
+    summary = conduct(settings(tmp_path, trials=4), Noisy(), runner, repeats=2)
+    records = {record.trial: record for record in summary.records}
+    assert summary.front
+    for member in summary.front:
+        candidate = records[member.trial].candidate
+        gains = [gain_of(replace(candidate, repeat=number)) for number in (0, 1)]
+        assert member.trainings == 2 and gains[0] != gains[1]
+        assert member.gain_db == pytest.approx(sum(gains) / 2)
+
+
+def gain_of(candidate: Candidate) -> float:
+    """What a worker must find."""
+    evaluation = Noisy()(candidate)
+    while True:
+        try:
+            next(evaluation)
+        except StopIteration as end:
+            return end.value.gain_db
 
 
 def test_workers_that_die_or_hang_harm_no_one_else(tmp_path, runner, capfd):

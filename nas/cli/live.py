@@ -15,7 +15,7 @@ from nas.cli.review import front_table
 from nas.cli.terminal import err
 from studies.candidate import Candidate
 from studies.events import Event, Finished, Opened, Passed, Started
-from studies.front import front, knee, trained
+from studies.front import front, knee, trained, with_probabilities
 from studies.outcome import Broken, Rejected, Rung, Trained
 from studies.record import Record, counts
 
@@ -100,7 +100,7 @@ class SearchView:
         if not self._study:
             return Text(f"{self._preparing.line} …")
         records = list(self._records.values())
-        members = front(trained(records))
+        members = front(with_probabilities(trained(records)))
         shown = members if len(members) <= _MOST_ROWS else members[-_MOST_ROWS:]
         parts: list[RenderableType] = [self._headline(records)]
         if shown:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -255,7 +254,7 @@ def _tell(summary: Summary) -> None:
     print(summary.gains)
     if summary.tracking_fault:
         told = f"not all of it is in MLflow: {summary.tracking_fault}; run again to deliver."
-        say(f"[yellow]{told}")
+        say(told, style="yellow")
     if summary.promotions:
         print("next:")
         for command in _next(summary):
@@ -276,14 +275,17 @@ def _row(promotion: Promotion, summary: Summary) -> list[str]:
 
 
 def _next(summary: Summary) -> list[str]:
+    from studies.places import Places
+    from studies.storage import DEFAULT_TRACKING
     from studies.story import next_commands
 
     plan = summary.plan
     registered = plan.name if summary.registered is not None else None
-    commands = next_commands(plan.info, plan.records, summary.promotions, registered)
+    places = Places(plan.info.storage, summary.tracking_uri or DEFAULT_TRACKING)
+    commands = next_commands(plan.info, plan.records, places, summary.promotions, registered)
     if registered is None:
         return list(commands)
     *use, serve = commands
     if shutil.which("uvicorn") is None:  # MLflow looks for it on the path
         serve = f'PATH="{Path(sys.executable).parent}:$PATH" {serve}'
-    return [f"export MLFLOW_TRACKING_URI={shlex.quote(str(summary.tracking_uri))}", *use, serve]
+    return [*use, serve]

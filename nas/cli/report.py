@@ -29,16 +29,18 @@ def report(
     """Write what a study found as one HTML page: front, pictures, importance, what to do next."""
     from nas.cli.terminal import print_json, progress_bar, say
     from search_spaces.plugins import load_all
+    from studies.places import Places
     from studies.reading import read_study
     from studies.review.evidence import gather
     from studies.review.report import report as report_of
-    from studies.storage import masked, study_folder
+    from studies.storage import DEFAULT_TRACKING, study_folder
 
     load_all(plugin or ())
     info, records = read_study(storage, study)
     with progress_bar("looking") as progress:
         evidence = gather(info, records, study_folder(storage, study), data, progress)
-    page = report_of(info, records, evidence, masked(storage)).encode()
+    places = Places(storage, info.sources.get("tracking_uri") or DEFAULT_TRACKING)
+    page = report_of(info, records, places, evidence).encode()
     _write(output, page)
     if evidence.pictures is None:
         say(f"no pictures: {evidence.why_no_pictures}")

@@ -22,12 +22,12 @@ def front(
     """Show a study's Pareto front: the networks that no other beats in gain and runtime."""
     from nas.cli.terminal import print_json, show
     from studies.front import front as front_of
-    from studies.front import knee, trained
+    from studies.front import knee, trained, with_probabilities
     from studies.reading import read_study
     from studies.record import counts
 
     info, records = read_study(storage, study)
-    members = front_of(trained(records))
+    members = front_of(with_probabilities(trained(records)))
     if as_json:
         print_json([member.to_dict() for member in members])
         return

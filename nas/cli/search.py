@@ -38,7 +38,9 @@ def search(
     data: Annotated[
         Path | None, typer.Option(help="A set made by 'nas data prepare'; default the sample set.")
     ] = None,
-    teacher: Annotated[str, typer.Option(help="hat-tiny, a weights file, or none; see docs/training.md.")] = "hat-tiny",
+    teacher: Annotated[
+        str, typer.Option(help="hat-tiny, a weights file, or none; see docs/training.md.")
+    ] = "hat-tiny",
     sampler: Annotated[str, typer.Option(help="auto, tpe, gp, nsga2, random or qmc.")] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of sampling and training.")] = 0,
     study: Annotated[
@@ -50,7 +52,7 @@ def search(
         int | None, typer.Option(min=1, help="Candidates at once; default one a core.")
     ] = None,
     repeats: Annotated[
-        int, typer.Option(min=1, help="Trainings of each front member, with other seeds.")
+        int, typer.Option(min=1, help="Trainings of the front's members and near misses.")
     ] = 1,
     early_stopping: Annotated[
         bool, typer.Option(help="Stop candidates that fall behind in Pareto rank at rungs.")
@@ -127,9 +129,10 @@ def _show(summary: SearchSummary) -> None:
         f"{summary.study}: {tally.trained} trained, {tally.rejected} rejected before training, "
         f"{tally.broken} broken, {tally.duplicates} duplicates"
     )
-    best = knee(summary.front)
-    if summary.front:
-        show(front_table(summary.front, title, best))
+    members = summary.front
+    best = knee(members)
+    if members:
+        show(front_table(members, title, best))
     else:
         print(f"{title}: no front yet")
     if summary.ended:
@@ -140,9 +143,20 @@ def _show(summary: SearchSummary) -> None:
     for path in summary.files.values():
         print(path)
     if summary.tracking_fault:
-        say(f"[yellow]not all of it is in MLflow: {summary.tracking_fault}; run again to deliver.")
+        told = f"not all of it is in MLflow: {summary.tracking_fault}; run again to deliver."
+        say(told, style="yellow")
     elif summary.tracking_uri:
-        print(f"review: nas ui   ({summary.tracking_uri})")
+        print(f"review: {_review(summary.tracking_uri)}")
+
+
+def _review(tracking_uri: str) -> str:
+    """How to look at what is in MLflow: a store that is a file needs a server first."""
+    from studies.places import Places
+    from studies.storage import sqlite_file
+
+    if sqlite_file(tracking_uri) is None:
+        return f"MLflow at {tracking_uri}"
+    return f"nas ui{Places(tracking_uri=tracking_uri).of_models}"
 
 
 def _plan(settings: SearchSettings, as_json: bool) -> None:

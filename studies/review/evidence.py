@@ -1,6 +1,6 @@
-"""What a report shows beyond the records: pictures, the teacher's gain, promoted networks.
+"""What a report shows beyond the records: pictures and promoted networks.
 
-They need the study's data set, its teacher and its files. Where one is missing the report says so.
+They need the study's data set and its files. Where one is missing the report says so.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nas.data.detail import Window, windows
+from nas.data.detail import windows
 from nas.data.sample import sample_set
 from nas.data.store import PairSet, open_set
 from nas.training.proxy import HELD_OUT_AREA
-from nas.training.teacher import evaluate_teacher
 from search_spaces.errors import InputError
 from search_spaces.model import Model, load_model
 from search_spaces.progress import Progress, silent
@@ -24,7 +23,6 @@ from studies.review.crops import BeforeAfter, before_after, spread
 from studies.settings import StudyInfo
 from studies.sources import self_described
 from studies.weights import weights_file
-from teachers.loading import load_teacher
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +33,11 @@ class Evidence:
         pictures: Networks of the front beside Lanczos and the original.
         why_no_pictures: One sentence where there are none, and on networks that are left out;
             empty also when nobody looked.
-        teacher_gain_db: Of the study's teacher on the held-out pictures; None if not known.
         promoted: Fully trained winners.
     """
 
     pictures: BeforeAfter | None = None
     why_no_pictures: str = ""
-    teacher_gain_db: float | None = None
     promoted: tuple[Promotion, ...] = ()
 
 
@@ -76,21 +72,19 @@ def gather(
             raise
         return replace(evidence, why_no_pictures=str(fault))
     try:
-        return _looked(evidence, info, records, folder, pair_set, progress)
+        return _looked(evidence, records, folder, pair_set, progress)
     except InputError as fault:  # a damaged picture, a full cache: the rest of the page stands
         return replace(evidence, why_no_pictures=str(fault))
 
 
 def _looked(
     evidence: Evidence,
-    info: StudyInfo,
     records: Sequence[Record],
     folder: Path,
     pair_set: PairSet,
     progress: Progress,
 ) -> Evidence:
     seen = windows(pair_set.validation, HELD_OUT_AREA)
-    evidence = replace(evidence, teacher_gain_db=_teacher_gain_db(info, pair_set, seen, progress))
     models, missing = _models(records, folder)
     if not models:
         return replace(evidence, why_no_pictures="No network of the front has its weights here.")
@@ -118,22 +112,6 @@ def _set_of(info: StudyInfo, data: Path | None, progress: Progress) -> PairSet:
     if not pair_set.validation:
         raise InputError(f"{pair_set.path} holds out no picture.")
     return pair_set
-
-
-def _teacher_gain_db(
-    info: StudyInfo, pair_set: PairSet, seen: Sequence[Window], progress: Progress
-) -> float | None:
-    """The gain with which the search let its teacher in; its outputs are in the set's cache."""
-    recorded = info.identity.get("teacher")
-    if not recorded:
-        return None
-    try:
-        teacher = load_teacher(info.sources.get("teacher") or recorded["name"])
-        if teacher.digest != recorded["digest"]:
-            return None
-        return evaluate_teacher(teacher, pair_set, pictures=seen, progress=progress).gain_db
-    except InputError:  # the teacher has moved, or its outputs cannot be kept
-        return None
 
 
 def _models(records: Sequence[Record], folder: Path) -> tuple[list[tuple[str, Model]], str]:

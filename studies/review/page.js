@@ -60,6 +60,19 @@
     draw(dark.matches);
   });
 
+  // -- figures that show the study's own points at first: a button shows all -----------------
+  for (const button of document.querySelectorAll("button[data-whole]")) {
+    const place = places.find((p) => p.dataset.figure === button.dataset.whole);
+    const own = {};
+    for (const axis of ["xaxis", "yaxis"])
+      own[`${axis}.range`] = [...figures[button.dataset.whole].layout[axis].range];
+    button.addEventListener("click", () => {
+      const all = button.getAttribute("aria-pressed") === "false";
+      button.setAttribute("aria-pressed", all);
+      Plotly.relayout(place, all ? { "xaxis.autorange": true, "yaxis.autorange": true } : own);
+    });
+  }
+
   // -- contents: in a frame of another page an address may not lead here -------------------
   for (const link of document.querySelectorAll("nav a"))
     link.addEventListener("click", (event) => {

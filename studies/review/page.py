@@ -93,6 +93,19 @@ def plot(name: str, told: str, height: int = 440) -> str:
     )
 
 
+def whole(name: str, told: str) -> str:
+    """Return a note on what a figure does not show at first, with a button that shows it.
+
+    Args:
+        name: Of the figure.
+        told: What lies beyond its axes.
+    """
+    return (
+        f'<p class="note">{escape(told)} <button type="button" class="whole" '
+        f'data-whole="{escape(name)}" aria-pressed="false">Show all</button></p>'
+    )
+
+
 def table(columns: Sequence[Column], rows: Sequence[Sequence[Any]], marked: int = -1) -> str:
     """Return a table that a click on a heading sorts.
 

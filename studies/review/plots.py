@@ -15,12 +15,10 @@ from studies.front import Member, front, hypervolume_history, reference_of, trai
 from studies.limits import Budget
 from studies.outcome import Broken, Outcome, Rejected, Trained
 from studies.record import Record
+from studies.sight import Sight, sight, study_sight
 
 if TYPE_CHECKING:
     from search_spaces.space import Dimension
-
-LOWEST_DB = -0.5
-"""What is farther below Lanczos would flatten the rest; it is a zoom away."""
 
 FRONT, OTHER, GREY, LIMIT = "#1f6feb", "#6f9fe8", "#8a929e", "#d1343f"
 STUDIES = ("#1f6feb", "#d98324", "#1a9c74", "#b0559f", "#8a6d3b", "#4a9fc9")
@@ -35,18 +33,23 @@ _RUG = 0.03  # height of the marks of those without a gain
 _LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
 
 
-def front_plot(records: Sequence[Record], budget: Budget) -> go.Figure:
+def front_plot(done: Sequence[Member], records: Sequence[Record], budget: Budget) -> go.Figure:
     """The front, all other candidates greyed by what became of them, and the survey's networks.
 
-    The survey's points are its own figures (other pictures, full training): a reference of shape.
-    Candidates without a gain stand as marks on the runtime axis.
+    The survey's points are its own figures (other pictures, full training): a reference of shape,
+    which does not decide what is in sight. Candidates without a gain stand as marks on the runtime
+    axis.
+
+    Args:
+        done: What was trained.
+        records: All trials.
+        budget: The limits, of which that of the runtime is drawn.
     """
-    done = trained(records)
     members = front(done)
+    repeated = any(member.gain_sd_db for member in members)
     outcomes = {record.trial: record.outcome for record in records}
     figure = go.Figure()
-    known = survey_points()
-    _points(figure, "survey, full training", known, GREY, "x-thin-open", 8)
+    _points(figure, "survey, full training", survey_points(), GREY, "x-thin-open", 8)
     rest = [member for member in done if member not in members]
     _points(figure, "trained", [_point(m, outcomes[m.trial]) for m in rest], OTHER, "circle", 9)
     _points(figure, "stopped early", list(_stopped(records)), GREY, "circle-open", 8)
@@ -58,11 +61,12 @@ def front_plot(records: Sequence[Record], budget: Budget) -> go.Figure:
         textposition="top left",
         textfont={"size": 11},
         line={"shape": "hv", "width": 1.5, "color": FRONT},
-        marker={"color": FRONT, "size": 11},
+        marker={"color": FRONT, "size": 8 if repeated else 11},
         error_y={
             "array": [member.gain_sd_db or 0.0 for member in members],
-            "visible": any(member.gain_sd_db for member in members),
-            "thickness": 1,
+            "visible": repeated,
+            "thickness": 1.5,
+            "width": 7,  # beyond the marker, which would hide a short one
         },
         name="front (trial)",
         hovertext=[hover(member, outcomes[member.trial]) for member in members],
@@ -71,12 +75,8 @@ def front_plot(records: Sequence[Record], budget: Budget) -> go.Figure:
     _rug(figure, "not trained", list(_untrained(records)))
     if budget.runtime_ms:
         _limit(figure, budget.runtime_ms, f"budget {budget.runtime_ms:g} ms")
-    points = [(member.runtime_ms, member.gain_db) for member in done]
-    points += [(ms, gain) for ms, gain, _ in known]
-    runtimes = [ms for ms, _ in _untrained(records)]
-    return _gain_over_runtime(
-        figure, points, [*runtimes, budget.runtime_ms or 1.0], runtime_title(records)
-    )
+    seen = study_sight(done, records, budget)
+    return _gain_over_runtime(figure, seen, runtime_title(records))
 
 
 def hypervolume_plot(records: Sequence[Record], budget: Budget) -> go.Figure:
@@ -207,8 +207,8 @@ def overlay_plot(
         )
     for limit in sorted(set(budget_ms)):
         _limit(figure, limit, f"budget {limit:g} ms")
-    points = [(m.runtime_ms, m.gain_db) for members in fronts.values() for m in members]
-    return _gain_over_runtime(figure, points, budget_ms, label)
+    every = [member for members in fronts.values() for member in members]
+    return _gain_over_runtime(figure, sight(every, budget_ms), label)
 
 
 def hover(member: Member, outcome: Outcome | None) -> str:
@@ -295,35 +295,25 @@ def _limit(figure: go.Figure, ms: float, words: str) -> None:
     )
 
 
-def _gain_over_runtime(
-    figure: go.Figure,
-    points: Sequence[tuple[float, float]],
-    runtimes: Sequence[float],
-    label: str,
-) -> go.Figure:
-    """Axes on which all of these points (ms, dB) and further runtimes are in sight."""
+def _gain_over_runtime(figure: go.Figure, seen: Sight, label: str) -> go.Figure:
     figure.add_hline(
         y=0,
         line={"color": GREY, "width": 1},
         annotation={"text": "Lanczos", "font": {"color": GREY}},
         annotation_position="bottom right",
     )
-    logs = [math.log10(ms) for ms in (*(ms for ms, _ in points), *runtimes)] or [0.0]
     figure.update_xaxes(
         type="log",
         title=label,
         tickvals=_TICKS,
         ticktext=[f"{tick:g}" for tick in _TICKS],
         tickangle=0,
-        range=[min(logs) - 0.08, max(logs) + 0.08],
+        range=[math.log10(ms) for ms in seen.runtimes_ms],
     )
-    gains = [gain for _, gain in points]
-    low, high = max(min([0.0, *gains]), LOWEST_DB), max([0.1, *gains])
-    pad = 0.08 * (high - low)
     figure.update_layout(legend=_LEGEND, hovermode="closest")
     # Not `update_yaxes`: the axis of those without a gain keeps its own range.
     figure.layout.yaxis.update(
-        title="PSNR-Y gain over Lanczos [dB]", tickformat="+.2~f", range=[low - pad, high + pad]
+        title="PSNR-Y gain over Lanczos [dB]", tickformat="+.2~f", range=seen.gains_db
     )
     return figure
 

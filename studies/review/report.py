@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,10 @@ from studies.front import (
     knee,
     reference_of,
     trained,
+    with_probabilities,
 )
 from studies.outcome import Trained
+from studies.places import FIRST, Places
 from studies.promoted import agreement, best
 from studies.record import Record, counts
 from studies.review import plots
@@ -32,10 +33,12 @@ from studies.review.page import (
     plot,
     table,
     tiles,
+    whole,
 )
 from studies.review.spent import spent
 from studies.settings import StudyInfo
-from studies.storage import DEFAULT_STORAGE
+from studies.sight import Sight, study_sight
+from studies.story import gain_told
 
 if TYPE_CHECKING:
     from studies.promoted import Promotion
@@ -44,26 +47,26 @@ if TYPE_CHECKING:
 def report(
     info: StudyInfo,
     records: Sequence[Record],
+    places: Places,
     evidence: Evidence = NOTHING,
-    storage: str = DEFAULT_STORAGE,
 ) -> str:
     """Return the report as one self-contained HTML page.
 
     Args:
         info: The study.
         records: Its trials.
+        places: Where the study and MLflow's view of it lie, for the commands.
         evidence: What was found beside the records.
-        storage: The study's database, without secrets, for the commands.
     """
     figures: Figures = {}
     sections = [
         _front(info, records, figures),
         _pictures(info, evidence),
         _promoted(evidence.promoted),
-        _searched(info, evidence),
+        _searched(info),
         course(info, records, figures),
         dimensions(info, records, figures),
-        _next(info, records, evidence.promoted, storage),
+        _next(info, records, evidence.promoted, places),
     ]
     shown = [section for section in sections if section is not None]
     return page(f"Study {info.name}", _lead(info, records), shown, figures)
@@ -124,10 +127,11 @@ def _lead(info: StudyInfo, records: Sequence[Record]) -> str:
 
 
 def _front(info: StudyInfo, records: Sequence[Record], figures: Figures) -> Section:
-    members = front(trained(records))
+    done = with_probabilities(trained(records))
+    members = front(done)
     if not members:
         return Section("front", "Front", paragraph("No candidate has been trained yet."))
-    figures["front"] = plots.front_plot(records, info.budget)
+    figures["front"] = plots.front_plot(done, records, info.budget)
     body = plot("front", "Gain over Lanczos against runtime of all candidates", 520)
     kind = members[0].runtime_kind
     if note := (info.identity.get("target") or {}).get("note"):
@@ -137,11 +141,19 @@ def _front(info: StudyInfo, records: Sequence[Record], figures: Figures) -> Sect
         "The survey's networks are as published, fully trained and measured on other pictures.",
         "note",
     )
-    below = sum(member.gain_db < plots.LOWEST_DB for member in trained(records))
-    if below:
-        told = f"{below} trained below {plots.LOWEST_DB:g} dB: zoom out to see them."
-        body += paragraph(told, "note")
+    if beyond := _beyond(study_sight(done, records, info.budget), done):
+        body += whole("front", f"Beyond these axes: {beyond}.")
     return Section("front", "Front", body + _front_table(info, records, members, kind))
+
+
+def _beyond(seen: Sight, done: Sequence[Member]) -> str:
+    """What the figure of the front does not show at first, in words; empty where it shows all."""
+    ours = sum(not seen.holds(member.runtime_ms, member.gain_db) for member in done)
+    known = plots.survey_points()
+    theirs = sum(not seen.holds(ms, gain_db) for ms, gain_db, _ in known)
+    told = [f"{ours} of the candidates, far below Lanczos"] if ours else []
+    told += [f"{theirs} of the survey's {len(known)} networks"] if theirs else []
+    return "; ".join(told)
 
 
 def _front_table(
@@ -256,7 +268,7 @@ def _promoted(promoted: Sequence[Promotion]) -> Section | None:
     return Section("promoted", "Promoted", body)
 
 
-def _searched(info: StudyInfo, evidence: Evidence) -> Section:
+def _searched(info: StudyInfo) -> Section:
     identity, newest = info.identity, info.runs[-1] if info.runs else {}
     space, data = identity.get("space") or {}, identity.get("data") or {}
     proxy, teacher = identity.get("proxy") or {}, identity.get("teacher")
@@ -271,7 +283,9 @@ def _searched(info: StudyInfo, evidence: Evidence) -> Section:
             if data.get("name") == "sample"
             else ""
         ),
-        "Teacher": _teacher(teacher, evidence),
+        "Teacher": f"<code>{escape(str(teacher.get('name')))}</code>{gain_told(info)}"
+        if teacher
+        else "none",
         "Proxy run": escape(", ".join(f"{k} {v}" for k, v in proxy.items()) or "unknown"),
         "Seed": escape(str(identity.get("seed", "unknown"))),
         "Runs": escape(f"{len(info.runs)}, the newest of {newest.get('time', 'unknown')}"),
@@ -297,19 +311,9 @@ def _size(space: Mapping[str, Any]) -> str:
     return f"{size:,} parameter sets"
 
 
-def _teacher(teacher: Mapping[str, Any] | None, evidence: Evidence) -> str:
-    if not teacher:
-        return "none"
-    told = f"<code>{escape(str(teacher.get('name')))}</code>"
-    if evidence.teacher_gain_db is None:
-        return told
-    return f"{told}, {evidence.teacher_gain_db:+.3f} dB over Lanczos on the clean held-out pictures"
-
-
 def _next(
-    info: StudyInfo, records: Sequence[Record], promoted: Sequence[Promotion], storage: str
+    info: StudyInfo, records: Sequence[Record], promoted: Sequence[Promotion], places: Places
 ) -> Section:
-    more = "" if storage == DEFAULT_STORAGE else f" --storage {shlex.quote(storage)}"
     compromise, champion = knee(trained(records)), best(promoted, info.budget.runtime_ms)
     if compromise is None:
         steps = [("See what a search would do.", "nas search --dry-run")]
@@ -324,15 +328,16 @@ def _next(
         steps = [
             (
                 "Train the most valuable networks of the front fully; only that decides.",
-                f"nas promote {info.name} --top 3{more}",
+                f"nas promote {info.name} --top 3{places.of_study}{places.of_models}",
             ),
             (
                 f"Ship {whose}.",
-                f"nas export {model} --format onnx -o {info.name}-{trial}.onnx{more}",
+                f"nas export {model} --format onnx -o {info.name}-{trial}.onnx{places.of_study}",
             ),
             (
                 "See it at work on pictures of your own.",
-                f"nas upscale pictures/ -o upscaled/ --model {model}{more}",
+                f"nas upscale pictures/ -o upscaled/ --model {model}{places.of_study}",
             ),
         ]
-    return Section("next", "What to do next", commands(steps))
+    first = [(FIRST, export) for export in places.exports(*(line for _, line in steps))]
+    return Section("next", "What to do next", commands([*first, *steps]))

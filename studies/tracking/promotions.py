@@ -8,10 +8,11 @@ from pathlib import Path
 from mlflow.entities import Metric, RunTag
 
 from studies import promoted
+from studies.places import Places
 from studies.promoted import Promotion
 from studies.record import Record
 from studies.settings import StudyInfo
-from studies.story import story
+from studies.story import story, use_registered
 from studies.tracking import registry
 from studies.tracking.store import DONE, NOTE, REGISTERED, Delivery, Store, connected, fault
 from studies.tracking.study import Tracking
@@ -119,20 +120,25 @@ class PromotionTracking:
 
     def _conclude(self, store: Store, parent: str) -> None:
         ended = [p for folder in self._folders if (p := promoted.read(folder)) is not None]
+        places = Places(self._info.storage, self._uri)
         if ended:
             version = registry.crown(store, self._name, ended[0].data, self._limit_ms)
             self.champion = None if version is None else f"models:/{self._name}@{registry.CHAMPION}"
-            told = registered_story(self._info, self._name, self._study_folder, self._limit_ms)
+            told = _registered_story(
+                self._info, self._name, self._study_folder, self._limit_ms, places
+            )
             store.client.update_registered_model(self._name, told)
         shown = list(promoted.ended(self._study_folder).values())
         if shown:
             store.client.set_tag(parent, REGISTERED, self._name)
-            note = story(self._info, self._records(), shown, self._name)
+            note = story(self._info, self._records(), places, shown, self._name)
             store.client.set_tag(parent, NOTE, note)
         store.client.log_dict(parent, promoted.gains(shown), "gains.json")
 
 
-def registered_story(info: StudyInfo, name: str, folder: Path, limit_ms: float | None) -> str:
+def _registered_story(
+    info: StudyInfo, name: str, folder: Path, limit_ms: float | None, places: Places
+) -> str:
     """Markdown on a registered model: what it is, and how to use it."""
     limit = "any runtime" if limit_ms is None else f"at most {limit_ms:g} ms"
     return "\n".join(
@@ -144,9 +150,7 @@ def registered_story(info: StudyInfo, name: str, folder: Path, limit_ms: float |
             f"`champion` has the highest gain of {limit}. Use it:",
             "",
             "```",
-            f"nas upscale photo.avif -o photo.png --model models:/{name}@champion",
-            f"nas export models:/{name}@champion --format onnx",
-            f"mlflow models serve -m models:/{name}@champion --env-manager local --port 5001",
+            *use_registered(name, places),
             "```",
         ]
     )

@@ -15,8 +15,9 @@ from pathlib import Path
 from mlflow.entities import Metric, RunTag
 
 from studies import figures
-from studies.front import hypervolume_history, reference_of, trained
+from studies.front import hypervolume_history, reference_of, trained, with_probabilities
 from studies.outcome import Broken, Rejected, Trained
+from studies.places import Places
 from studies.promoted import ended
 from studies.record import Record, counts
 from studies.settings import StudyInfo
@@ -189,18 +190,19 @@ class Tracking:
     def _write_story(self, store: Store, records: Sequence[Record]) -> None:
         client, parent = store.client, self._parent
         self._write_repeats(store, records)
-        for path in figures.write(self._info, records, self._folder).values():
+        places = Places(self._info.storage, self._uri)
+        for path in figures.write(self._info, records, self._folder, places).values():
             client.log_artifact(parent, str(path))
         client.log_dict(parent, front_table(records), "front.json")
         client.log_text(parent, front_markdown(records), "front.md")
         shown = tuple(ended(self._folder).values())
         registered = client.get_run(parent).data.tags.get(REGISTERED)
-        client.set_tag(parent, NOTE, story(self._info, records, shown, registered))
+        client.set_tag(parent, NOTE, story(self._info, records, places, shown, registered))
         client.set_terminated(parent, "FINISHED")
 
     def _write_repeats(self, store: Store, records: Sequence[Record]) -> None:
         """What further trainings with other seeds say of a child run's gain."""
-        for member in trained(records):
+        for member in with_probabilities(trained(records)):
             if member.gain_sd_db is None:
                 continue
             (run,) = store.search(
