@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
 import threading
 import time
-import types
 
 import pytest
 import torch
+from fake_cuda import FakeCuda
 
 from nas.measure.blocks import ANCHOR, interleave
 from nas.measure.exclusive import exclusive, shared
 from nas.measure.latency import ANCHOR_NETWORK, Latency, measure_cpu, measure_cuda
 from nas.measure.latency_store import structure_of
 from nas.measure.layers import trace
-from nas.measure.runs import forward_of, pinned
+from nas.measure.runs import pinned
 from nas.measure.targets import resolve_target
 from search_spaces import Architecture, InputError, Stage, build, fuse
 
@@ -102,112 +101,7 @@ def test_threads_and_cores_are_as_before_afterwards():
     assert (torch.get_num_threads(), os.sched_getaffinity(0)) == (threads, cores)
 
 
-def test_a_compiler_that_cannot_run_is_named_and_the_others_still_measure(monkeypatch):
-    def broken(*args, **kwargs):
-        def forward(picture):
-            raise RuntimeError("no C++ compiler\nlong story")
-
-        return forward
-
-    monkeypatch.setattr(torch, "compile", broken)
-    backends = ("compiled", "eager")
-    latency = measure_cpu(SMALL, height=24, width=24, threads=1, rounds=4, backends=backends)
-    assert latency.backend == "eager"
-    assert latency.details["unavailable"] == {"compiled": "no C++ compiler"}
-
-
-def test_onnx_runtime_runs_the_same_network_and_is_measured():
-    network = fuse(build(SMALL, seed=0)).eval()
-    cpu, size = torch.device("cpu"), (24, 32)
-    with torch.no_grad():
-        eager, ours = (
-            forward_of(network, backend, torch.float32, cpu, size)()
-            for backend in ("eager", "onnxruntime")
-        )
-    assert torch.allclose(eager, ours, atol=1e-5)
-    latency = measure_cpu(
-        network, height=24, width=32, threads=1, rounds=4, seconds=0, backends=("onnxruntime",)
-    )
-    assert (latency.backend, latency.ms > 0) == ("onnxruntime", True)
-
-
-def test_a_runtime_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    arguments = {"height": 24, "width": 24, "threads": 1, "rounds": 4, "seconds": 0}
-    latency = measure_cpu(SMALL, backends=("eager", "onnxruntime"), **arguments)
-    assert "not installed" in latency.details["unavailable"]["onnxruntime"]
-    with pytest.raises(InputError, match="onnxruntime is not installed"):
-        measure_cpu(SMALL, backends=("onnxruntime",), **arguments)
-
-
-def test_backends_are_part_of_what_results_depend_on():
-    usual, asked = resolve_target("cpu"), resolve_target("cpu", backends=("onnxruntime",))
-    assert "backends" not in usual.identity  # as in studies from before
-    assert asked.identity["backends"] == "onnxruntime"
-    with pytest.raises(InputError, match="no backend 'tvm'; choose of eager"):
-        resolve_target("cpu", backends=("tvm",))
-    with pytest.raises(InputError, match="'rtx4090' predicts"):
-        resolve_target("rtx4090", backends=("eager",))
-
-
 # CUDA's protocol on a fake clock: one forward takes 0.5 ms of GPU, and 0.25 more to launch
-
-
-class FakeCuda:
-    def __init__(self):
-        self.now, self.forwards, self.replays, self.capturing = 0.0, 0, 0, False
-        self.synchronised = 0
-
-    def forward(self):
-        self.forwards += 1
-        if not self.capturing:
-            self.now += 0.75
-
-    def install(self, monkeypatch):
-        fake = self
-
-        class Event:
-            def __init__(self, enable_timing):
-                assert enable_timing
-
-            def record(self):
-                self.at = fake.now
-
-            def synchronize(self):
-                pass
-
-            def elapsed_time(self, other):
-                return other.at - self.at
-
-        class Graph:
-            def replay(self):
-                fake.replays += 1
-                fake.now += 0.5
-
-        @contextlib.contextmanager
-        def graph(captured):
-            fake.capturing = True
-            yield
-            fake.capturing = False
-
-        def synchronize():
-            fake.synchronised += 1
-
-        stream = types.SimpleNamespace(wait_stream=lambda other: None)
-        for name, value in {
-            "Event": Event,
-            "CUDAGraph": Graph,
-            "graph": graph,
-            "synchronize": synchronize,
-            "Stream": lambda: stream,
-            "current_stream": lambda: stream,
-            "stream": contextlib.nullcontext,
-            "device": contextlib.nullcontext,
-            "memory_allocated": lambda: 1_000_000,
-            "reset_peak_memory_stats": lambda: None,
-            "max_memory_allocated": lambda: 4_500_000,
-        }.items():
-            monkeypatch.setattr(torch.cuda, name, value)
 
 
 class Counted(torch.nn.Module):

@@ -47,8 +47,8 @@ def measure(
     backend: Annotated[
         list[str] | None,
         typer.Option(
-            help="Run it by eager, channels_last, compiled or onnxruntime (CPU), and take the "
-            "fastest of those given; repeatable; default eager and channels_last."
+            help="Run it by eager, channels_last, compiled, onnxruntime or tensorrt (CUDA), and "
+            "take the fastest of those given; repeatable; default eager and channels_last."
         ),
     ] = None,
     again: Annotated[
@@ -64,7 +64,7 @@ def measure(
     _, architecture = find(network, plugins=plugin)
     backends = tuple(dict.fromkeys(backend)) if backend else None
     chosen = resolve_target(target, height=height, width=width, backends=backends)
-    say(f"[dim]{chosen.note}")
+    say(chosen.note, style="dim")
     found = chosen.latency(architecture, again=again)
     if as_json:
         print_json(
@@ -85,9 +85,9 @@ def measure(
         for name, ms in found.details.get("backends_ms", {}).items():
             print(f"  {name}: {ms:.3f} ms")
         for name, reason in found.details.get("unavailable", {}).items():
-            say(f"[dim]{name} could not run: {reason}")
+            say(f"{name} could not run: {reason}", style="dim")
         if not found.details.get("steady", True):
-            say("[dim]the machine was not steady meanwhile: measure again with --again when idle")
+            say("the machine was not steady: measure again with --again when idle", style="dim")
 
 
 @app.command()
@@ -134,9 +134,9 @@ def fit(
             precision="float32" if fp32 else "float16",
             progress=progress,
         )
-    say(f"[dim]{len(runtimes.rows)} runtimes: {runtimes.how}")
+    say(f"{len(runtimes.rows)} runtimes: {runtimes.how}", style="dim")
     for line in runtimes.left_out:
-        say(f"[dim]left out: {line}")
+        say(f"left out: {line}", style="dim")
     model = fit_runtimes(runtimes, profile_name(runtimes) if name is None else name)
     place = out or fitted_profiles() / f"{model.device}.json"
     _write(model, place)

@@ -20,13 +20,16 @@ from nas.measure.blocks import ANCHOR, Block, Sampler, interleave
 from nas.measure.exclusive import exclusive
 from nas.measure.layers import as_module, as_run
 from nas.measure.memory import allocated_memory
+from nas.measure.onnx_run import SESSIONS
 from nas.measure.runs import (
     Forward,
     autotuned,
     event_sampler,
     forward_of,
     graph_sampler,
+    own_stream,
     pinned,
+    queue_sampler,
     wall_sampler,
 )
 from search_spaces.architecture import Architecture, Stage, Tail
@@ -35,7 +38,7 @@ from search_spaces.errors import InputError
 Kind = Literal["measured", "predicted"]
 Mode = Literal["device", "challenge"]
 
-BACKENDS = ("eager", "channels_last", "compiled", "onnxruntime")
+BACKENDS = ("eager", "channels_last", "compiled", *SESSIONS)
 """Ways to run a network; `measure_cuda` and `measure_cpu` report the fastest of those asked for."""
 
 QUICK = ("eager", "channels_last")
@@ -92,7 +95,9 @@ def measure_cuda(
     """Measure a network as it runs on CUDA in FP16, on one picture of random numbers.
 
     ``device`` mode ranks: each forward is captured in a CUDA graph, samples of at least 20 ms of
-    replays take turns with an anchor, and the median counts; default backends `QUICK`.
+    replays take turns with an anchor, and the median counts; default backends `QUICK`. Sessions of
+    ONNX Runtime cannot be captured: their forwards are queued one behind the other instead, on CUDA
+    as replays of a graph of the session's own.
     ``challenge`` mode compares with the survey: 50 warm-ups, then the mean of 100 forwards between
     events, each synchronised, launch gaps included; default backend ``eager`` alone, as there.
     The GPU is held alone meanwhile. A backend that cannot run is named in the details, and the
@@ -105,10 +110,12 @@ def measure_cuda(
     """
     device = torch.device(device)
     asked = backends or (QUICK if mode == "device" else ("eager",))
-    with exclusive(device), torch.cuda.device(device), torch.no_grad(), autotuned():
+    with exclusive(device), own_stream(device), torch.no_grad(), autotuned():
         size = (height, width)
         module = as_run(network, mode)
-        forwards, missing = _forwards(module, asked, torch.float16, device, size)
+        forwards, missing = _forwards(
+            module, asked, torch.float16, device, size, replayed=mode == "device"
+        )
         if mode == "challenge":
             samples = {name: _challenge(forward) for name, forward in forwards.items()}
             means = {name: fmean(values) for name, values in samples.items()}
@@ -117,7 +124,10 @@ def measure_cuda(
             anchor = forward_of(as_module(ANCHOR_NETWORK), "eager", torch.float16, device, size)
             block = interleave(
                 {ANCHOR: graph_sampler(anchor)}
-                | {name: graph_sampler(forward) for name, forward in forwards.items()},
+                | {
+                    name: (queue_sampler if name in SESSIONS else graph_sampler)(forward)
+                    for name, forward in forwards.items()
+                },
                 rounds=10,
                 seconds=5,
             )
@@ -185,13 +195,15 @@ def _forwards(
     dtype: torch.dtype,
     device: torch.device,
     size: tuple[int, int],
+    *,
+    replayed: bool = False,
 ) -> tuple[dict[str, Forward], dict[str, str]]:
     """The runnable backends, run once, and the reasons why others are not."""
     forwards: dict[str, Forward] = {}
     missing: dict[str, str] = {}
     for backend in backends:
         try:
-            forward = forward_of(module, backend, dtype, device, size)
+            forward = forward_of(module, backend, dtype, device, size, replayed=replayed)
             forward()
         except Exception as error:
             # A compiler or runtime that is not there is no fault of the network; others are.

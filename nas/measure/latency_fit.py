@@ -207,7 +207,8 @@ def _how(entry: Entry) -> str:
         f"best of {', '.join(key.get('backends', ()))}",
         f"torch {key.get('torch')}",
     ]
-    words += [f"{name} {key[name]}" for name in ("cuda", "cudnn") if key.get(name)]
+    runtimes = ("cuda", "cudnn", "onnxruntime", "tensorrt")
+    words += [f"{name} {key[name]}" for name in runtimes if key.get(name)]
     return ", ".join(words)
 
 

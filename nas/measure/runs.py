@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ import torch
 from torch import nn
 
 from nas.measure.blocks import Sampler
-from nas.measure.onnx_run import onnx_forward
+from nas.measure.onnx_run import SESSIONS, onnx_forward
 
 Forward = Callable[[], torch.Tensor]
 """Runs a prepared network once on its prepared picture."""
 
-_SAMPLE_MS = 20.0  # of replays between two events: long against the events' own microseconds
+_SAMPLE_MS = 20.0  # of runs between two events: long against the events' own microseconds
 
 
 def forward_of(
@@ -29,11 +30,22 @@ def forward_of(
     dtype: torch.dtype,
     device: torch.device,
     size: tuple[int, int],
+    *,
+    replayed: bool = False,
 ) -> Forward:
     """Return a forward of a copy of ``network`` on a picture (1, 3, *size) of random numbers.
 
+    Args:
+        network: what to run.
+        backend: one of `nas.measure.latency.BACKENDS`.
+        dtype: precision of weights, input and output.
+        device: where to run it.
+        size: height and width of the picture.
+        replayed: let a runtime that has CUDA graphs of its own use them; `graph_sampler` captures
+            what PyTorch runs.
+
     Raises:
-        ValueError: the backend is none of `nas.measure.latency.BACKENDS`.
+        ValueError: the backend is none of those.
         InputError: it needs a package that is not installed.
     """
     twin: Any = copy.deepcopy(network).to(device, dtype).eval().requires_grad_(False)
@@ -45,8 +57,8 @@ def forward_of(
         picture = picture.to(memory_format=torch.channels_last)
     elif backend == "compiled":
         twin = torch.compile(twin, dynamic=False)
-    elif backend == "onnxruntime":
-        return onnx_forward(twin, picture)
+    elif backend in SESSIONS:
+        return onnx_forward(twin.cpu(), picture, backend, replayed=replayed)
     elif backend != "eager":
         raise ValueError(f"no backend '{backend}'")
     return lambda: twin(picture)
@@ -80,24 +92,29 @@ def graph_sampler(forward: Forward) -> Sampler:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         kept = forward()
+
+    def replay(held: tuple[Forward, torch.Tensor] = (forward, kept)) -> None:
+        """Holds alive what the graph reads and writes: weights, picture, output."""
+        graph.replay()
+
+    return queue_sampler(replay)
+
+
+def queue_sampler(run: Callable[[], object]) -> Sampler:
+    """Return a sampler of runs that are queued one behind the other, as many as take 20 ms."""
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
 
-    def replay(times: int) -> float:
+    def mean_of(times: int) -> float:
         begin.record()
         for _ in range(times):
-            graph.replay()
+            run()
         end.record()
         end.synchronize()
         return begin.elapsed_time(end) / times
 
-    replay(3)
-    times = max(1, math.ceil(_SAMPLE_MS / max(replay(5), 1e-3)))
-
-    def sample(held: tuple[Forward, torch.Tensor] = (forward, kept)) -> float:
-        """Holds alive what the graph reads and writes: weights, picture, output."""
-        return replay(times)
-
-    return sample
+    mean_of(3)
+    times = max(1, math.ceil(_SAMPLE_MS / max(mean_of(5), 1e-3)))
+    return lambda: mean_of(times)
 
 
 def wall_sampler(forward: Forward) -> Sampler:
@@ -110,6 +127,24 @@ def wall_sampler(forward: Forward) -> Sampler:
         return 1e3 * (time.perf_counter() - begun)
 
     return sample
+
+
+@contextmanager
+def own_stream(device: torch.device) -> Iterator[None]:
+    """Make a CUDA stream other than the default one the current one: ONNX Runtime needs that.
+
+    It is one and the same in a process, because PyTorch keeps memory for each stream apart.
+    """
+    with torch.cuda.device(device):
+        stream = _stream(torch.cuda.current_device())
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            yield
+
+
+@cache
+def _stream(index: int) -> torch.cuda.Stream:
+    return torch.cuda.Stream()
 
 
 @contextmanager

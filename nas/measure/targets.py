@@ -115,9 +115,7 @@ class Target:
         }
         key |= {"mode": self.mode} if self.name == "cuda" else {"threads": self.threads}
         key["precision"] = self.precision
-        if "onnxruntime" in key["backends"]:
-            key |= onnx_versions()
-        return key | versions(self.name)
+        return key | onnx_versions(key["backends"], self.name) | versions(self.name)
 
 
 def resolve_target(
