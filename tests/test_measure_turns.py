@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import os
+import sys
 import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import nas.measure.exclusive
 from nas.measure.exclusive import Turns, exclusive
+from nas.measure.targets import resolve_target
+from nas.training.proxy import ProxySettings
+from search_spaces import Architecture, Stage
+from studies.candidate import Candidate, Evaluation
+from studies.evaluation import EvaluationSettings, evaluate
+from studies.outcome import Outcome, Rejected, Trained, Underway
 
 
 def _train(device, ready, stop):
@@ -48,3 +60,111 @@ def test_a_released_device_is_free(monkeypatch):
         turns.next()
     with exclusive("meta"):
         pass
+
+
+# Trials of Ray, which measure on the CPU and train on it, as in a search with --target cpu
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Evaluates as searches do, and notes when a worker measured and when it did each step."""
+
+    settings: EvaluationSettings
+    log: Path
+
+    def __call__(self, candidate: Candidate) -> Evaluation:
+        steps = self.settings.proxy.steps if candidate.trial == 0 else 3
+        settings = replace(self.settings, proxy=replace(self.settings.proxy, steps=steps))
+        with self._watched(candidate.trial):
+            return (yield from evaluate(candidate, settings))
+
+    @contextmanager
+    def _watched(self, trial: int):
+        from nas.measure import latency
+        from nas.training.proxy_step import Learner
+
+        hold, learn = latency.exclusive, Learner.learn
+
+        @contextmanager
+        def held(device):
+            with hold(device), self._noted(trial, "measured"):
+                yield
+
+        def learned(*arguments):
+            with self._noted(trial, "step"):
+                return learn(*arguments)
+
+        latency.exclusive, Learner.learn = held, learned
+        try:
+            yield
+        finally:
+            latency.exclusive, Learner.learn = hold, learn
+
+    @contextmanager
+    def _noted(self, trial: int, what: str):
+        begin = time.monotonic()  # the same clock in all processes
+        yield
+        note = {"trial": trial, "what": what, "begin": begin, "end": time.monotonic()}
+        with self.log.open("a") as lines:
+            lines.write(json.dumps(note) + "\n")
+
+
+@dataclass
+class LongBesideShort:
+    """A desk with a long candidate, trial 0, and short ones: two of these are asked for once the
+    long one trains, and it is ended two rungs after the last of them."""
+
+    waiting: list[Candidate]
+    told: dict[int, Outcome] = field(default_factory=dict)
+    rungs: int = 0
+    rungs_alone: int = 0
+
+    def ask(self) -> Candidate | None:
+        ready = self.waiting and (self.rungs or self.waiting[0].trial < 2)
+        return self.waiting.pop(0) if ready else None
+
+    def tell(self, candidate: Candidate, outcome: Outcome) -> None:
+        self.told[candidate.trial] = outcome
+
+    def at_rung(self, candidate: Candidate, underway: Underway) -> Outcome | None:
+        assert candidate.trial == 0
+        self.rungs += 1
+        self.rungs_alone += self.told.keys() == {1, 2, 3}
+        if self.rungs_alone < 2:
+            return None
+        gain_db = underway.rung.gain_db
+        return Rejected("rung", gain_db, gain_db + 1, underway.runtime, underway.size)
+
+
+def test_trials_that_train_pause_while_another_measures(pair_set, tmp_path, monkeypatch):
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # workers import this module
+    from studies.runners.ray import RayRunner
+
+    settings = EvaluationSettings(
+        resolve_target("cpu", height=24, width=32, threads=1),
+        pair_set.path,
+        proxy=ProxySettings(steps=100_000, batch=2, patch=24),
+        rungs=tuple(range(20, 100_000, 20)),
+    )
+    # Of different widths: equal ones would be measured once.
+    widths = [Architecture(width=width, stages=(Stage("conv", width),)) for width in (4, 6, 8, 10)]
+    desk = LongBesideShort([Candidate(trial, a) for trial, a in enumerate(widths)])
+    RayRunner(2).run(Noted(settings, tmp_path / "log"), desk)
+
+    assert isinstance(desk.told.pop(0), Rejected)
+    assert all(isinstance(outcome, Trained) for outcome in desk.told.values())
+    notes = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    measured = [note for note in notes if note["what"] == "measured"]
+    steps = [note for note in notes if note["what"] == "step"]
+    assert sorted(note["trial"] for note in measured) == [0, 1, 2, 3]
+    for alone in measured:
+        for other in notes:
+            assert other is alone or not _overlap(alone, other), (alone, other)
+    long = [step for step in steps if step["trial"] == 0]
+    between = [m for m in measured if long[0]["end"] < m["begin"] and m["end"] < long[-1]["begin"]]
+    assert len(between) >= 2  # it paused for others, and went on
+
+
+def _overlap(one, other) -> bool:
+    return one["begin"] < other["end"] and other["begin"] < one["end"]
