@@ -62,6 +62,7 @@ class Result:
     """What the part wrote by ``--json``; None when it did not come to that."""
 
 
+_BACKENDS = "--processes 1 --networks RepTCN --backends eager,channels_last,onnxruntime,tensorrt"
 _PYTEST = "pytest -n 0 -p no:cacheprovider -m gpu"
 
 GPU_PARTS = (
@@ -69,6 +70,7 @@ GPU_PARTS = (
     Part("train_step", "benchmarks.train_step --seconds 1", 90),
     Part("candidates", "benchmarks.candidates --steps 300 --seconds 4", 80),
     Part("latency", "benchmarks.latency", 100),
+    Part("backends", f"benchmarks.latency {_BACKENDS}", 45),
     Part("deploy_tail", "benchmarks.deploy_tail", 50),
     Part("survey", "benchmarks.survey", 40),
     Part("fit", "benchmarks.fit --networks 240 --seconds {seconds:.0f}", 180),
@@ -76,7 +78,7 @@ GPU_PARTS = (
 """In order of worth, but that the last takes what time is left: more networks, a better fit."""
 
 CPU_PARTS = (
-    Part("tests", f"{_PYTEST} tests/test_measure_latency.py", 120, writes_rows=False),
+    Part("tests", f"{_PYTEST} tests/test_measure_backends.py", 120, writes_rows=False),
     Part(
         "train_step",
         "benchmarks.train_step --seconds 0 --networks RepTCN --batches 1 --workers 1",
@@ -92,6 +94,7 @@ CPU_PARTS = (
         "benchmarks.latency --processes 2 --networks RepTCN --limit 0.1 --size 24x40",
         120,
     ),
+    Part("backends", f"benchmarks.latency {_BACKENDS} --limit 0.1 --size 24x40", 120),
     Part("deploy_tail", "benchmarks.deploy_tail --networks RepTCN --size 24x40", 120),
     Part("survey", "benchmarks.survey --networks RepTCN --limit 0.1 --size 24x40", 120),
     Part(

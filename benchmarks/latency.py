@@ -1,11 +1,13 @@
 """How repeatable a measured runtime is: medians of fresh processes, and what one costs.
 
     python -m benchmarks.latency [--target cuda] [--processes 10] [--size 540x960] [--json FILE]
+    python -m benchmarks.latency --processes 1 --backends eager,compiled,onnxruntime,tensorrt
 
 Each process measures the same networks once, as a search does, after it has warmed up on a small
 one. Of the medians that the processes found, the spread is half of the range as a share of the
 middle one: 1 % means that all lie within 1 % of each other's middle. Beside it stands the spread
 of the medians divided by their anchor's: where that is smaller, the whole machine had moved.
+Where backends are named, each one's median stands below, or why it could not run.
 """
 
 from __future__ import annotations
@@ -18,15 +20,19 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import median
+from typing import Any, TypeAlias
 
 import torch
 
+from benchmarks.options import add_json, add_networks, add_size, names, parser_of, write_json
 from nas.measure.latency import ANCHOR_NETWORK, Latency, measure_cpu, measure_cuda, versions
 from search_spaces import Architecture, published
 
 NAMES = ("RepTCN", "ANUNet", "RVSR")
+
+Found: TypeAlias = dict[str, dict[str, Any]]
+"""What one process found: network -> figures."""
 
 
 @dataclass(frozen=True)
@@ -41,41 +47,48 @@ class Row:
     spread_to_anchor: float
     steady: int
     seconds_each: float
+    backends_ms: dict[str, float]
+    """The median of each backend that could run."""
+    unavailable: dict[str, str]
+    """Why others could not."""
 
 
 def main() -> None:
     """Measure in fresh processes and print a line a network."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     default = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--target", choices=("cuda", "cpu"), default=default)
     parser.add_argument("--processes", type=int, default=10)
-    parser.add_argument("--networks", default=",".join(NAMES), help="of the survey's")
-    parser.add_argument("--size", default="540x960", help="LR height x width")
+    add_networks(parser, NAMES)
+    add_size(parser)
+    parser.add_argument("--backends", type=names, metavar="A,B", help="default the target's own")
     parser.add_argument("--threads", type=int, help="on a CPU; default all")
     parser.add_argument("--limit", type=float, default=10.0, help="seconds of a network on a CPU")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the rows")
+    add_json(parser)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(measure_all(options)))
         return
     load = f"load {os.getloadavg()[0]:.1f}"
-    print(f"{versions(options.target)}, {options.size}, {load}", flush=True)
+    height, width = options.size
+    print(f"{versions(options.target)}, {height}x{width}, {load}", flush=True)
     found = [fresh(sys.argv[1:]) for _ in range(options.processes)]
-    rows = [row_of(name, options.target, found) for name in options.networks.split(",")]
+    rows = [row_of(name, options.target, found) for name in options.networks]
     for row in rows:
         print(
             f"{row.network:12} {row.median_ms:8.3f} ms   spread {row.spread:6.2%}   "
             f"to the anchor {row.spread_to_anchor:6.2%}   steady {row.steady}/{row.processes}   "
             f"{row.seconds_each:5.2f} s each"
         )
-    if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+        for backend, ms in row.backends_ms.items() if options.backends else ():
+            print(f"  {backend:13} {ms:8.3f} ms")
+        for backend, reason in row.unavailable.items():
+            print(f"  {backend:13} could not run: {reason}")
+    write_json(options.json, [asdict(row) for row in rows])
 
 
-def fresh(arguments: Sequence[str]) -> dict[str, dict[str, float]]:
+def fresh(arguments: Sequence[str]) -> Found:
     """Measure in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.latency", *arguments, "--one"],
@@ -83,28 +96,23 @@ def fresh(arguments: Sequence[str]) -> dict[str, dict[str, float]]:
         text=True,
         check=True,
     )
-    found: dict[str, dict[str, float]] = json.loads(done.stdout)
+    found: Found = json.loads(done.stdout)
     return found
 
 
-def measure_all(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+def measure_all(options: argparse.Namespace) -> Found:
     """Measure every network once in this process, which a small one warms up."""
-    height, width = (int(side) for side in options.size.split("x"))
+    height, width = options.size
+    asked = {"height": height, "width": width, "backends": options.backends}
 
     def measure(architecture: Architecture) -> Latency:
         if options.target == "cuda":
-            return measure_cuda(architecture, height=height, width=width)
-        return measure_cpu(
-            architecture,
-            height=height,
-            width=width,
-            threads=options.threads,
-            seconds=options.limit,
-        )
+            return measure_cuda(architecture, **asked)
+        return measure_cpu(architecture, threads=options.threads, seconds=options.limit, **asked)
 
     measure(ANCHOR_NETWORK)
     found = {}
-    for name in options.networks.split(","):
+    for name in options.networks:
         begun = time.perf_counter()
         latency = measure(published[name].architecture)
         found[name] = {
@@ -112,13 +120,19 @@ def measure_all(options: argparse.Namespace) -> dict[str, dict[str, float]]:
             "anchor_ms": latency.details["anchor_ms"],
             "steady": latency.details["steady"],
             "seconds": time.perf_counter() - begun,
+            "backends_ms": latency.details["backends_ms"],
+            "unavailable": latency.details["unavailable"],
         }
     return found
 
 
-def row_of(name: str, device: str, found: Sequence[dict[str, dict[str, float]]]) -> Row:
+def row_of(name: str, device: str, found: Sequence[Found]) -> Row:
     """Put together what the processes found of one network."""
     each = [measured[name] for measured in found]
+    by_backend: dict[str, list[float]] = {}
+    for one in each:
+        for backend, ms in one["backends_ms"].items():
+            by_backend.setdefault(backend, []).append(ms)
     return Row(
         network=name,
         device=device,
@@ -128,6 +142,8 @@ def row_of(name: str, device: str, found: Sequence[dict[str, dict[str, float]]])
         spread_to_anchor=spread([one["ms"] / one["anchor_ms"] for one in each]),
         steady=sum(bool(one["steady"]) for one in each),
         seconds_each=median(one["seconds"] for one in each),
+        backends_ms={backend: median(values) for backend, values in by_backend.items()},
+        unavailable=each[0]["unavailable"],
     )
 
 

@@ -1,31 +1,40 @@
 """What a search costs beside training and measuring: Optuna, Ray, MLflow, starting a trial.
 
+    python -m benchmarks.overhead --trials 24 --concurrency 2
+
 Every candidate waits a known time instead of being trained, so that all other time is overhead.
 The study (SQLite), Ray's workers and the MLflow store (SQLite) are real, with weights, learning
-curves and figures. The first run of the same loop in this process, with nothing stored, is what
-the ratio refers to.
+curves and figures. The same loop in this process, with nothing stored, is what the ratio refers to.
 
-    python benchmarks/overhead.py --trials 24 --concurrency 2
+Ray's own share is told apart by a second and a third search of the same candidates, one at a time:
+by Ray, and by the runner that evaluates in this process. What one takes more is Ray's.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from benchmarks.options import parser_of
 from search_spaces.space import load_space
 from search_spaces.survey import published
 from studies.candidate import Candidate, Evaluation
+from studies.events import Event, Finished
 from studies.limits import parse_budget
 from studies.outcome import Rejected, Rung, Runtime, Size, Trained, Underway, Weights
 from studies.samplers import SAMPLERS, chosen
 from studies.settings import StudySettings
 
-BUDGET = parse_budget("2ms")
+if TYPE_CHECKING:
+    from studies.record import Record
+    from studies.runners.interface import Runner
+
+LIMIT_MS = 2.0
 
 
 @dataclass(frozen=True)
@@ -42,8 +51,8 @@ class Wait:
             Size(params, 500_000 * params),
             Runtime(params / 12_000, "predicted", "none"),
         )
-        if runtime.ms > BUDGET.runtime_ms:
-            return Rejected("runtime_ms", runtime.ms, BUDGET.runtime_ms, runtime, size)
+        if runtime.ms > LIMIT_MS:
+            return Rejected("runtime_ms", runtime.ms, LIMIT_MS, runtime, size)
         curve: tuple[Rung, ...] = ()
         for step in (200, 400, 600):
             time.sleep(self.seconds / 3)
@@ -64,70 +73,162 @@ class Wait:
         )
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A moment of a search."""
+
+    wall: float
+    processor: float
+    """Seconds of all processors that all processes of the search have used."""
+    trained: int
+    """Candidates trained so far."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search that has been run."""
+
+    records: tuple[Record, ...]
+    begun: Mark
+    finished: tuple[Mark, ...]
+    """One for each trial."""
+    ended: Mark
+
+    def a_candidate(self, waited_s: float, *, under_way: bool) -> tuple[float, float]:
+        """Wall seconds beyond waiting, and processor seconds, for each trained candidate.
+
+        Args:
+            waited_s: how long the search waits for each.
+            under_way: leave out the first quarter of the trials, and what comes after the last.
+        """
+        first, last = self.begun, self.ended
+        if under_way:
+            first, last = self.finished[len(self.finished) // 4], self.finished[-1]
+        trained = last.trained - first.trained
+        wall = (last.wall - first.wall) / trained - waited_s
+        return wall, (last.processor - first.processor) / trained
+
+
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--concurrency", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=1.0, help="what a candidate waits")
     parser.add_argument("--sampler", default="auto", choices=SAMPLERS)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="nas-overhead-") as folder:
-        sampler = chosen(options.sampler, options.trials, options.concurrency)
-        measure(Path(folder), options.trials, options.concurrency, options.seconds, sampler)
+    sampler = chosen(options.sampler, options.trials, options.concurrency)
+    print(f"load before        {os.getloadavg()[0]:8.1f}")
+    whole(options.trials, options.concurrency, options.seconds, sampler)
+    share_of_ray(options.trials, options.seconds, sampler)
 
 
-def measure(folder: Path, trials: int, concurrency: int, seconds: float, sampler: str) -> float:
-    """Return the overhead in seconds a trained candidate, everything included."""
-    begin = time.perf_counter()
+def whole(trials: int, concurrency: int, seconds: float, sampler: str) -> None:
+    """Print the overhead of a search by Ray, imports included."""
+    begin, cpu = time.perf_counter(), time.process_time()
+    from studies.runners.ray import RayRunner
+
+    search = run(RayRunner(concurrency), trials, seconds, sampler)
+    total, cpu = time.perf_counter() - begin, time.process_time() - cpu
+    ideal = trials * seconds / concurrency
+    steady, _ = search.a_candidate(seconds / concurrency, under_way=True)
+    raw = raw_seconds(search.records, seconds)
+    asked = len(search.records)
+    print(f"{trials} trained of {asked} asked for by {sampler}, {concurrency} at once")
+    print(f"whole run          {total:8.2f} s, of which {ideal:.2f} s waiting")
+    print(f"overhead           {(total - ideal) / trials:8.3f} s a trained candidate (goal: < 1)")
+    print(f"of that, under way {steady:8.3f} s a trained candidate")
+    print(f"driver's CPU time  {cpu / trials:8.3f} s a trained candidate")
+    print(f"ratio              {total / (raw / concurrency):8.2f} of raw evaluation")
+
+
+def share_of_ray(trials: int, seconds: float, sampler: str) -> None:
+    """Print what the same candidates, one at a time, cost by Ray and in this process."""
+    from studies.runners.inline import InlineRunner
+    from studies.runners.ray import RayRunner
+
+    ours = run(InlineRunner(), trials, seconds, sampler)
+    by_ray = run(RayRunner(), trials, seconds, sampler)
+    same = [r.candidate.key for r in ours.records] == [r.candidate.key for r in by_ray.records]
+    print("\nthe same candidates one at a time, seconds a trained candidate:")
+    print(f"{'':34}{'in this process':>17}{'by Ray':>9}{'Ray alone':>11}")
+    for what, under_way in (("under way", True), ("starting and ending included", False)):
+        figures = [s.a_candidate(seconds, under_way=under_way) for s in (ours, by_ray)]
+        for kind, here, there in zip(("wall", "processors"), *figures, strict=True):
+            goal = "   (goal: < 0.3)" if under_way and kind == "wall" else ""
+            line = f"{f'{kind}, {what}':34}{here:17.3f}{there:9.3f}{there - here:11.3f}{goal}"
+            print(line)
+    if not same:
+        print("the two searches asked for different candidates: the last column is not Ray's alone")
+
+
+def run(runner: Runner, trials: int, seconds: float, sampler: str) -> Search:
+    """Search in a folder of its own."""
     from studies.runners.cluster import starting
     from studies.runners.ray import RayRunner
     from studies.search import conduct
 
-    load = os.getloadavg()[0]
-    cpu = time.process_time()
-    ends: list[float] = []
-    settings = StudySettings(
-        name="overhead",
-        storage=f"sqlite:///{folder}/studies.db",
-        space=load_space("lightweight"),
-        budget=BUDGET,
-        trials=trials,
-        known={name: network.architecture for name, network in published.items()},
-        sampler=sampler,
-    )
-    runner = RayRunner(concurrency)
-    with starting(runner):
+    finished: list[Mark] = []
+    trained = 0
+
+    def note(event: Event) -> None:
+        nonlocal trained
+        if isinstance(event, Finished):
+            trained += isinstance(event.record.outcome, Trained)
+            finished.append(mark(trained))
+
+    begun = mark(0)
+    with tempfile.TemporaryDirectory(prefix="nas-overhead-") as folder, ExitStack() as stack:
+        settings = StudySettings(
+            name="overhead",
+            storage=f"sqlite:///{folder}/studies.db",
+            space=load_space("lightweight"),
+            budget=parse_budget(f"{LIMIT_MS}ms"),
+            trials=trials,
+            known={name: network.architecture for name, network in published.items()},
+            sampler=sampler,
+        )
+        if isinstance(runner, RayRunner):
+            stack.enter_context(starting(runner))
         summary = conduct(
             settings,
             Wait(seconds),
             runner,
             tracking_uri=f"sqlite:///{folder}/mlflow.db",
-            on_event=lambda event: ends.append(time.perf_counter()),
+            on_event=note,
         )
-    total = time.perf_counter() - begin
-    cpu = time.process_time() - cpu
+        # While Ray's processes are there: with them goes the knowledge of what they used.
+        processor = mark(trained).processor
     assert summary.counts.done == trials and summary.tracking_fault is None, summary
-    ideal = trials * seconds / concurrency
-    overhead = (total - ideal) / trials
-    steady = (ends[-1] - ends[len(ends) // 4]) - ideal * 0.75
-    raw = raw_seconds(summary.records, seconds)
-    kept = len(summary.records)
-    print(f"{trials} trained of {kept} asked for by {sampler}, {concurrency} at once")
-    print(f"load before        {load:8.1f}")
-    print(f"whole run          {total:8.2f} s, of which {ideal:.2f} s waiting")
-    print(f"overhead           {overhead:8.3f} s a trained candidate, all included (goal: < 1)")
-    print(f"of that, under way {steady / (0.75 * trials):8.3f} s a trained candidate")
-    print(f"driver's CPU time  {cpu / trials:8.3f} s a trained candidate")
-    print(f"ratio              {total / (raw / concurrency):8.2f} of raw evaluation")
-    return overhead
+    ended = replace(mark(trained), processor=processor)
+    return Search(summary.records, begun, tuple(finished), ended)
 
 
-def raw_seconds(records: tuple, seconds: float) -> float:
+def mark(trained: int) -> Mark:
+    """Note the moment."""
+    return Mark(time.perf_counter(), processor_seconds(), trained)
+
+
+def processor_seconds() -> float:
+    """What this process, those that it has started, and theirs have used until now."""
+    parents, ticks = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile: its parent is told what it used
+            fields = stat.read_text().rpartition(")")[2].split()
+            pid = int(stat.parent.name)
+            parents[pid], ticks[pid] = int(fields[1]), sum(map(int, fields[11:15]))
+    family, edge = set(), {os.getpid()}
+    while edge:
+        family |= edge
+        edge = {pid for pid, parent in parents.items() if parent in edge} - family
+    return sum(ticks[pid] for pid in family) / os.sysconf("SC_CLK_TCK")
+
+
+def raw_seconds(records: tuple[Record, ...], seconds: float) -> float:
     """Evaluate the same candidates one by one, with nothing around them."""
     begin = time.perf_counter()
     for record in records:
-        for _ in Wait(seconds / 100)(replace(record.candidate)):
+        for _ in Wait(seconds / 100)(record.candidate):
             pass
     spent = time.perf_counter() - begin
     trained = sum(isinstance(record.outcome, Trained) for record in records)
