@@ -245,6 +245,23 @@ def test_a_disk_that_refuses_is_one_sentence_and_nothing_is_lost(
     assert (report.made, report.reused) == (3, 2)
 
 
+def test_a_folder_that_cannot_be_looked_into_is_named(folder, tmp_path, monkeypatch):
+    scandir = os.scandir
+
+    def refusing(path):
+        if Path(path) == folder / "sub":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    (folder / "sub").chmod(0)  # which root does not mind
+    monkeypatch.setattr(os, "scandir", refusing)
+    report = prepare(folder, tmp_path / "set", qps=(63,))
+    monkeypatch.undo()
+    (folder / "sub").chmod(0o700)
+    assert report.made == 4 and [name for name, _ in report.skipped] == ["sub"]
+    assert "cannot be read" in report.skipped[0][1]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_without_permission(folder, tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)

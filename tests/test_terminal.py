@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from nas.cli import terminal
 
 NAME = "holiday [red] [/] [#1]\\[2].png"  # a lone closing tag stops a printer of markup
+STEERING = "clears \x1b[2J the \r screen"
 
 
 @pytest.fixture
@@ -39,6 +45,25 @@ def test_tables(screen):
     assert screen.getvalue().count(NAME) == 2
 
 
+def test_nothing_moves_the_cursor(screen):
+    terminal.say(STEERING)
+    terminal.show(terminal.table(["network"], [[STEERING]]))
+    with terminal.progress_bar("reading") as progress:
+        progress(1, 2, STEERING)
+    assert screen.getvalue().count("clears \\x1b[2J the \\x0d screen") >= 3
+    assert "\x1b[2J" not in screen.getvalue()
+
+
+def test_a_name_that_is_no_text(tmp_path):
+    name = os.fsencode(tmp_path) + b"/latin\xe9.png"
+    Image.new("RGB", (4, 4)).save(Path(os.fsdecode(name)))
+    command = [sys.executable, "-m", "nas.cli", "upscale", name]
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "latin\\udce9-4x.png: 16x16" in done.stdout
+
+
 def test_a_picture_that_is_skipped(nas, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pictures").mkdir()
@@ -46,3 +71,17 @@ def test_a_picture_that_is_skipped(nas, tmp_path, monkeypatch):
         (tmp_path / "pictures" / name).write_bytes(b"")
     code, _, err = nas("upscale", "pictures")
     assert code == 2 and "[a].png" in err and "[b].png" in err
+
+
+def test_links_that_lead_nowhere(nas, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (4, 4)).save("pictures/new\nline.png")
+    Path("pictures/gone.png").symlink_to("nowhere.png")
+    Path("pictures/self.png").symlink_to("self.png")
+    code, out, err = nas("upscale", "pictures")
+    assert code == 2 and "1 pictures upscaled" in out
+    assert "gone.png: cannot be read (No such file" in err
+    assert "self.png: cannot be read (Too many levels" in err
+    _, _, err = nas("data", "prepare", "pictures", "--out", "set")
+    assert "gone.png" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -14,6 +15,8 @@ def main() -> None:
     the work alike. ``--debug``, anywhere on the line, or ``NAS_DEBUG`` shows the traceback as well.
     """
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     debug = len(arguments) < len(sys.argv) - 1 or bool(os.environ.get("NAS_DEBUG"))
     from nas.cli.app import app
     from nas.cli.faults import INTERRUPTED, heard_as_interrupts, sentence_for

@@ -22,6 +22,9 @@ from rich.text import Text
 
 from search_spaces.progress import Progress as Report
 
+_STEERING = {code: f"\\x{code:02x}" for code in (*range(10), *range(11, 32), *range(127, 160))}
+"""Control characters, which would move the cursor or worse, as Python writes them."""
+
 out = Console(soft_wrap=False, highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -42,7 +45,7 @@ def progress_bar(title: str) -> Iterator[Report]:
         task = bar.add_task(title, total=None, note="")
 
         def report(done: int, total: int, note: str) -> None:
-            bar.update(task, completed=done, total=total, note=note)
+            bar.update(task, completed=done, total=total, note=note.translate(_STEERING))
 
         yield report
 
@@ -57,11 +60,12 @@ def say(text: str, *, mark: str = "", style: str = "") -> None:
     """A line for the person on stderr, so that stdout stays the result's.
 
     Args:
-        text: the line, printed as it is: names of files may hold brackets, as markup does.
+        text: the line, printed as it is, for names of files may hold what markup is made of; but
+            nothing in it moves the cursor.
         mark: a word to stand before it in yellow.
         style: of the text, such as ``dim``.
     """
-    line = Text(text, style)
+    line = Text(text.translate(_STEERING), style)
     err.print(Text.assemble((mark, "yellow"), " ", line) if mark else line, soft_wrap=True)
 
 
@@ -74,7 +78,7 @@ def table(
         numeric = all(_numeric(row[index]) for row in rows) if rows else False
         drawn.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
     for row in rows:
-        drawn.add_row(*map(Text, row))
+        drawn.add_row(*(Text(cell.translate(_STEERING)) for cell in row))
     return drawn if title is None else Group(Text(title, style="italic"), drawn)
 
 

@@ -25,6 +25,7 @@ def find_sources(
     """List the picture files under a folder in the order of their names.
 
     Hidden files and folders, and the folder ``leave_out``, are passed over; links are followed.
+    A folder that cannot be looked into stands in the list too: who reads it will hear why.
 
     Raises:
         InputError: no such folder, or no picture in it.
@@ -35,7 +36,12 @@ def find_sources(
         raise InputError(f"{folder} holds the pictures: name another folder for what is made.")
     seen = {leave_out.resolve()}
     found = []
-    for here, folders, files in os.walk(folder, followlinks=True):
+
+    def unreadable(fault: OSError) -> None:
+        path = Path(fault.filename)
+        found.append(Source(path, _printable(path.relative_to(folder))))
+
+    for here, folders, files in os.walk(folder, followlinks=True, onerror=unreadable):
         inside = Path(here).resolve()
         if inside in seen:  # a link back up, or what is made
             folders.clear()
@@ -54,5 +60,6 @@ def find_sources(
 
 
 def _printable(path: Path) -> str:
-    """The path as text that any terminal and JSON can take, still different for each file."""
-    return os.fsencode(path).decode(errors="backslashreplace")
+    """The path as one line that any terminal and JSON can take, still different for each file."""
+    text = os.fsencode(path).decode(errors="backslashreplace")
+    return "".join(c if ord(c) > 31 and c != "\x7f" else f"\\x{ord(c):02x}" for c in text)

@@ -116,8 +116,12 @@ def _safe(jobs: list[Job]) -> list[Job]:
     return jobs
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    found = path.stat()
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What a path shares with every other to the same file; None where it leads to none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
     return found.st_dev, found.st_ino
 
 
