@@ -3,10 +3,10 @@
     python -m benchmarks.chaos [--trials 100] [--seed 0] [--every 4] [--folder DIR]
 
 The real ``nas search`` runs on real Ray, SQLite and an MLflow server. At random moments ``kill -9``
-meets its driver, one of its workers, its raylet (a node of Ray) or the MLflow server, which is
-started again a little later. Whenever the command ends early, the same command is run again. At the
-end nothing may be lost or counted twice: see `benchmarks.verdict`. The seed fixes who is killed and
-the waits, not what these meet, which is up to the machine.
+meets its driver, one of its workers, its raylet (a node of Ray), an agent of that or the MLflow
+server, which is started again a little later. Whenever the command ends early, the same command is
+run again. At the end nothing may be lost or counted twice: see `benchmarks.verdict`. The seed fixes
+who is killed and the waits, not what these meet, which is up to the machine.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -22,10 +23,15 @@ MARK = "NAS_CHAOS"
 STUCK_S = 300.0
 """Without a trial and without a kill for so long, a command hangs."""
 
-_VICTIMS = {"worker": 5, "driver": 2, "raylet": 1, "server": 2}  # and how often each is chosen
-_TITLES = {"worker": "ray::", "raylet": "raylet/raylet"}
+# And how often each is chosen. An agent is a helper of the raylet, which ends with it.
+_VICTIMS = {"worker": 5, "driver": 2, "raylet": 1, "agent": 1, "server": 2}
+_TITLES = {
+    "worker": r"ray::(?!\w*Agent)",
+    "raylet": r"\S*raylet/raylet ",
+    "agent": r"ray::\w*Agent",
+}
 _SERVER_AWAY_S = 3.0  # on average
-_SPARED = 0.8  # share of the kills that wait for a trial
+_SPARED = 0.8  # share of the kills that wait for their moment
 
 
 class Server:
@@ -43,7 +49,7 @@ class Server:
         if self._process is None:
             self._launch()
         deadline = time.monotonic() + 180
-        while not self._answers():
+        while not self.answers():
             if time.monotonic() > deadline:
                 raise TimeoutError("the MLflow server does not start")
             time.sleep(0.2)
@@ -61,6 +67,14 @@ class Server:
         """Start it again when its time has come."""
         if self._process is None and time.monotonic() >= self._back:
             self._launch()
+
+    def answers(self) -> bool:
+        """Whether it is up."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
 
     def pids(self) -> set[int]:
         """The processes of it that live."""
@@ -82,19 +96,12 @@ class Server:
                 start_new_session=True,
             )
 
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
 
 class Fire:
     """Kills processes of a search at random moments.
 
-    Most kills but the server's wait until a trial has ended since the last: else a slow machine
-    would never get past the start of a worker.
+    Most kills wait until a trial has ended since the last, or the server answers: else a slow
+    machine would never get past the start of a worker, or of the server.
 
     Attributes:
         kills: How often who was killed.
@@ -140,7 +147,9 @@ class Fire:
                 continue
             victim = self._luck.choices(list(_VICTIMS), list(_VICTIMS.values()))[0]
             following = now + self._luck.expovariate(1 / self._every_s)
-            if victim != "server" and spared and self._ended() == ended:
+            if spared and not (
+                self._server.answers() if victim == "server" else self._ended() > ended
+            ):
                 continue
             killed = self._kill(victim, driver)
             self.kills[victim] += killed
@@ -155,7 +164,7 @@ class Fire:
             driver.kill()
             return True
         marked = carrying(MARK, self._mark)
-        candidates = sorted(p for p in marked if _TITLES[victim] in title(p).split(" ")[0])
+        candidates = sorted(pid for pid in marked if re.match(_TITLES[victim], title(pid)))
         if not candidates:
             return False
         try:
