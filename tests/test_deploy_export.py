@@ -19,13 +19,14 @@ from search_spaces.model import model_bytes
 FACTS = {"gain_db": "0.41", "licence": "CC-BY-4.0"}
 
 
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    """A folder with two models."""
+@pytest.fixture
+def nas(nas, monkeypatch, tmp_path):
+    """Run ``nas`` in this process, in a folder with two models: (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
     for name in ("RepTCN", "ANUNet"):
         network = build(published[name].architecture, seed=0)
         (tmp_path / f"{name}.safetensors").write_bytes(model_bytes(network, name, FACTS))
+    return nas
 
 
 def test_an_onnx_file_upscales_by_onnxruntime_alone_and_describes_itself(nas, tmp_path):
