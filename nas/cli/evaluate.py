@@ -156,7 +156,7 @@ def _draw(
 
 def _show(result: dict[str, Any]) -> None:
     from nas.cli.terminal import show, table
-    from nas.measure.report import (
+    from nas.measure.report_views import (
         QUALITY_COLUMNS,
         SURVEY_NOTE,
         TABLE1_COLUMNS,
