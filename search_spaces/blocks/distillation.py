@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from search_spaces.blocks.linear import matching
+
 SLOPE = 0.05
 """Negative slope of every LeakyReLU of these networks."""
 
@@ -32,9 +34,7 @@ class IMDB(nn.Module):
         self.third = _conv3(rest, out_channels, bias)
         self.last = _conv3(rest, kept, bias)
         self.mix = nn.Conv2d(4 * kept, out_channels, 1, bias=bias)
-        self.match: nn.Module = nn.Identity()
-        if in_channels != out_channels:
-            self.match = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
+        self.match = matching(in_channels, out_channels, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H, W)."""

@@ -98,6 +98,13 @@ def plain(kernel: Kernel, stride: int = 1, padding: int = 0) -> nn.Conv2d:
     return conv
 
 
+def matching(in_channels: int, out_channels: int, bias: bool) -> nn.Module:
+    """What an input passes before it is added to an output: a 1x1 where the width changes."""
+    if in_channels == out_channels:
+        return nn.Identity()
+    return nn.Conv2d(in_channels, out_channels, 1, bias=bias)
+
+
 class Branch(nn.Module):
     """One convolution's parameters inside a block, initialised as ``nn.Conv2d`` is."""
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from search_spaces.blocks.linear import matching
 from search_spaces.blocks.pooling import max_pool_by
 
 LEVELS = 4
@@ -56,9 +57,7 @@ class SAFMNBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
         super().__init__()
-        self.match: nn.Module = nn.Identity()
-        if in_channels != out_channels:
-            self.match = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
+        self.match = matching(in_channels, out_channels, bias)
         self.norm1, self.norm2 = ChannelNorm(out_channels), ChannelNorm(out_channels)
         self.modulate = SAFM(out_channels, bias)
         self.widen = nn.Conv2d(out_channels, 2 * out_channels, 3, padding=1, bias=bias)

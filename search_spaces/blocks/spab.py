@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces.blocks.conv3xc import Conv3XC
+from search_spaces.blocks.linear import matching
 
 
 class SPAB(nn.Module):
@@ -20,9 +21,7 @@ class SPAB(nn.Module):
         self.first = Conv3XC(in_channels, out_channels, bias=bias)
         self.second = Conv3XC(out_channels, out_channels, bias=bias)
         self.third = Conv3XC(out_channels, out_channels, bias=bias)
-        self.match: nn.Module = nn.Identity()
-        if in_channels != out_channels:
-            self.match = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
+        self.match = matching(in_channels, out_channels, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H, W)."""
