@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search_spaces.files import write_atomic
-from studies.front import front, hypervolume_history, reference_of, trained
+from studies.front import Member, front, hypervolume_history, reference_of, trained
 from studies.limits import Budget
 from studies.outcome import Trained
 from studies.places import Places
 from studies.record import Record
-from studies.sight import study_sight
+from studies.sight import Sight, study_sight
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -37,26 +37,12 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
     which does not decide what is in sight.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(8, 5), dpi=130, layout="constrained")
     axes = figure.add_subplot()
     done = trained(records)
-    members = front(done)
-    repeated = any(member.gain_sd_db for member in members)
     seen = study_sight(done, records, budget)
-    survey = _survey()
-    beyond = sum(not seen.holds(*point) for point in survey)
-    axes.scatter(
-        [ms for ms, _ in survey],
-        [gain for _, gain in survey],
-        marker="x",
-        s=24,
-        linewidths=1,
-        color=_SURVEY,
-        label="survey, Table 1: other pictures, full training"
-        + (f" ({beyond} of {len(survey)} beyond the axes)" if beyond else ""),
-    )
+    _draw_survey(axes, seen)
     axes.scatter(
         [member.runtime_ms for member in done],
         [member.gain_db for member in done],
@@ -64,51 +50,14 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
         color=_OTHER,
         label="trained",
     )
-    xs = [member.runtime_ms for member in members]
-    ys = [member.gain_db for member in members]
-    axes.step(xs, ys, where="post", color=_FRONT, linewidth=1.2)
-    axes.scatter(xs, ys, s=20 if repeated else 40, color=_FRONT, zorder=3, label="front")
-    if repeated:
-        axes.errorbar(
-            xs,
-            ys,
-            yerr=[member.gain_sd_db or 0.0 for member in members],
-            fmt="none",
-            ecolor=_FRONT,
-            elinewidth=1,
-            capsize=4,  # beyond the marker, which would hide a short one
-            label="standard deviation over seeds",
-        )
-    for member in members:
-        axes.annotate(
-            str(member.trial),
-            (member.runtime_ms, member.gain_db),
-            textcoords="offset points",
-            xytext=(4, 5),
-            fontsize=8,
-        )
+    _draw_front(axes, front(done))
     if slow := _infeasible_ms(records):
         transform = axes.get_xaxis_transform()
         axes.plot(slow, [0.015] * len(slow), "|", color=_SURVEY, transform=transform, markersize=9)
     if budget.runtime_ms:
-        axes.axvline(budget.runtime_ms, color=_LIMIT, linewidth=1)
-        axes.annotate(
-            f" budget {budget.runtime_ms:g} ms",
-            (budget.runtime_ms, 0.98),
-            xycoords=("data", "axes fraction"),
-            color=_LIMIT,
-            fontsize=8,
-            ha="right",
-            va="top",
-            rotation=90,
-        )
+        _draw_budget(axes, budget.runtime_ms)
     axes.axhline(0, color="black", linewidth=0.6)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlim(seen.runtimes_ms)
-    axes.set_ylim(seen.gains_db)
+    _scale(axes, seen)
     _tell_hidden(axes, sum(not seen.holds(m.runtime_ms, m.gain_db) for m in done))
     axes.set_xlabel(_runtime_label(records))
     axes.set_ylabel("PSNR-Y gain over Lanczos, mean over QPs [dB]")
@@ -180,10 +129,79 @@ def _promoted(folder: Path) -> Evidence:
     return Evidence(promoted=tuple(ended(folder).values()))
 
 
+def _draw_survey(axes: Axes, seen: Sight) -> None:
+    survey = _survey()
+    beyond = sum(not seen.holds(*point) for point in survey)
+    axes.scatter(
+        [ms for ms, _ in survey],
+        [gain for _, gain in survey],
+        marker="x",
+        s=24,
+        linewidths=1,
+        color=_SURVEY,
+        label="survey, Table 1: other pictures, full training"
+        + (f" ({beyond} of {len(survey)} beyond the axes)" if beyond else ""),
+    )
+
+
+def _draw_front(axes: Axes, members: Sequence[Member]) -> None:
+    """The front as stairs, each member by its trial, with error bars where seeds were repeated."""
+    xs = [member.runtime_ms for member in members]
+    ys = [member.gain_db for member in members]
+    repeated = any(member.gain_sd_db for member in members)
+    axes.step(xs, ys, where="post", color=_FRONT, linewidth=1.2)
+    axes.scatter(xs, ys, s=20 if repeated else 40, color=_FRONT, zorder=3, label="front")
+    if repeated:
+        axes.errorbar(
+            xs,
+            ys,
+            yerr=[member.gain_sd_db or 0.0 for member in members],
+            fmt="none",
+            ecolor=_FRONT,
+            elinewidth=1,
+            capsize=4,  # beyond the marker, which would hide a short one
+            label="standard deviation over seeds",
+        )
+    for member in members:
+        axes.annotate(
+            str(member.trial),
+            (member.runtime_ms, member.gain_db),
+            textcoords="offset points",
+            xytext=(4, 5),
+            fontsize=8,
+        )
+
+
+def _draw_budget(axes: Axes, runtime_ms: float) -> None:
+    axes.axvline(runtime_ms, color=_LIMIT, linewidth=1)
+    axes.annotate(
+        f" budget {runtime_ms:g} ms",
+        (runtime_ms, 0.98),
+        xycoords=("data", "axes fraction"),
+        color=_LIMIT,
+        fontsize=8,
+        ha="right",
+        va="top",
+        rotation=90,
+    )
+
+
+def _scale(axes: Axes, seen: Sight) -> None:
+    """Runtimes by octaves, with plain numbers, and no more than is to be in sight."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(seen.runtimes_ms)
+    axes.set_ylim(seen.gains_db)
+
+
 def _tell_hidden(axes: Axes, hidden: int) -> None:
-    """Say how many are cut off, far below Lanczos."""
+    """Say how many are cut off, far below the others."""
     if hidden:
-        told = f"{hidden} trained far below Lanczos are not shown"
+        told = f"{hidden} trained far below the others are not shown"
         axes.annotate(told, (0.01, 0.02), xycoords="axes fraction", fontsize=8, color=_SURVEY)
 
 
