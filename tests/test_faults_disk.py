@@ -9,9 +9,11 @@ import errno
 import os
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from deliveries import told_once
 from quick_search import TRIALS, Quick, settings
 
 from nas.data.prepare import prepare
@@ -66,19 +68,17 @@ def disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Filling(Quick):
     """Fills the disk while its third candidate is trained."""
 
-    def __init__(self, disk: Disk, leave: int) -> None:
-        object.__setattr__(self, "log", None)
-        object.__setattr__(self, "seconds", 0.0)
-        object.__setattr__(self, "_disk", disk)
-        object.__setattr__(self, "_leave", leave)
+    disk: Disk
+    leave: int
 
     def __call__(self, candidate):
         outcome = yield from super().__call__(candidate)
         if candidate.trial == 2:
-            self._disk.fill(self._leave)
+            self.disk.fill(self.leave)
         return outcome
 
 
@@ -86,7 +86,7 @@ class Filling(Quick):
 def test_a_study_whose_disk_fills_up_goes_on_when_there_is_room(disk, leave):
     study = settings(disk.path)
     try:
-        conduct(study, Filling(disk, leave))
+        conduct(study, Filling(disk=disk, leave=leave))
     except InputError as fault:
         assert "disk is full" in str(fault) or "No space left" in str(fault)
         assert "run the" in str(fault) and "\n" not in str(fault)
@@ -104,8 +104,6 @@ def test_a_study_whose_disk_fills_up_goes_on_when_there_is_room(disk, leave):
 
 
 def test_a_full_disk_of_mlflow_stops_no_search_and_gets_all_of_it_later(tmp_path, disk, capfd):
-    from mlflow import MlflowClient
-
     uri, study = f"sqlite:///{disk.path}/mlflow.db", settings(tmp_path, trials=4)
     conduct(settings(tmp_path, trials=1), Quick(), tracking_uri=uri)
     disk.fill()
@@ -117,10 +115,7 @@ def test_a_full_disk_of_mlflow_stops_no_search_and_gets_all_of_it_later(tmp_path
     disk.remount("size=64m")
     again = conduct(study, Quick(), tracking_uri=uri)
     assert again.tracking_fault is None and again.records == summary.records
-    client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("nas-workbench").experiment_id
-    told = [r.data.tags["trial"] for r in client.search_runs([experiment], "tags.kind = 'trial'")]
-    assert sorted(map(int, told)) == [record.trial for record in again.records]
+    told_once(uri, again.records)
 
 
 def test_a_database_that_may_only_be_read_is_named(tmp_path, disk):
