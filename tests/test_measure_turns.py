@@ -67,7 +67,8 @@ def test_a_released_device_is_free(monkeypatch):
 
 @dataclass(frozen=True)
 class Noted:
-    """Evaluates as searches do, and notes when a worker measured and when it did each step."""
+    """Evaluates as searches do, and notes when a worker measured and when it used the CPU to train:
+    for each step, and for the calibration before them."""
 
     settings: EvaluationSettings
     log: Path
@@ -81,9 +82,10 @@ class Noted:
     @contextmanager
     def _watched(self, trial: int):
         from nas.measure import latency
+        from nas.training import proxy
         from nas.training.proxy_step import Learner
 
-        hold, learn = latency.exclusive, Learner.learn
+        hold, learn, start = latency.exclusive, Learner.learn, proxy.starting_network
 
         @contextmanager
         def held(device):
@@ -94,11 +96,15 @@ class Noted:
             with self._noted(trial, "step"):
                 return learn(*arguments)
 
-        latency.exclusive, Learner.learn = held, learned
+        def started(*arguments):
+            with self._noted(trial, "calibrated"):
+                return start(*arguments)
+
+        latency.exclusive, Learner.learn, proxy.starting_network = held, learned, started
         try:
             yield
         finally:
-            latency.exclusive, Learner.learn = hold, learn
+            latency.exclusive, Learner.learn, proxy.starting_network = hold, learn, start
 
     @contextmanager
     def _noted(self, trial: int, what: str):

@@ -183,10 +183,10 @@ def run_proxy(
     """
     settings = settings or ProxySettings()
     start = time.perf_counter()
-    network = starting_network(architecture, data.bank, settings)
     curve: list[Rung] = []
     with Turns(data.device) as turns:
         turns.next()
+        network = starting_network(architecture, data.bank, settings)
         training = ProxyTraining(network, data.bank, settings)
         ema = training.ema
         for step in range(1, settings.steps + 1):
