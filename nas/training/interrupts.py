@@ -5,9 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
+
+_HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
@@ -19,9 +22,11 @@ class Interrupts:
 
 @contextmanager
 def kept() -> Iterator[Interrupts]:
-    """Note the first SIGINT or SIGTERM instead of acting on it; the second ends at once.
+    """Note the first SIGINT, SIGTERM or SIGHUP instead of acting on it; the second ends at once.
 
-    Does nothing outside the main thread, where Python handles no signals.
+    Whoever listened before hears of the first too, and only its `KeyboardInterrupt` is put off:
+    the command line exits by the signal. Signals that are ignored (``nohup``) stay so. Does nothing
+    outside the main thread, where Python handles no signals.
     """
     interrupts = Interrupts()
 
@@ -29,13 +34,19 @@ def kept() -> Iterator[Interrupts]:
         if interrupts.wanted:
             raise KeyboardInterrupt
         interrupts.wanted = True
+        if callable(listeners[number]):
+            with suppress(KeyboardInterrupt):
+                listeners[number](number, frame)
 
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    listeners: dict[int, Any] = {number: signal.getsignal(number) for number in _HEARD}
+    heard = [number for number in _HEARD if listeners[number] not in (signal.SIG_IGN, None)]
+    for number in heard:
+        signal.signal(number, note)
     try:
         yield interrupts
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in heard:
+            signal.signal(number, listeners[number])

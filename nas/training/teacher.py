@@ -86,8 +86,8 @@ def train_teacher(
     """Train a teacher on a set's training pictures and write the average of its weights.
 
     A checkpoint beside ``out`` is replaced about every minute and when the training is interrupted,
-    and removed at the end; the same call after an interruption goes on from it, and a run limited by steps ends with the same
-    weights as one that was never interrupted.
+    and removed at the end. The same call goes on from it, and a run limited by steps ends with the
+    same weights as one that was never interrupted.
 
     Args:
         pair_set: Only its training pictures are learned from; a few held-out ones are looked at
