@@ -1,7 +1,8 @@
 """Who works on a study now: locks that die with their process, whatever the clocks say.
 
 SQLite: locks on files beside the database. PostgreSQL: advisory locks of the server. Other
-databases have no lock here: one search at a time on a study is then the user's care.
+databases, and file systems without ``flock``, have no lock here: one search at a time on a study is
+then the user's care.
 """
 
 from __future__ import annotations
@@ -45,6 +46,17 @@ def turn(url: str, name: str, work: str = "turn") -> Iterator[None]:
     """Wait until nobody else does this with the study, and do it; for what takes moments."""
     with _locked(url, f"{name}.{work}", wait=True):
         yield
+
+
+@contextmanager
+def once(url: str, name: str) -> Iterator[None]:
+    """Wait for a turn at what is done once; whoever waited must look whether it has been done.
+
+    The lock's file goes when the block ends well: nobody will ask for it again.
+    """
+    with _locked(url, name, wait=True):
+        yield
+        _forget(url, name)
 
 
 @contextmanager
@@ -103,6 +115,8 @@ def _flocked(lock: IO[str], wait: bool) -> Iterator[str | None]:
         lock.seek(0)
         yield lock.read().strip() or "another process"
         return
+    except OSError:
+        pass  # a file system without locks: like a database without
     lock.truncate(0)
     lock.write(f"process {os.getpid()} on {socket.gethostname()}")
     lock.flush()

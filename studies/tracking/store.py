@@ -7,9 +7,11 @@ import json
 import logging
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 for _name, _value in {
@@ -26,6 +28,7 @@ for _name, _value in {
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Param, Run  # noqa: E402
 
+from studies.locks import once  # noqa: E402
 from studies.settings import StudyInfo  # noqa: E402
 from studies.storage import masked, sqlite_file  # noqa: E402
 
@@ -118,21 +121,30 @@ def _make(uri: str) -> None:
     """Make the database of a fresh SQLite store aside, and move it into place.
 
     MLflow makes it table by table for a second or two, and can never again use one in which it was
-    interrupted.
+    interrupted. What was left of one is removed by who makes the next.
     """
     file = sqlite_file(uri)
     if file is None or file.exists() or not file.absolute().parent.is_dir():
         return
-    aside = file.with_name(f".{file.stem}-{uuid.uuid4().hex[:8]}{file.suffix}")
+    with once(uri, "making"):
+        if not file.exists():
+            _make_aside(file)
+
+
+def _make_aside(file: Path) -> None:
+    folder = file.with_name(f".{file.stem}-making")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     try:
+        aside = folder / uuid.uuid4().hex  # MLflow remembers, in this process, what it has made
         MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
         file.hardlink_to(aside)
     except FileExistsError:
-        pass  # somebody was faster
+        pass  # somebody was faster: a server of MLflow's own, say
     except OSError:
         aside.replace(file)  # a file system without hard links
     finally:
-        aside.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def fault(uri: str, error: BaseException) -> str:

@@ -1,0 +1,64 @@
+"""The making of MLflow's database, cut off or contended: nothing is left of it, nobody is stuck."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import threading
+
+from mlflow import MlflowClient
+
+from studies.locks import held, once, turn
+from studies.tracking.store import EXPERIMENT, connected
+
+
+def test_what_a_kill_left_of_it_goes_when_the_next_one_makes_it(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    search = MlflowClient.search_experiments
+
+    def killed(client, **options):
+        search(client, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if (child := os.fork()) == 0:
+        MlflowClient.search_experiments = killed
+        connected(uri)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {".mlflow-making", ".mlflow-making.lock"}
+
+    store = connected(uri)
+    assert store.client.get_experiment_by_name(EXPERIMENT).experiment_id == store.experiment
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+def test_two_at_once_get_one_database(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(connected(uri).client.tracking_uri))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [uri, uri]
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+def test_a_file_system_without_locks_stops_nobody(tmp_path, monkeypatch):
+    """Some network file systems have none."""
+
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    url, done = f"sqlite:///{tmp_path}/some.db", []
+    for alone in (once(url, "making"), held(url, "demo", "promoted"), turn(url, "demo")):
+        with alone:
+            done.append(alone)
+    assert len(done) == 3
