@@ -10,6 +10,7 @@ held out; the model is fitted to the others. ``--runtimes`` keeps what was measu
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import sys
@@ -22,6 +23,7 @@ import torch
 
 from benchmarks.options import add_json, add_size, parser_of, write_json
 from nas.measure.agreement import kendall, mape, spearman
+from nas.measure.blocks import BUSY
 from nas.measure.latency import Latency, measure_cpu, measure_cuda, versions
 from nas.measure.latency_fit import FEWEST
 from nas.measure.latency_model import FEATURES, LatencyModel, fit
@@ -59,14 +61,20 @@ def main() -> None:
     height, width = options.size
     about = versions(options.target)
     print(f"{about}, {height}x{width}", flush=True)
-    begun, rows = time.monotonic(), []
+    begun, measured, usual_ms = time.monotonic(), [], math.inf
     for architecture, layers in sampled(options.networks, options.seed, height, width):
         if time.monotonic() - begun > options.seconds:
             break
-        latency = measure(architecture, options.target, height, width, options.limit)
-        rows.append(Measured(architecture, layers, latency))
+        latency = measure(architecture, options.target, height, width, options.limit, usual_ms)
+        measured.append(Measured(architecture, layers, latency))
+        usual_ms = min(usual_ms, latency.details["anchor_ms"])
     taken = time.monotonic() - begun
-    print(f"{len(rows)} networks in {taken:.0f} s", flush=True)
+    rows = [row for row in measured if row.latency.details["anchor_ms"] <= BUSY * usual_ms]
+    print(
+        f"{len(measured)} networks in {taken:.0f} s, of which {len(measured) - len(rows)} left out: "
+        "the device was not free meanwhile",
+        flush=True,
+    )
     runtimes = [told(row) for row in rows]
     write_json(options.runtimes, runtimes)
     kept = [row for i, row in enumerate(rows) if (i + 1) % HELD_OUT]
@@ -116,12 +124,17 @@ def sampled(
 
 
 def measure(
-    architecture: Architecture, target: str, height: int, width: int, limit_s: float
+    architecture: Architecture,
+    target: str,
+    height: int,
+    width: int,
+    limit_s: float,
+    usual_ms: float,
 ) -> Latency:
     """Measure one network as a search does."""
     if target == "cuda":
-        return measure_cuda(architecture, height=height, width=width)
-    return measure_cpu(architecture, height=height, width=width, seconds=limit_s)
+        return measure_cuda(architecture, height=height, width=width, usual_ms=usual_ms)
+    return measure_cpu(architecture, height=height, width=width, seconds=limit_s, usual_ms=usual_ms)
 
 
 def fitted(rows: list[Measured], device: str, height: int, width: int) -> LatencyModel:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -56,6 +57,15 @@ def test_a_restless_machine_gives_its_steadiest_block_and_says_so():
     block = interleave(samplers, rounds=4)
     assert (block.blocks, block.steady) == (3, False)
     assert block.samples["a"] == (4, 5, 6, 7)
+
+
+def test_a_machine_that_is_busy_all_the_time_is_found_out_by_what_the_anchor_usually_takes():
+    slow, free = [1.5] * 4, [1.0] * 4
+    samplers = {ANCHOR: sampler_of(slow + free), "a": sampler_of(range(8))}
+    block = interleave(samplers, rounds=4, usual_ms=0.98)
+    assert (block.blocks, block.steady, block.samples["a"]) == (2, True, (4, 5, 6, 7))
+    samplers = {ANCHOR: sampler_of(slow * 3), "a": sampler_of(range(12))}
+    assert not interleave(samplers, rounds=4, usual_ms=1.0).steady
 
 
 def test_time_bounds_the_turns_but_four_are_taken():
@@ -263,6 +273,7 @@ def test_auto_with_cuda_is_cuda_and_says_so(monkeypatch):
 
 def test_nothing_is_measured_twice(cache, monkeypatch):
     target = resolve_target("cpu", height=24, width=24, threads=1)
+    monkeypatch.setattr("nas.measure.targets.measure_cpu", on_a(steady=True))
     first = target.latency(SMALL)
     monkeypatch.setattr("nas.measure.targets.measure_cpu", None)  # not called again
     assert target.latency(SMALL) == first
@@ -277,10 +288,38 @@ def test_nothing_is_measured_twice(cache, monkeypatch):
         target.latency(LARGE)
 
 
+def test_what_was_measured_while_something_else_ran_is_measured_again(cache, monkeypatch):
+    target = resolve_target("cpu", height=24, width=24, threads=1)
+    monkeypatch.setattr("nas.measure.targets.measure_cpu", on_a(steady=False))
+    doubtful = target.latency(SMALL)
+    monkeypatch.setattr("nas.measure.targets.measure_cpu", on_a(steady=True, anchor_ms=2.0))
+    better = target.latency(SMALL)
+    assert better != doubtful and target.latency(SMALL) == better
+    # The least that the anchor ever took is what the next measurement compares with.
+    usual = []
+    monkeypatch.setattr("nas.measure.targets.measure_cpu", on_a(steady=True, told=usual))
+    target.latency(LARGE)
+    assert usual == [1.0]
+
+
+def on_a(*, steady, anchor_ms=1.0, told=None):
+    """Really measure, and say how steady the machine was: a test cannot rely on the real one."""
+
+    def measure(network, *, usual_ms, **options):
+        if told is not None:
+            told.append(usual_ms)
+        latency = measure_cpu(network, **options)
+        return replace(
+            latency, details={**latency.details, "steady": steady, "anchor_ms": anchor_ms}
+        )
+
+    return measure
+
+
 def test_a_torn_store_entry_is_measured_again(cache):
     target = resolve_target("cpu", height=24, width=24, threads=1)
     target.latency(SMALL)
-    next(cache.iterdir()).write_text('{"latency": ')
+    next(cache.glob("*.json")).write_text('{"latency": ')
     assert target.latency(SMALL).kind == "measured"
 
 

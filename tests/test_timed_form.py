@@ -24,11 +24,12 @@ def shuffles(layers):
 def test_a_measured_runtime_is_that_of_the_simplest_form(tmp_path, monkeypatch):
     monkeypatch.setenv("NAS_CACHE", str(tmp_path))
     target = resolve_target("cpu", height=24, width=24, threads=1)
-    latency = target.latency(CASCADED)
+    target.latency(CASCADED)
     (entry,) = entries(tmp_path / "latency")
     assert shuffles(entry.layers) == 1 < shuffles(trace(CASCADED, 24, 24))
     # A trained network is the same, whichever form it comes in.
-    assert target.latency(build(CASCADED, seed=3)) == latency
+    target.latency(build(CASCADED, seed=3))
+    assert len(list(entries(tmp_path / "latency"))) == 1
 
 
 def test_in_challenge_mode_it_is_that_of_the_plain_deploy_form():

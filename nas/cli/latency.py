@@ -51,6 +51,12 @@ def measure(
             "take the fastest of those given; repeatable; default eager and channels_last."
         ),
     ] = None,
+    mode: Annotated[
+        str, typer.Option(help="How CUDA is timed: device ranks, challenge is the survey's way.")
+    ] = "device",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads on a CPU; default all cores.")
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Measure anew what was measured before.")
     ] = False,
@@ -63,7 +69,14 @@ def measure(
 
     _, architecture = find(network, plugins=plugin)
     backends = tuple(dict.fromkeys(backend)) if backend else None
-    chosen = resolve_target(target, height=height, width=width, backends=backends)
+    chosen = resolve_target(
+        target,
+        height=height,
+        width=width,
+        mode=mode,  # type: ignore[arg-type]  # checked there
+        backends=backends,
+        threads=threads,
+    )
     say(chosen.note, style="dim")
     found = chosen.latency(architecture, again=again)
     if as_json:

@@ -1,14 +1,16 @@
 """Timing several things fairly: turn by turn, with an anchor that shows whether to believe it.
 
 Clocks, temperature and neighbours drift. So candidates take turns, a fixed anchor takes its turn
-with them, and where the anchor drifted by more than 2 % in a block the block is repeated.
+with them, and a block is repeated where the anchor drifted by more than 2 % within it, or where all
+of it was slower than the anchor is known to be: then something else ran on the device.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 Sampler = Callable[[], float]
@@ -27,11 +29,19 @@ class Block:
     """How far the anchor's median moved between the halves of the block, as a fraction."""
     blocks: int
     """How many blocks were run to get this one."""
+    usual_ms: float = math.inf
+    """What the anchor took when nothing else ran, as far as is known."""
+
+    @property
+    def doubt(self) -> float:
+        """How far the anchor moved, or lay above the usual, as a share of what is tolerated."""
+        above = self.ms(ANCHOR) / self.usual_ms - 1
+        return max(self.drift / TOLERANCE, above / (BUSY - 1))
 
     @property
     def steady(self) -> bool:
-        """Whether the anchor stood still enough."""
-        return self.drift <= TOLERANCE
+        """Whether the anchor stood still enough, where it usually stands."""
+        return self.doubt <= 1
 
     def ms(self, name: str) -> float:
         """Return the median of a candidate."""
@@ -41,13 +51,17 @@ class Block:
 TOLERANCE = 0.02
 """Drift of the anchor beyond which a block is repeated."""
 
+BUSY = 1.1
+"""Times the anchor's usual: beyond it, something else ran on the device."""
+
 
 def interleave(
     samplers: Mapping[str, Sampler],
     *,
     rounds: int,
     blocks: int = 3,
-    seconds: float = float("inf"),
+    seconds: float = math.inf,
+    usual_ms: float = math.inf,
     clock: Callable[[], float] = time.monotonic,
 ) -> Block:
     """Sample in turns and return the first steady block, or the steadiest.
@@ -57,6 +71,7 @@ def interleave(
         rounds: turns of each in a block.
         blocks: how many blocks to try at most.
         seconds: time after which no other block, and beyond four turns no other turn, is begun.
+        usual_ms: what the anchor takes when nothing else runs, as far as is known.
         clock: where the time comes from.
     """
     began = clock()
@@ -69,13 +84,13 @@ def interleave(
             for name, sample in samplers.items():
                 samples[name].append(sample())
         kept = {name: tuple(values) for name, values in samples.items()}
-        block = Block(kept, _drift(kept[ANCHOR]), number)
-        if best is None or block.drift < best.drift:
+        block = Block(kept, _drift(kept[ANCHOR]), number, usual_ms)
+        if best is None or block.doubt < best.doubt:
             best = block
         if best.steady or clock() - began > seconds:
             break
     assert best is not None
-    return Block(best.samples, best.drift, number)
+    return replace(best, blocks=number)
 
 
 def _drift(values: tuple[float, ...]) -> float:

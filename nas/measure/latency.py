@@ -5,6 +5,7 @@ A runtime says where it came from: measured here, or predicted by a model (`late
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -91,6 +92,7 @@ def measure_cuda(
     width: int = 960,
     backends: Sequence[str] | None = None,
     device: str | torch.device = "cuda",
+    usual_ms: float = math.inf,
 ) -> Latency:
     """Measure a network as it runs on CUDA in FP16, on one picture of random numbers.
 
@@ -100,8 +102,9 @@ def measure_cuda(
     as replays of a graph of the session's own.
     ``challenge`` mode compares with the survey: 50 warm-ups, then the mean of 100 forwards between
     events, each synchronised, launch gaps included; default backend ``eager`` alone, as there.
-    The GPU is held alone meanwhile. A backend that cannot run is named in the details, and the
-    peak memory of an eager pass is there too (``memory_mb``).
+    The GPU is held alone meanwhile. ``usual_ms`` is what the anchor takes when nothing else runs,
+    as far as is known: where it took longer, blocks are repeated. A backend that cannot run is
+    named in the details, and the peak memory of an eager pass is there too (``memory_mb``).
 
     Raises:
         RuntimeError: there is no CUDA.
@@ -130,6 +133,7 @@ def measure_cuda(
                 },
                 rounds=10,
                 seconds=5,
+                usual_ms=usual_ms,
             )
             samples = {name: block.samples[name] for name in forwards}
             means = {name: block.ms(name) for name in forwards}
@@ -150,13 +154,15 @@ def measure_cpu(
     threads: int | None = None,
     rounds: int = 7,
     seconds: float = 10.0,
+    usual_ms: float = math.inf,
 ) -> Latency:
     """Measure a network as it runs on the CPU in FP32: medians of turns taken with an anchor.
 
     Threads are pinned to as many cores (default: all that the process may use), other
     measurements on this machine wait. A backend that is a quarter slower than another at first
     sight takes no turns. Once ``seconds`` have passed and four turns been taken, no other is
-    begun, so that a heavy network on a slow machine ends too.
+    begun, so that a heavy network on a slow machine ends too. ``usual_ms`` is what the anchor takes
+    when nothing else runs, as far as is known.
     """
     size, cpu = (height, width), torch.device("cpu")
     with exclusive(cpu), pinned(threads) as cores, torch.no_grad():
@@ -168,7 +174,7 @@ def measure_cpu(
         fast = [name for name in samplers if first[name] <= _HOPELESS * min(first.values())]
         turns: dict[str, Sampler] = {ANCHOR: wall_sampler(anchor)}
         turns |= {name: samplers[name] for name in fast}
-        block = interleave(turns, rounds=rounds, seconds=seconds)
+        block = interleave(turns, rounds=rounds, seconds=seconds, usual_ms=usual_ms)
     medians = {name: block.ms(name) for name in fast}
     samples = {name: block.samples[name] for name in fast}
     details = {"precision": "float32", "threads": cores, **_steadiness(block)}

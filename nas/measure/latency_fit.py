@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from nas.measure.blocks import BUSY
 from nas.measure.latency_model import FEATURES, PROFILES, LatencyModel, check_name, fit
 from nas.measure.latency_store import Entry, entries, structure_of
 from nas.measure.layers import LayerCost, as_run, trace
@@ -30,8 +31,6 @@ from search_spaces.survey import published
 
 FEWEST = len(FEATURES) + 1
 """Networks that a fit needs: leaving one out still leaves one for each price."""
-
-_BUSY = 1.1  # times the anchor's best: beyond it, something else ran on the device
 
 _NAMES, _RUNTIMES = ("architecture", "network", "name"), ("runtime_ms", "ms")
 _SENSE = "a network (name, file or JSON) in 'network' and milliseconds in 'runtime_ms'"
@@ -192,7 +191,7 @@ def _idle(measured: Sequence[Entry]) -> list[Entry]:
     """Return those beside which the anchor ran as fast as it can; timings without one too."""
     anchors = [entry.latency.details.get("anchor_ms") for entry in measured]
     best = min((anchor for anchor in anchors if anchor), default=0.0)
-    return [e for e, a in zip(measured, anchors, strict=True) if not a or a <= _BUSY * best]
+    return [e for e, a in zip(measured, anchors, strict=True) if not a or a <= BUSY * best]
 
 
 def _how(entry: Entry) -> str:

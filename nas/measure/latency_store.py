@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
@@ -65,6 +66,20 @@ def remember(
         write_json(_place(key), entry)
 
 
+def usual_anchor(conditions: Mapping[str, Any]) -> float:
+    """Return the least time, in ms, that the anchor took under the same conditions; or infinity."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return float((read_json(_anchor(conditions)) or {})["ms"])
+    return math.inf
+
+
+def note_anchor(conditions: Mapping[str, Any], ms: float) -> None:
+    """Keep what the anchor took, if it never took less, as far as the cache can be written."""
+    if ms < usual_anchor(conditions):
+        with suppress(OSError):
+            write_json(_anchor(conditions), {"conditions": dict(conditions), "ms": ms})
+
+
 def entries(folder: Path) -> Iterator[Entry]:
     """Return what a store's folder holds, by file name; files that are no entries are passed over.
 
@@ -90,6 +105,13 @@ def _architecture(found: dict[str, Any]) -> Architecture | None:
     return None
 
 
-def _place(key: dict[str, Any]) -> Path:
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
-    return cache_root() / "latency" / f"{digest}.json"
+def _place(key: Mapping[str, Any]) -> Path:
+    return cache_root() / "latency" / f"{_digest(key)}.json"
+
+
+def _anchor(conditions: Mapping[str, Any]) -> Path:
+    return cache_root() / "latency" / "anchors" / f"{_digest(conditions)}.json"
+
+
+def _digest(key: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:32]

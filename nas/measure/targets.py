@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -26,7 +26,13 @@ from nas.measure.latency import (
     versions,
 )
 from nas.measure.latency_model import PROFILES, TAKEN, LatencyModel, profile_names
-from nas.measure.latency_store import recall, remember, structure_of
+from nas.measure.latency_store import (
+    note_anchor,
+    recall,
+    remember,
+    structure_of,
+    usual_anchor,
+)
 from nas.measure.layers import LayerCost, as_run, trace
 from nas.measure.memory import Precision
 from nas.measure.onnx_run import onnx_versions
@@ -87,7 +93,8 @@ class Target:
         run = as_run(network, self._timed)
         layers = trace(run, self.height, self.width)
         key = self._key(layers)
-        if not again and (known := recall(key)) is not None:
+        known = None if again else recall(key)
+        if known is not None and known.details.get("steady", True):
             return known
         latency = self._measure(run)
         described = getattr(network, "architecture", network)
@@ -100,22 +107,32 @@ class Target:
         return self.mode if self.name == "cuda" else "wall"
 
     def _measure(self, run: nn.Module) -> Latency:
-        size: dict[str, Any] = {"height": self.height, "width": self.width}
-        if self.name == "cuda":
-            return measure_cuda(run, mode=self.mode, backends=self.backends, **size)
-        return measure_cpu(run, backends=self.backends, threads=self.threads, **size)
-
-    def _key(self, layers: Sequence[LayerCost]) -> dict[str, Any]:
-        key: dict[str, Any] = {
-            "structure": structure_of(layers),
+        conditions = self._conditions()
+        shared: dict[str, Any] = {
             "height": self.height,
             "width": self.width,
-            "backends": list(self.backends or QUICK),
-            "target": self.name,
+            "backends": self.backends,
+            "usual_ms": usual_anchor(conditions),
         }
-        key |= {"mode": self.mode} if self.name == "cuda" else {"threads": self.threads}
-        key["precision"] = self.precision
-        return key | onnx_versions(key["backends"], self.name) | versions(self.name)
+        if self.name == "cuda":
+            latency = measure_cuda(run, mode=self.mode, **shared)
+        else:
+            latency = measure_cpu(run, threads=self.threads, **shared)
+        if "anchor_ms" in latency.details:
+            note_anchor(conditions, latency.details["anchor_ms"])
+        return latency
+
+    def _key(self, layers: Sequence[LayerCost]) -> dict[str, Any]:
+        backends = list(self.backends or QUICK)
+        key = {"structure": structure_of(layers), "backends": backends} | self._conditions()
+        return key | onnx_versions(backends, self.name)
+
+    def _conditions(self) -> dict[str, Any]:
+        """What every runtime here depends on, whatever the network and how it is run."""
+        timed = {"mode": self.mode} if self.name == "cuda" else {"threads": self.threads}
+        size = {"height": self.height, "width": self.width}
+        here = {"target": self.name, "precision": self.precision, **size, **timed}
+        return here | versions(self.name)
 
 
 def resolve_target(
@@ -133,11 +150,13 @@ def resolve_target(
     A profile is named, or given as the file that ``nas latency fit`` wrote.
 
     Raises:
-        InputError: the name or a backend is unknown, ``cuda`` is asked for and there is none, a
-            file is no profile, or backends are asked of a profile.
+        InputError: the name, the mode or a backend is unknown, ``cuda`` is asked for and there is
+            none, a file is no profile, or backends are asked of a profile.
     """
     if unknown := [backend for backend in backends or () if backend not in BACKENDS]:
         raise InputError(f"there is no backend '{unknown[0]}'; choose of {', '.join(BACKENDS)}")
+    if mode not in get_args(Mode):
+        raise InputError(f"there is no mode '{mode}'; choose one of {', '.join(get_args(Mode))}")
     settings: dict[str, Any] = {
         "height": height,
         "width": width,
