@@ -51,6 +51,8 @@ class Promotion:
         onnx_error: Largest difference of the ONNX file from PyTorch; None if there is no such file.
         seconds: Of training.
         made_by: Versions, commit, machine and time.
+        number: Counts the study's promotions from 1, in the order in which they ended; 0 in files
+            of earlier versions, which did not count.
     """
 
     study: str
@@ -76,6 +78,7 @@ class Promotion:
     onnx_error: float | None
     seconds: float
     made_by: Mapping[str, Any]
+    number: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -88,9 +91,11 @@ class Promotion:
         Raises:
             TypeError, KeyError, ValueError, AttributeError: It is something else.
         """
-        values = {field.name: data[field.name] for field in fields(cls)}
+        told = {"number": 0, **data}
+        values = {field.name: told[field.name] for field in fields(cls)}
         for name in ("gain_db_per_qp", "psnr_y_db"):  # JSON has made the QPs strings
             values[name] = {int(qp): float(value) for qp, value in values[name].items()}
+        values["made_by"], values["number"] = dict(values["made_by"]), int(values["number"])
         return cls(**values)
 
 
@@ -146,6 +151,16 @@ def read(folder: Path) -> Promotion | None:
     return None
 
 
+def is_kept(folder: Path) -> bool:
+    """Whether a folder's promotion has ended, and its model is as it was written then."""
+    done = read(folder)
+    if done is None:
+        return False
+    with suppress(OSError):
+        return hashlib.sha256((folder / MODEL).read_bytes()).hexdigest() == done.digest
+    return False
+
+
 def write(folder: Path, promotion: Promotion) -> None:
     """Say that a promotion has ended; the last thing that is written."""
     content = json.dumps(promotion.to_dict(), indent=2, allow_nan=False)
@@ -153,13 +168,21 @@ def write(folder: Path, promotion: Promotion) -> None:
 
 
 def ended(study_folder: Path) -> dict[Path, Promotion]:
-    """Return all promotions of a study that have ended, by folder, the oldest first."""
-    found = {
-        result.parent: promotion
+    """Return all promotions of a study that have ended, by folder, the oldest first.
+
+    By what they say themselves: a copy has other times of its files, and clocks jump.
+    """
+    found = [
+        (result.parent, promotion)
         for result in promoted_root(study_folder).glob(f"*/*/{RESULT}")
         if (promotion := read(result.parent)) is not None
-    }
-    return dict(sorted(found.items(), key=lambda item: (item[0] / RESULT).stat().st_mtime))
+    ]
+    return dict(sorted(found, key=lambda item: (item[1].number, str(item[1].made_by.get("time")))))
+
+
+def next_number(study_folder: Path) -> int:
+    """Return the number of the promotion that ends next; for who holds the study's promotions."""
+    return 1 + max((promotion.number for promotion in ended(study_folder).values()), default=0)
 
 
 def promoted_model(study_folder: Path, trial: int) -> Path | None:

@@ -96,7 +96,7 @@ def promote(
         try:
             for winner in plan.winners:
                 try:
-                    if promoted.read(winner.folder) is None:
+                    if not promoted.is_kept(winner.folder):
                         _promote_one(winner, plan, settings, desk, on_event, progress)
                 except InputError as fault:  # its own: the others may do better
                     failed[winner.member.trial] = str(fault)
@@ -286,6 +286,7 @@ def _promotion(
         onnx_error=onnx_error,
         seconds=finished.seconds,
         made_by=provenance(),
+        number=promoted.next_number(study_folder(settings.storage, plan.info.name)),
     )
 
 
