@@ -70,11 +70,8 @@ def main() -> None:
         usual_ms = min(usual_ms, latency.details["anchor_ms"])
     taken = time.monotonic() - begun
     rows = [row for row in measured if row.latency.details["anchor_ms"] <= BUSY * usual_ms]
-    print(
-        f"{len(measured)} networks in {taken:.0f} s, of which {len(measured) - len(rows)} left out: "
-        "the device was not free meanwhile",
-        flush=True,
-    )
+    busy = len(measured) - len(rows)
+    print(f"{len(measured)} networks in {taken:.0f} s, {busy} left out: the device was not free")
     runtimes = [told(row) for row in rows]
     write_json(options.runtimes, runtimes)
     kept = [row for i, row in enumerate(rows) if (i + 1) % HELD_OUT]
