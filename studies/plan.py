@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from nas.measure.cost import cost
 from nas.measure.memory import compute_memory
 from nas.measure.targets import Target
-from nas.training.proxy import ProxySettings, run_proxy
+from nas.training.proxy import run_proxy
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.progress import Progress, silent
@@ -136,7 +136,7 @@ def plan(settings: SearchSettings, progress: Progress = silent) -> Plan:
     )
 
 
-def _draw(space: Space, seed: int) -> Iterable[Architecture]:
+def _draw(space: Space, seed: int) -> Iterator[Architecture]:
     random = np.random.default_rng(seed)
     found = 0
     while found < _DRAWN:
@@ -184,7 +184,7 @@ def _seconds_each(architecture: Architecture, prepared: Prepared) -> float:
 
 def _timed(architecture: Architecture, evaluation: EvaluationSettings, steps: int) -> float:
     data = load_data(evaluation.data, evaluation.teacher, evaluation.device)
-    proxy: ProxySettings = replace(evaluation.proxy, steps=steps)
+    proxy = replace(evaluation.proxy, steps=steps)
     begin = time.perf_counter()
     for _ in run_proxy(architecture, data, proxy):
         pass

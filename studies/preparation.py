@@ -71,44 +71,17 @@ def prepare(
     _check_counts(settings)
     space = load_space(settings.space)
     target = (resolve_target if cluster is None else cluster.target)(settings.target)
-    pair_set = open_set(settings.data or sample_set(progress))
-    if not pair_set.train or not pair_set.validation:
-        raise InputError(
-            f"{pair_set.path} needs pictures to train on and held-out ones, and has "
-            f"{len(pair_set.train)} and {len(pair_set.validation)}: prepare a larger set."
-        )
-    device = _device() if cluster is None else ("cuda" if cluster.gpus else "cpu")
+    pair_set = _usable_set(settings.data, progress)
     teacher = None if settings.teacher is None else load_teacher(settings.teacher)
-    proxy = replace(ProxySettings(), seed=settings.seed)
-    if settings.steps is not None:
-        proxy = replace(proxy, steps=settings.steps)
-    evaluation = EvaluationSettings(
-        target=target,
-        data=pair_set.path.absolute(),
-        teacher=_absolute(settings.teacher),
-        device=device,
-        proxy=proxy,
-        rungs=(proxy.steps // 3, 2 * proxy.steps // 3) if proxy.steps >= 3 else (),
-        budget=settings.budget,
-        time_limit_s=settings.time_limit_s,
-        plugins=loaded_files(),
-    )
-    identity = {
-        "target": target.identity,
-        "data": {
-            "name": "sample" if pair_set.is_sample else pair_set.path.name,
-            "digest": pair_set.digest,
-        },
-        "teacher": None if teacher is None else {"name": teacher.name, "digest": teacher.digest},
-        "proxy": {**asdict(proxy), "version": VERSION},
-    }
+    device = _device() if cluster is None else ("cuda" if cluster.gpus else "cpu")
+    evaluation = _evaluation(settings, target, pair_set, device)
     at_once = workers(settings, device, cluster)
     study = StudySettings(
         name="",
         storage=settings.storage,
         space=space,
         budget=settings.budget,
-        identity=identity,
+        identity=_identity(evaluation, pair_set, teacher),
         trials=settings.trials,
         known={name: network.architecture for name, network in published.items()},
         sampler=chosen(settings.sampler, settings.trials, at_once),
@@ -186,6 +159,51 @@ def _check_counts(settings: SearchSettings) -> None:
     ):
         if value is not None and value < 1:
             raise InputError(f"{option} {value} must be a whole number above zero.")
+
+
+def _usable_set(data: Path | None, progress: Progress) -> PairSet:
+    """Open a set, or the sample set, and refuse one that lacks pictures of either kind."""
+    pair_set = open_set(data or sample_set(progress))
+    if not pair_set.train or not pair_set.validation:
+        raise InputError(
+            f"{pair_set.path} needs pictures to train on and held-out ones, and has "
+            f"{len(pair_set.train)} and {len(pair_set.validation)}: prepare a larger set."
+        )
+    return pair_set
+
+
+def _evaluation(
+    settings: SearchSettings, target: Target, pair_set: PairSet, device: str
+) -> EvaluationSettings:
+    proxy = replace(ProxySettings(), seed=settings.seed)
+    if settings.steps is not None:
+        proxy = replace(proxy, steps=settings.steps)
+    return EvaluationSettings(
+        target=target,
+        data=pair_set.path.absolute(),
+        teacher=_absolute(settings.teacher),
+        device=device,
+        proxy=proxy,
+        rungs=(proxy.steps // 3, 2 * proxy.steps // 3) if proxy.steps >= 3 else (),
+        budget=settings.budget,
+        time_limit_s=settings.time_limit_s,
+        plugins=loaded_files(),
+    )
+
+
+def _identity(
+    evaluation: EvaluationSettings, pair_set: PairSet, teacher: Teacher | None
+) -> dict[str, Any]:
+    """What the study's results depend on, beside what `StudySettings` knows by itself."""
+    return {
+        "target": evaluation.target.identity,
+        "data": {
+            "name": "sample" if pair_set.is_sample else pair_set.path.name,
+            "digest": pair_set.digest,
+        },
+        "teacher": None if teacher is None else {"name": teacher.name, "digest": teacher.digest},
+        "proxy": {**asdict(evaluation.proxy), "version": VERSION},
+    }
 
 
 def _device() -> str:
