@@ -122,6 +122,8 @@ def test_secrets_of_a_storage_url_are_not_repeated(nas):
 
 def test_no_tracking_store_to_show(nas):
     refused(nas("ui"), "mlflow.db", "nas search")
+    Path("mlflow.db").write_bytes(b"no database" * 500)
+    refused(nas("ui"), "mlflow.db", "not a database")
 
 
 def test_an_unknown_network_lists_the_known_ones(nas):

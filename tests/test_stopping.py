@@ -88,8 +88,9 @@ def test_the_ui_takes_its_server_along(tmp_path):
     assert wait_for(answers)
     members = family(ui.pid)
     ui.terminate()
-    ui.communicate(timeout=30)
+    _, err = ui.communicate(timeout=30)
     assert ui.returncode == 128 + signal.SIGTERM
+    assert f"http://127.0.0.1:{port}/#/experiments/1?workflowType=machine_learning" in err
     assert len(members) >= 3 and gone(members, within_s=60)
 
 

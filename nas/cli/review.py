@@ -131,9 +131,16 @@ def ui(
     if not file.exists():
         raise InputError(f"there is no tracking store {file}; run 'nas search' first, or name it")
     from studies.tracking import server_command
+    from studies.tracking.store import connected, fault
 
+    try:
+        experiment = connected(tracking_uri).experiment
+    except Exception as error:  # from SQL to operating system
+        raise InputError(fault(tracking_uri, error)) from error
     command, environment = server_command(tracking_uri, host, port)
-    say(f"MLflow UI at http://{host}:{port} (Ctrl+C ends it)")
+    # MLflow opens on its view for language models, where no run is to be seen.
+    page = f"http://{host}:{port}/#/experiments/{experiment}?workflowType=machine_learning"
+    say(f"the studies in MLflow: {page} (Ctrl+C ends it)")
     with companion(command, environment) as server:
         code = server.wait()
     raise typer.Exit(code)
