@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from studies.front import Member
+from studies.front import Member, front
 from studies.limits import Budget
 from studies.record import Record
 
 _LEAST_DB = 0.02  # height of a front that is hardly above Lanczos
+_DEEP_DB = 0.5  # of a front that goes deeper below Lanczos the depth is out of sight
 _MARGIN = 0.08  # of the height; and in decades of runtime
 
 
@@ -31,27 +32,34 @@ class Sight:
         return fast <= runtime_ms <= slow and low <= gain_db <= high
 
 
-def sight(members: Sequence[Member], runtimes_ms: Iterable[float]) -> Sight:
-    """Return axes on which these members are in sight, with Lanczos and further runtimes.
+def sight(
+    members: Sequence[Member], others: Iterable[Member] = (), runtimes_ms: Iterable[float] = ()
+) -> Sight:
+    """Return axes for members of fronts, with what seeds change of their gains, and for Lanczos.
 
-    What seeds change of a gain is in sight too. What is farther below Lanczos than the best is
-    above it is not: it would flatten the rest.
+    Args:
+        members: Those that matter.
+        others: In sight as well, but for those so far below that they would flatten the rest: they
+            take a third of the height at most.
+        runtimes_ms: Further ones to have in sight.
     """
-    times = [*(member.runtime_ms for member in members), *runtimes_ms] or [1.0]
-    spreads = [(member.gain_db, member.gain_sd_db or 0.0) for member in members]
-    best = max((gain + sd for gain, sd in spreads), default=0.0)
-    floor = min(best, 0.0) - max(abs(best), _LEAST_DB)
-    low = max(min([0.0, *(gain - sd for gain, sd in spreads)]), floor)
-    high = max(best, _LEAST_DB)
+    rest = [member.gain_db for member in others]
+    highs = [member.gain_db + (member.gain_sd_db or 0.0) for member in members]
+    lows = [member.gain_db - (member.gain_sd_db or 0.0) for member in members]
+    high = max([_LEAST_DB, *highs])
+    deepest = min(0.0, max(highs, default=0.0)) - _DEEP_DB
+    low = min(0.0, max(min(lows, default=0.0), deepest))
+    low = max(min([low, *rest]), low - (high - low) / 2)
     pad = _MARGIN * (high - low)
+    times = [*(member.runtime_ms for member in members), *runtimes_ms] or [1.0]
     wider = 10**_MARGIN
     return Sight((min(times) / wider, max(times) * wider), (low - pad, high + pad))
 
 
-def study_sight(members: Sequence[Member], records: Sequence[Record], budget: Budget) -> Sight:
+def study_sight(done: Sequence[Member], records: Sequence[Record], budget: Budget) -> Sight:
     """Return axes for a study: for what it trained, every runtime it met, and its limit."""
     outcomes = [record.outcome for record in records if record.outcome is not None]
     runtimes = [outcome.runtime.ms for outcome in outcomes if outcome.runtime is not None]
     if budget.runtime_ms is not None:
         runtimes.append(budget.runtime_ms)
-    return sight(members, runtimes)
+    return sight(front(done), done, runtimes)

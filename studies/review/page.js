@@ -66,9 +66,10 @@
     const own = {};
     for (const axis of ["xaxis", "yaxis"])
       own[`${axis}.range`] = [...figures[button.dataset.whole].layout[axis].range];
+    let all = false;
     button.addEventListener("click", () => {
-      const all = button.getAttribute("aria-pressed") === "false";
-      button.setAttribute("aria-pressed", all);
+      all = !all;
+      button.textContent = all ? "Show less" : "Show all";
       Plotly.relayout(place, all ? { "xaxis.autorange": true, "yaxis.autorange": true } : own);
     });
   }

@@ -102,7 +102,7 @@ def whole(name: str, told: str) -> str:
     """
     return (
         f'<p class="note">{escape(told)} <button type="button" class="whole" '
-        f'data-whole="{escape(name)}" aria-pressed="false">Show all</button></p>'
+        f'data-whole="{escape(name)}">Show all</button></p>'
     )
 
 

@@ -117,7 +117,7 @@ def curves_plot(records: Sequence[Record]) -> go.Figure | None:
     if not figure.data:
         return None
     figure.update_xaxes(title="training steps")
-    figure.update_yaxes(title="gain over Lanczos [dB]", tickformat="+.2~f")
+    figure.update_yaxes(title="gain over Lanczos [dB]", tickformat="+.3~f")
     return figure.update_layout(legend=_LEGEND)
 
 
@@ -208,7 +208,7 @@ def overlay_plot(
     for limit in sorted(set(budget_ms)):
         _limit(figure, limit, f"budget {limit:g} ms")
     every = [member for members in fronts.values() for member in members]
-    return _gain_over_runtime(figure, sight(every, budget_ms), label)
+    return _gain_over_runtime(figure, sight(every, runtimes_ms=budget_ms), label)
 
 
 def hover(member: Member, outcome: Outcome | None) -> str:
@@ -300,7 +300,7 @@ def _gain_over_runtime(figure: go.Figure, seen: Sight, label: str) -> go.Figure:
         y=0,
         line={"color": GREY, "width": 1},
         annotation={"text": "Lanczos", "font": {"color": GREY}},
-        annotation_position="bottom right",
+        annotation_position="bottom left",
     )
     figure.update_xaxes(
         type="log",
@@ -313,7 +313,7 @@ def _gain_over_runtime(figure: go.Figure, seen: Sight, label: str) -> go.Figure:
     figure.update_layout(legend=_LEGEND, hovermode="closest")
     # Not `update_yaxes`: the axis of those without a gain keeps its own range.
     figure.layout.yaxis.update(
-        title="PSNR-Y gain over Lanczos [dB]", tickformat="+.2~f", range=seen.gains_db
+        title="PSNR-Y gain over Lanczos [dB]", tickformat="+.3~f", range=seen.gains_db
     )
     return figure
 

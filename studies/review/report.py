@@ -151,7 +151,7 @@ def _beyond(seen: Sight, done: Sequence[Member]) -> str:
     ours = sum(not seen.holds(member.runtime_ms, member.gain_db) for member in done)
     known = plots.survey_points()
     theirs = sum(not seen.holds(ms, gain_db) for ms, gain_db, _ in known)
-    told = [f"{ours} of the candidates, far below Lanczos"] if ours else []
+    told = [f"{ours} of the candidates, far below the others"] if ours else []
     told += [f"{theirs} of the survey's {len(known)} networks"] if theirs else []
     return "; ".join(told)
 
