@@ -151,12 +151,12 @@ def share_of_ray(trials: int, seconds: float, sampler: str) -> None:
     by_ray = run(RayRunner(), trials, seconds, sampler)
     same = [r.candidate.key for r in ours.records] == [r.candidate.key for r in by_ray.records]
     print("\nthe same candidates one at a time, seconds a trained candidate:")
-    print(f"{'':34}{'in this process':>17}{'by Ray':>9}{'Ray alone':>11}")
+    print(f"{'':41}{'in this process':>16}{'by Ray':>9}{'Ray alone':>11}")
     for what, under_way in (("under way", True), ("starting and ending included", False)):
         figures = [s.a_candidate(seconds, under_way=under_way) for s in (ours, by_ray)]
         for kind, here, there in zip(("wall", "processors"), *figures, strict=True):
             goal = "   (goal: < 0.3)" if under_way and kind == "wall" else ""
-            line = f"{f'{kind}, {what}':34}{here:17.3f}{there:9.3f}{there - here:11.3f}{goal}"
+            line = f"{f'{kind}, {what}':41}{here:16.3f}{there:9.3f}{there - here:11.3f}{goal}"
             print(line)
     if not same:
         print("the two searches asked for different candidates: the last column is not Ray's alone")
