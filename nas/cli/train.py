@@ -144,7 +144,6 @@ class _Drawn:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._best: float | None = None
-        self._speed = ""
 
     def show(self, event: Event) -> Finished | None:
         """Draw an event; return the last one."""
