@@ -9,6 +9,7 @@ from typing import Any
 
 from studies import promoted
 from studies.front import (
+    Member,
     certainty,
     front,
     hypervolume,
@@ -43,9 +44,12 @@ def story(
     """
     tally = counts(records)
     identity = info.identity
+    members = trained(records)
+    best = knee(members)
     lines = [
         f"**{info.name}** searched {code(_name_of(identity.get('space')))} under {info.budget}.",
         "",
+        *([f"The best compromise is {_member_told(best)}.", ""] if best else []),
         f"{tally.trained} candidates trained, {tally.rejected} rejected before training, "
         f"{tally.stopped} stopped early, {tally.broken} broken, {tally.duplicates} duplicates.",
         "",
@@ -55,8 +59,6 @@ def story(
             more = gain_told(info) if key == "teacher" else ""
             lines.append(f"- {key}: {_told(identity[key])}{more}")
     lines += ["", "## Front", "", front_markdown(records), ""]
-    members = trained(records)
-    best = knee(members)
     if best is not None:
         reference = reference_of(members, info.budget.runtime_ms)
         lines += [
@@ -65,7 +67,6 @@ def story(
             "",
             "Gains are of short proxy runs: they rank, full training decides.",
             "",
-            f"The best compromise is trial {best.trial} ({plain(best.name)}). "
             "Open `report.html` among the artifacts: interactive front, course, importance.",
             "",
         ]
@@ -166,6 +167,13 @@ def front_markdown(records: Sequence[Record]) -> str:
         for m in members
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _member_told(member: Member) -> str:
+    return (
+        f"trial {member.trial} ({plain(member.name)}): **{member.gain_db:+.3f} dB** over Lanczos "
+        f"at {member.runtime_ms:.3f} ms {member.runtime_kind}"
+    )
 
 
 def _told(value: Any) -> str:

@@ -42,6 +42,8 @@ EVIL = "a`b | <img src=x onerror=alert(1)> **c**\n\n# d [e](http://f)"
 def test_the_note_tells_what_was_searched_and_found():
     note = story(INFO, RECORDS, HERE)
     assert "**quick** searched `small` under 2 ms." in note
+    best = "trial 1 (wide): **+0.200 dB** over Lanczos at 1.000 ms predicted."
+    assert f"The best compromise is {best}" in note.splitlines()[2]
     assert "- target: `quick` (predicted, error 12%)" in note
     assert "- proxy: steps 60, batch 4" in note
     assert f"hypervolume is {hypervolume(trained(RECORDS), BUDGET.runtime_ms):.3f} dB" in note

@@ -10,11 +10,13 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file
 
 from search_spaces import Architecture, build, fuse
+from search_spaces.architecture import Stage
 from studies.candidate import Candidate
 from studies.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Weights
 from studies.record import Record
 from studies.settings import StudyInfo
 from studies.tracking import EXPERIMENT, Tracking
+from studies.tracking.store import network_params
 from studies.weights import weights_folder
 
 BUDGET = {"runtime_ms": 2.0, "macs": None, "params": None}
@@ -84,9 +86,20 @@ def test_a_study_becomes_runs_models_figures_and_a_note(tmp_path, records):
     assert "2 candidates were trained" in page and "nas promote demo" in page
     assert parent.data.metrics["hypervolume"] == pytest.approx(0.1 * 2 + 0.1 * 1)
     assert "| 1 |" in parent.data.tags["mlflow.note.content"]
+    told = {"budget": "2 ms", "space": "lightweight", "teacher": "none"}
+    assert told.items() <= parent.data.params.items(), "in a word each"
 
     models = client.search_logged_models([experiment])
     assert len(models) == 2
+
+
+def test_a_network_is_told_in_columns_to_sort_and_to_draw_by():
+    stages = (Stage("ecb", 12, 2), Stage("conv", 16))
+    told = network_params(Architecture(stages=stages).to_dict())
+    assert (told["depth"], told["block"], told["tail.kernel"]) == (3, "ecb conv", 3)
+    assert told["stages"] == "2x ecb of 12, 1x conv of 16"
+    bare = network_params(Architecture().to_dict())
+    assert (bare["depth"], bare["block"], bare["stages"]) == (0, "none", "none")
 
 
 def test_a_tracked_network_loads_without_running_code(tmp_path, records):

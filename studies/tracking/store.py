@@ -90,17 +90,13 @@ class Store:
         return found[-1] if found else self._create_study(info)
 
     def _create_study(self, info: StudyInfo) -> Run:
-        identity = info.identity
         run = self.client.create_run(
             self.experiment,
             run_name=info.name,
             tags={STUDY: study_id(info), "kind": "study"},
         )
-        flat = {key: value for key, value in identity.items() if key != "space"}
-        space = identity.get("space", {})
-        flat["space"] = space.get("name") if isinstance(space, dict) else space
-        self.client.log_batch(run.info.run_id, params=params(flat))
-        self.client.log_dict(run.info.run_id, dict(identity), "study.json")
+        self.client.log_batch(run.info.run_id, params=params(_settings(info)))
+        self.client.log_dict(run.info.run_id, dict(info.identity), "study.json")
         self.client.log_dict(run.info.run_id, {"runs": list(info.runs)}, "provenance.json")
         return run
 
@@ -167,12 +163,36 @@ def params(values: Mapping[str, Any]) -> list[Param]:
     ]
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _settings(info: StudyInfo) -> dict[str, Any]:
+    """What a study was made for, each in a word: the whole of it is in its `study.json`."""
+    named = {
+        key: value["name"] if isinstance(value, Mapping) and "name" in value else value
+        for key, value in info.identity.items()
+    }
+    named["teacher"] = named.get("teacher") or "none"
+    return _flat({**named, "budget": str(info.budget)})
+
+
+def network_params(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """An architecture as columns to sort and to draw by: its stages as words and numbers.
+
+    Args:
+        architecture: As `Architecture.to_dict` describes it.
+    """
+    stages = architecture["stages"]
+    words = ", ".join(f"{s['depth']}x {s['block']} of {s['width']}" for s in stages)
+    depth = sum(stage["depth"] for stage in stages)
+    blocks = " ".join(dict.fromkeys(stage["block"] for stage in stages))
+    own = {"depth": depth, "block": blocks or "none", "stages": words or "none"}
+    return {**_flat(architecture), **own}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested dictionaries as dotted names."""
     named: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            named |= flat(value, f"{prefix}{key}.")
+            named |= _flat(value, f"{prefix}{key}.")
         else:
             named[prefix + key] = value
     return named

@@ -31,8 +31,8 @@ from studies.tracking.store import (
     Store,
     connected,
     fault,
-    flat,
     model_name,
+    network_params,
     params,
 )
 from studies.weights import weights_file
@@ -118,13 +118,13 @@ class Tracking:
             tags={PARENT: self._parent, _TRIAL: str(record.trial), "kind": "trial"},
         )
         run_id = run.info.run_id
+        architecture = record.candidate.architecture.to_dict()
         client.log_batch(
             run_id,
             metrics=_metrics(record, started),
-            params=params(flat(record.candidate.architecture.to_dict())),
+            params=params(network_params(architecture)),
             tags=[RunTag(key, value) for key, value in _tags(record).items()],
         )
-        architecture = record.candidate.architecture.to_dict()
         client.log_dict(run_id, architecture, "architecture.json")
         if isinstance(outcome, Trained):
             self._write_model(store, run_id, record, outcome)
@@ -230,6 +230,8 @@ def _metrics(record: Record, now: int) -> list[Metric]:
     outcome = record.outcome
     values: dict[str, float] = {}
     curve: list[Metric] = []
+    if isinstance(outcome, Trained):
+        values["gain_db"] = outcome.gain_db  # first: MLflow draws by the first one
     if outcome is not None:
         if outcome.runtime is not None:
             values["runtime_ms"] = outcome.runtime.ms
@@ -240,7 +242,6 @@ def _metrics(record: Record, now: int) -> list[Metric]:
                 values["memory_mb"] = outcome.size.memory_mb
         values["seconds"] = outcome.seconds
     if isinstance(outcome, Trained):
-        values["gain_db"] = outcome.gain_db
         values |= {f"gain_db_qp{qp}": gain for qp, gain in outcome.gain_db_per_qp.items()}
         values |= {f"psnr_y_db_qp{qp}": psnr for qp, psnr in outcome.psnr_y_db.items()}
     if isinstance(outcome, Trained | Rejected):

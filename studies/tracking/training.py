@@ -16,7 +16,15 @@ from typing import Any
 from mlflow.entities import Metric, Run
 
 from search_spaces.files import write_atomic
-from studies.tracking.store import PARENT, Delivery, Store, connected, fault, flat, params
+from studies.tracking.store import (
+    PARENT,
+    Delivery,
+    Store,
+    connected,
+    fault,
+    network_params,
+    params,
+)
 
 TRAINING = "training"
 """The tag that says which training's folder a run shows."""
@@ -146,7 +154,7 @@ def _add_settings(store: Store, run: Run, folder: Path) -> None:
         except ValueError:
             parsed = value
         if key == "network" and isinstance(parsed, Mapping):
-            values |= flat(parsed)
+            values |= network_params(parsed)
         elif key == "recipe" and isinstance(parsed, Mapping):
             values[key] = parsed
         else:
