@@ -24,16 +24,26 @@ def children(uri: str) -> Counter[str]:
     return Counter(run.data.tags["outcome"] for run in runs)
 
 
+def note_of(uri: str) -> str:
+    """What the study's run says of it."""
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    (parent,) = client.search_runs([experiment], "tags.kind = 'study'")
+    return parent.data.tags["mlflow.note.content"]
+
+
 def test_a_server_that_is_away_stops_nothing_and_is_made_up_for_later(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     away = "http://user:secret@127.0.0.1:9"
-    summary = conduct(settings(tmp_path), Quick(), tracking_uri=away)
+    identity = {**settings(tmp_path).identity, "teacher": {"name": "hat-tiny"}}
+    study = settings(tmp_path, identity=identity, teacher_gain_db=0.2834)
+    summary = conduct(study, Quick(), tracking_uri=away)
     assert summary.counts.done == TRIALS
     assert summary.tracking_fault and "secret" not in summary.tracking_fault
     assert summary.tracking_uri == "http://user:***@127.0.0.1:9"
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    again = conduct(settings(tmp_path), Quick(), tracking_uri=uri)
+    again = conduct(study, Quick(), tracking_uri=uri)
     assert again.records == summary.records and again.tracking_fault is None
     found = children(uri)
     tally = again.counts
@@ -42,6 +52,9 @@ def test_a_server_that_is_away_stops_nothing_and_is_made_up_for_later(tmp_path, 
         "rejected": tally.rejected,
         "broken": tally.broken,
     }
+    note = note_of(uri)
+    assert "teacher: `hat-tiny`, +0.283 dB over Lanczos on the held-out pictures" in note
+    assert f"nas promote quick --storage {study.storage} --tracking-uri {uri}" in note
 
 
 def test_a_store_that_hangs_keeps_nobody_waiting(tmp_path, monkeypatch):
