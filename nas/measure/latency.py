@@ -55,7 +55,7 @@ ANCHOR_NETWORK = Architecture(
 )
 """The fixed network that takes its turn in every block. Never change it: stores compare by it."""
 
-_HOPELESS = 1.25  # times the fastest backend's first run
+_HOPELESS = 1.25  # times the fastest backend's first runs, the better of two
 _WARM_UPS, _REPEATS = 50, 100  # the challenge's, survey section 2.5 and the organisers' script
 
 
@@ -170,7 +170,7 @@ def measure_cpu(
         forwards, missing = _forwards(module, backends or QUICK, torch.float32, cpu, size)
         anchor = forward_of(as_module(ANCHOR_NETWORK), "eager", torch.float32, cpu, (270, 480))
         samplers = {name: wall_sampler(forward) for name, forward in forwards.items()}
-        first = {name: sample() for name, sample in samplers.items()}
+        first = {name: min(sample(), sample()) for name, sample in samplers.items()}
         fast = [name for name in samplers if first[name] <= _HOPELESS * min(first.values())]
         turns: dict[str, Sampler] = {ANCHOR: wall_sampler(anchor)}
         turns |= {name: samplers[name] for name in fast}
