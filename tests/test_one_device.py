@@ -1,8 +1,8 @@
 """What a GPU would refuse, found without one.
 
-Everything runs on the device ``meta``, whose tensors have shapes and no values: who looks at a value
-on the way (a GPU would have to be waited for, and a CUDA graph cannot hold that) gets an error, and
-so does here who mixes tensors of two devices.
+Everything runs on the device ``meta``, whose tensors have shapes and no values: who looks at a
+value on the way (a GPU would have to be waited for, and a CUDA graph cannot hold that) gets an
+error, and so does here who mixes tensors of two devices.
 """
 
 from __future__ import annotations
@@ -80,9 +80,7 @@ def test_it_would_be_seen():
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_proxy_step_looks_at_no_value_and_stays_on_its_device(name, heard, monkeypatch):
     monkeypatch.setattr(torch.optim, "Adam", PlainSteps)
-    bank = PatchBank(
-        pixels(6, 5, 3, 56, 56), pixels(6, 3, 224, 224), pixels(6, heard, 3, 224, 224)
-    )
+    bank = PatchBank(pixels(6, 5, 3, 56, 56), pixels(6, 3, 224, 224), pixels(6, heard, 3, 224, 224))
     network = fuse(build(ARCHITECTURES[name], seed=0)).to(DEVICE).requires_grad_(True).train()
     loss = PhaseLoss(network.shuffle, 0.5, 0.5)
     learner = Learner(network, loss, clip=1.0, decay=0.98, precision=Precision())

@@ -186,7 +186,8 @@ def test_a_weak_front_fills_its_figures_and_the_survey_is_a_click_away():
     assert -0.04 < low < 0, "but for what is far below"
     (button,) = [a for t, a in page.tags if "data-whole" in a]
     assert button["data-whole"] == "front"
-    told = re.search(r"1 of the candidates, far below the others; (\d+) of the survey's", page.words)
+    hidden = r"1 of the candidates, far below the others; (\d+) of the survey's"
+    told = re.search(hidden, page.words)
     (axes,) = front_figure(records, info.budget).axes
     assert axes.get_ylim() == pytest.approx((low, high))
     label = next(t.get_text() for t in axes.get_legend().get_texts() if "survey" in t.get_text())
