@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import socket
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 from mlflow import MlflowClient
@@ -16,7 +19,7 @@ from studies.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Weig
 from studies.record import Record
 from studies.settings import StudyInfo
 from studies.tracking import EXPERIMENT, Tracking
-from studies.tracking.store import network_params
+from studies.tracking.store import connected, network_params
 from studies.weights import weights_folder
 
 BUDGET = {"runtime_ms": 2.0, "macs": None, "params": None}
@@ -91,6 +94,23 @@ def test_a_study_becomes_runs_models_figures_and_a_note(tmp_path, records):
 
     models = client.search_logged_models([experiment])
     assert len(models) == 2
+
+    address = connected(uri).show_table()
+    assert address.startswith(f"/#/experiments/{experiment}/runs?")
+    (key,) = parse_qs(address.partition("?")[2])["viewStateShareKey"]
+    view = client.get_experiment(experiment).tags[f"mlflow.sharedViewState.{key}"]
+    told = {f"metrics.`{name}`" for name in {**parent.data.metrics, **first.data.metrics}}
+    columns = set(json.loads(view)["selectedColumns"])
+    assert columns - told == {"tags.`outcome`"}, "columns of what is told"
+
+
+def test_a_port_that_is_taken_is_named(tmp_path, nas):
+    database = tmp_path / "mlflow.db"
+    database.touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, err = nas("ui", "--tracking-uri", f"sqlite:///{database}", "--port", port)
+    assert code == 2 and f"--port {port}" in err and "in use" in err
 
 
 def test_a_network_is_told_in_columns_to_sort_and_to_draw_by():

@@ -130,17 +130,31 @@ def ui(
         )
     if not file.exists():
         raise InputError(f"there is no tracking store {file}; run 'nas search' first, or name it")
+    _require_free(host, port)
     from studies.tracking import server_command
     from studies.tracking.store import connected, fault
 
     try:
-        experiment = connected(tracking_uri).experiment
+        table = connected(tracking_uri).show_table()
     except Exception as error:  # from SQL to operating system
         raise InputError(fault(tracking_uri, error)) from error
     command, environment = server_command(tracking_uri, host, port)
-    # MLflow opens on its view for language models, where no run is to be seen.
-    page = f"http://{host}:{port}/#/experiments/{experiment}?workflowType=machine_learning"
-    say(f"the studies in MLflow: {page} (Ctrl+C ends it)")
+    say(f"the studies in MLflow: http://{host}:{port}{table} (Ctrl+C ends it)")
     with companion(command, environment) as server:
         code = server.wait()
     raise typer.Exit(code)
+
+
+def _require_free(host: str, port: int) -> None:
+    """Refuse an address that nobody can listen on: MLflow would say so among much else."""
+    import socket
+
+    from search_spaces.errors import InputError
+
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise InputError(
+            f"--host {host} --port {port}: {error.strerror or error}; give another --port"
+        ) from error

@@ -51,6 +51,9 @@ DONE = ("FINISHED", "FAILED", "KILLED")
 # The UI opens on runs and metrics instead of on its view for language models.
 _VIEW = {"mlflow.experimentKind": "custom_model_development"}
 
+_TABLE = "studies"
+_COLUMNS = ("best_gain_db", "gain_db", "hypervolume", "params", "runtime_ms")
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -83,6 +86,23 @@ class Store:
             token = page.token
             if not token:
                 return runs
+
+    def show_table(self) -> str:
+        """Return where MLflow's UI has the runs in a table of gains and costs, after its address.
+
+        By itself it opens on its side for language models, where no run is to be seen, and its
+        table has no figures. Columns come with a view, such as people share: it is a tag.
+        """
+        columns = [f"metrics.`{name}`" for name in _COLUMNS]
+        view = {
+            "orderByKey": "attributes.start_time",
+            "orderByAsc": False,
+            "selectedColumns": [*columns, "tags.`outcome`"],
+        }
+        tag = f"mlflow.sharedViewState.{_TABLE}"
+        self.client.set_experiment_tag(self.experiment, tag, json.dumps(view))
+        chosen = f"workflowType=machine_learning&viewStateShareKey={_TABLE}"
+        return f"/#/experiments/{self.experiment}/runs?{chosen}"
 
     def study(self, info: StudyInfo) -> Run:
         """Return the run of a study, made if there is none."""
