@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import reprlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from search_spaces.errors import InputError
@@ -171,19 +171,17 @@ class Architecture:
         """The inverse of ``to_dict``; missing fields take their defaults.
 
         Raises:
-            InputError: an unknown field, or a value of the wrong kind.
+            InputError: an unknown field, a missing one, or a value of the wrong kind.
         """
         values = dict(_known(cls, description, "architecture"))
-        try:
-            if "stages" in values:
-                values["stages"] = tuple(
-                    Stage(**_known(Stage, stage, "stage")) for stage in values["stages"]
-                )
-            if "tail" in values:
-                values["tail"] = Tail(**_known(Tail, values["tail"], "tail"))
-            return cls(**values)
-        except TypeError as error:
-            raise InputError(f"this is no architecture: {error}") from error
+        if "stages" in values:
+            stages = values["stages"]
+            if not isinstance(stages, list | tuple):
+                raise InputError(f"stages is {reprlib.repr(stages)}; give a list")
+            values["stages"] = tuple(Stage(**_known(Stage, s, "stage")) for s in stages)
+        if "tail" in values:
+            values["tail"] = Tail(**_known(Tail, values["tail"], "tail"))
+        return cls(**values)
 
     @classmethod
     def from_json(cls, text: str) -> Architecture:
@@ -193,10 +191,20 @@ class Architecture:
             InputError: the text is no JSON object, or no architecture.
         """
         try:
-            description = json.loads(text)
+            description = json.loads(text, object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:  # also of numbers too long, and of depth
             raise InputError(f"an architecture must be JSON: {error}") from error
         return cls.from_dict(description)
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, of which Python would take the last of two equal names in silence."""
+    seen: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in seen:
+            raise ValueError(f"{reprlib.repr(name)} stands there twice")
+        seen[name] = value
+    return seen
 
 
 def _canonical(description: Mapping[str, Any]) -> str:
@@ -217,11 +225,14 @@ def _known(cls: type[D], description: Any, what: str) -> Mapping[str, Any]:
         raise InputError(
             f"{what} has no field {reprlib.repr(unknown[0])}; it has {', '.join(names)}"
         )
+    for f in fields(cls):  # type: ignore[arg-type]
+        if f.default is MISSING and f.default_factory is MISSING and f.name not in description:
+            raise InputError(f"{what} needs the field {f.name!r}")
     return description
 
 
-def _one_of(name: str, value: object, choices: Any) -> None:
-    if value not in choices:
+def _one_of(name: str, value: object, choices: Collection[Any]) -> None:
+    if type(value) not in map(type, choices) or value not in choices:
         listed = ", ".join(str(choice) for choice in choices)
         raise InputError(f"{name} is {reprlib.repr(value)}; choose one of {listed}")
 

@@ -187,12 +187,30 @@ def _stem(a: Architecture) -> list[nn.Module]:
 def _end(name: str, in_channels: int, out_channels: int, **options: Any) -> nn.Module:
     """A block as stem or tail, which say its kernel size."""
     try:
-        return blocks[name](in_channels, out_channels, **options)
-    except TypeError as error:
+        return _block(name, in_channels, out_channels, **options)
+    except InputError as error:
+        if linear_sizes(name) or not isinstance(error.__cause__, TypeError):
+            raise
         raise InputError(
             f"block '{name}' cannot be a stem or a tail, it is no single convolution: "
             "choose a linear block such as conv or ecb"
         ) from error
+
+
+def _block(name: str, in_channels: int, out_channels: int, **options: Any) -> nn.Module:
+    """A block of the registry, which somebody else may have written."""
+    try:
+        block = blocks[name](in_channels, out_channels, **options)
+    except InputError:
+        raise
+    except Exception as error:  # a fault of the block, or channels that it cannot have
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise InputError(
+            f"block '{name}' cannot be made for {in_channels} to {out_channels} channels: {told}"
+        ) from error
+    if not isinstance(block, nn.Module):
+        raise InputError(f"block '{name}' makes {type(block).__name__} and no nn.Module")
+    return block
 
 
 def _body(a: Architecture) -> list[nn.Module]:
@@ -200,7 +218,7 @@ def _body(a: Architecture) -> list[nn.Module]:
     channels = a.width
     for stage in a.stages:
         for _ in range(stage.depth):
-            block = blocks[stage.block](channels, stage.width, bias=a.bias)
+            block = _block(stage.block, channels, stage.width, bias=a.bias)
             layers.append(block)
             if isinstance(block, LinearBlock):
                 layers.append(_ACTIVATIONS[a.activation](stage.width))
@@ -211,7 +229,7 @@ def _body(a: Architecture) -> list[nn.Module]:
 def _neck(a: Architecture) -> nn.Module | None:
     joined = a.body_width + (a.width if a.skip == "concat" else 0)
     if a.neck != "none":
-        return blocks[a.neck](joined, a.body_width, bias=a.bias)
+        return _block(a.neck, joined, a.body_width, bias=a.bias)
     if a.skip == "concat":
-        return blocks["conv"](joined, a.body_width, kernel_size=1, bias=a.bias)
+        return _block("conv", joined, a.body_width, kernel_size=1, bias=a.bias)
     return None

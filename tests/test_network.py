@@ -205,3 +205,24 @@ def test_a_key_holds_when_fields_are_spelt_out_or_left_to_their_defaults():
     assert Architecture.from_dict({"width": 20}).key == architecture.key
     assert architecture.key != Architecture(width=24).key
     assert Architecture.from_dict(architecture.to_dict()) == architecture
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"stages": 5}', "stages is 5; give a list"),
+        ('{"stages": [{"width": 8}]}', "stage needs the field 'block'"),
+        ('{"tail": {"kernel": true}}', "tail.kernel is True; choose one of 1, 3"),
+        ('{"tail": {"kernel": 3.0}}', "tail.kernel is 3.0; choose one of 1, 3"),
+        ('{"stem": [1]}', r"stem is \[1\]; choose one of conv"),
+        ('{"width": 8, "width": 12}', "'width' stands there twice"),
+    ],
+)
+def test_a_faulty_description_is_told_apart(text, told):
+    with pytest.raises(InputError, match=told):
+        Architecture.from_json(text)
+
+
+def test_a_block_that_cannot_have_its_channels_is_named():
+    with pytest.raises(InputError, match="block 'safmn' cannot be made for 3 to 3 channels"):
+        build(Architecture(width=3, stages=(Stage("safmn", 3),)))

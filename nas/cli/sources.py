@@ -83,7 +83,7 @@ def network(
         file = path if path.is_file() else find_file(path)
     except InputError as fault:
         names = ", ".join((*published, *references))
-        raise InputError(f"{fault}, or one of the networks {names}") from None
+        raise InputError(f"{fault}; known networks are {names}") from None
     if file.suffix == SUFFIX:
         trained = load_model(file)
         return trained.name, trained.architecture
