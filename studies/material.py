@@ -13,7 +13,7 @@ import hashlib
 import json
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -242,7 +242,8 @@ def _alone(file: Path) -> Iterator[None]:
     """Hold a file against this machine's other workers, which wait."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with (file.parent / ".lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(OSError):  # a file system without locks: the same is written twice
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

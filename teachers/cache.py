@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -141,5 +141,6 @@ def _claimed(folder: Path, key: str) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("ab") as file:
-        fcntl.lockf(file, fcntl.LOCK_EX, 1, int(key[:7], 16))
+        with suppress(OSError):  # a file system without locks: whole files replace each other
+            fcntl.lockf(file, fcntl.LOCK_EX, 1, int(key[:7], 16))
         yield

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import signal
 import threading
 
 from mlflow import MlflowClient
 
-from studies.locks import held, once, turn
 from studies.tracking.store import EXPERIMENT, connected
 
 
@@ -48,17 +45,3 @@ def test_two_at_once_get_one_database(tmp_path):
         thread.join()
     assert found == [uri, uri]
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
-
-
-def test_a_file_system_without_locks_stops_nobody(tmp_path, monkeypatch):
-    """Some network file systems have none."""
-
-    def none(*_):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", none)
-    url, done = f"sqlite:///{tmp_path}/some.db", []
-    for alone in (once(url, "making"), held(url, "demo", "promoted"), turn(url, "demo")):
-        with alone:
-            done.append(alone)
-    assert len(done) == 3

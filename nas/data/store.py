@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -119,8 +120,11 @@ class PairSet:
 
     @property
     def teacher_folder(self) -> Path:
-        """Where what teachers make of its pictures is kept."""
-        return self.path / "teacher"
+        """Where what teachers make of its pictures is kept: with them if they may be written to."""
+        inside = self.path / "teacher"
+        if inside.is_dir() or os.access(self.path, os.W_OK):
+            return inside
+        return cache_root() / "teacher"
 
     @cached_property
     def train(self) -> tuple[Picture, ...]:

@@ -1,0 +1,62 @@
+"""File systems without locks, as some networks have: work goes on, only unprotected.
+
+See ``docs/faults.md``.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nas.data.prepare import prepare
+from nas.measure.exclusive import exclusive, shared
+from nas.training.proxy import proxy_data
+from studies.locks import held, is_present, once, presence, turn
+from studies.material import material_of
+from teachers.cache import kept
+from teachers.loading import load_teacher
+
+
+@pytest.fixture(autouse=True)
+def no_locks(monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    monkeypatch.setattr(fcntl, "lockf", none)
+
+
+def test_devices_are_trained_and_measured_on():
+    done = []
+    for use in (exclusive, shared):
+        with use("cpu"):
+            done.append(use)
+    assert len(done) == 2
+
+
+def test_a_set_is_prepared_taught_and_packed(pair_set, tmp_path):
+    report = prepare(pair_set.path.parent / "hr", tmp_path / "set", qps=(63,))
+    assert report.made == 6
+    assert proxy_data(pair_set, load_teacher("hat-tiny")).bank.teacher is not None
+    array = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    assert np.array_equal(kept(tmp_path / "new", "0123456789", array.shape, lambda: array), array)
+    material = material_of(pair_set.path, None, ())
+    content = np.frombuffer(material.file.read_bytes(), np.uint8)
+    material.file.unlink()
+    replace(material, data=tmp_path / "not here").receive(lambda: content)
+    assert material.file.is_file()
+
+
+def test_a_study_is_worked_on(tmp_path):
+    url = f"sqlite:///{tmp_path}/studies.db"
+    done = []
+    for alone in (once(url, "making"), held(url, "demo", "promoted"), turn(url, "demo")):
+        with alone:
+            done.append(alone)
+    with presence(url, "demo", "run"):
+        assert not is_present(url, "demo", "run"), "nobody can tell"
+    assert len(done) == 3
