@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -14,14 +14,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Missing parent folders are made. The temporary keeps the suffix, because encoders choose their
     format by it. When the block raises, the temporary is removed and ``path`` stays as it was.
+    What the system refuses names ``path``: nobody knows the temporary.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         yield aside
         aside.replace(path)
+    except OSError as fault:
+        if fault.errno and fault.filename in (None, aside, str(aside)):
+            fault.filename = str(path)
+        raise
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # what was wrong before is what to tell
+            aside.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from deliveries import told_once
 from quick_search import TRIALS, Quick, settings
+from refusals import refused
 
 from nas.data.prepare import prepare
 from nas.data.store import open_set
@@ -179,3 +180,39 @@ def test_a_training_on_a_full_disk_goes_on_when_there_is_room(pair_set, disk):
     disk.free()
     list(events())
     assert (disk.path / "run" / "best.safetensors").is_file()
+
+
+def test_a_set_that_may_only_be_read_can_be_learned_from_with_a_teacher(
+    pair_set, disk, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(
+        pair_set.path, disk.path, ignore=shutil.ignore_patterns("teacher"), dirs_exist_ok=True
+    )
+    disk.remount("ro")
+    assert proxy_data(open_set(disk.path), load_teacher("hat-tiny")).bank.teacher is not None
+
+
+def test_a_folder_upscaled_onto_a_full_disk_goes_on_when_there_is_room(pair_set, disk, nas):
+    source, larger = pair_set.path.parent / "hr", disk.path / "larger"
+    disk.fill(leave=1_500_000)
+    refused(nas("upscale", source, "-o", larger), f"{larger}/", "no space left")
+    made = {path.name: path.stat().st_mtime_ns for path in larger.iterdir()}
+    assert 0 < len(made) < 6 and not any(name.startswith(".") for name in made)
+    disk.free()
+    disk.remount("size=64m")
+    code, out, _ = nas("upscale", source, "-o", larger)
+    assert code == 0 and f"{len(made)} already there, 0 skipped" in out
+    assert {name: (larger / name).stat().st_mtime_ns for name in made} == made
+
+
+@pytest.mark.parametrize("command", [("upscale", "PICTURE"), ("export", "avif4x")])
+def test_an_output_that_cannot_be_written_is_named(pair_set, disk, nas, command):
+    picture = next((pair_set.path.parent / "hr").iterdir())
+    arguments = [picture if word == "PICTURE" else word for word in command]
+    output = disk.path / ("x.png" if command[0] == "upscale" else "x.safetensors")
+    disk.fill(leave=4096)
+    refused(nas(*arguments, "-o", output), f"{output}: there is no space left")
+    disk.free()
+    disk.remount("ro")
+    refused(nas(*arguments, "-o", output), f"{output}: the file system is read-only")
