@@ -18,7 +18,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import SCALE, Architecture
+from search_spaces.errors import InputError
 
 BYTES = 2
 """Bytes of one element: everything is costed at FP16, the precision of the challenge."""
@@ -101,12 +102,36 @@ def trace(
     ``network`` is costed in the form it has: pass a deploy form, or an `Architecture`, whose
     deploy form is built. Views are free and left out. A convolution's bias is a layer of its own,
     because eager PyTorch adds it in a second pass over cuDNN's output.
+
+    Raises:
+        InputError: a network cannot run, or gives another size than 4 times its input's: a block
+            that somebody wrote is at fault.
     """
+    from search_spaces.network import Network
+
     twin = copy.deepcopy(as_module(network)).to("meta", torch.float32).eval()
     recorder = _Recorder()
     with torch.no_grad(), _module_stack(twin, recorder), recorder:
-        twin(torch.empty(1, 3, height, width, device="meta"))
+        try:
+            output = twin(torch.empty(1, 3, height, width, device="meta"))
+        except Exception as fault:
+            if not isinstance(twin, Network):
+                raise
+            place, kind = recorder.stack[-1]
+            told = " ".join(f"{type(fault).__name__}: {fault}".split())[:300]
+            raise InputError(f"the network cannot run, {kind} at {place} fails: {told}") from fault
+    if isinstance(twin, Network):
+        _require_size(output, height, width)
     return tuple(recorder.layers)
+
+
+def _require_size(output: torch.Tensor, height: int, width: int) -> None:
+    wanted = (1, 3, SCALE * height, SCALE * width)
+    if tuple(output.shape) != wanted:
+        raise InputError(
+            f"the network makes {tuple(output.shape)} of a picture of {height}x{width} and not "
+            f"{wanted}: each of its blocks must keep height and width"
+        )
 
 
 def as_module(network: nn.Module | Architecture) -> nn.Module:
