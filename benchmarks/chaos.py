@@ -38,10 +38,10 @@ ROOT = Path(__file__).parents[1]
 STUDY = "chaos"
 _NAS = "from nas.cli import main; main()"
 _SPACE = """
-description: more than 200 networks that train in no time
+description: more than 300 networks that train in no time
 dimensions:
   stem: [conv, unshuffle2, unshuffle3]
-  width: {min: 8, max: 20, step: 2}
+  width: {min: 4, max: 20, step: 1}
   depth: {min: 0, max: 2}
   block: [conv, repvgg]
   activation: [relu, prelu]

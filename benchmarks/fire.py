@@ -174,8 +174,12 @@ class Fire:
         return True
 
     def _ended(self) -> int:
-        """How many trials have ended; reading never disturbs the search."""
-        query = "SELECT COUNT(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED')"
+        """How many trials have ended, of those evaluated; reading never disturbs the search."""
+        equal = "SELECT trial_id FROM trial_user_attributes WHERE key = 'duplicate_of'"
+        query = (
+            "SELECT COUNT(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED') "
+            f"AND trial_id NOT IN ({equal})"
+        )
         with suppress(sqlite3.Error):
             read_only = f"file:{self._database}?mode=ro"
             with closing(sqlite3.connect(read_only, uri=True, timeout=5)) as database:
