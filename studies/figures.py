@@ -63,7 +63,8 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
     axes.set_ylabel("PSNR-Y gain over Lanczos, mean over QPs [dB]")
     axes.set_title(title, loc="left", fontsize=11)
     axes.grid(True, which="major", linewidth=0.3)
-    axes.legend(fontsize=8, loc="lower right")
+    # Below the axes, where it covers no candidate.
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
     return figure
 
 
