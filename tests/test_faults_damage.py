@@ -16,12 +16,15 @@ from quick_search import Real, settings
 
 from nas.cli.sources import model
 from nas.data.cache import cache_root
+from nas.data.detail import windows
 from nas.data.store import open_set
+from nas.measure.evaluation import LANCZOS, evaluate_all
 from nas.measure.latency import Latency
 from nas.measure.latency_store import entries, recall, remember
 from nas.measure.quality import lanczos_psnr_y
 from nas.training.checkpoint import load_checkpoint, save_checkpoint
 from nas.training.proxy import proxy_data
+from nas.training.teacher import evaluate_teacher
 from search_spaces.errors import InputError
 from studies.outcome import Trained
 from studies.search import conduct
@@ -43,6 +46,10 @@ def cut_short(path: Path) -> None:
 
 def empty(path: Path) -> None:
     path.write_bytes(b"")
+
+
+def remove(path: Path) -> None:
+    path.unlink()
 
 
 DAMAGES = [flip, cut_short, empty]
@@ -100,12 +107,33 @@ def test_a_damaged_runtime_is_measured_again_and_no_fit_learns_from_it(
     assert list(entries(tmp_path / "latency")) == []
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_figure_of_quality_that_was_damaged_is_computed_again(pictures):
+    pair_set = open_set(pictures)
+    small = windows(pair_set.validation, 2000)
+
+    def figures():
+        (ours,) = evaluate_all([LANCZOS], small, (63,))
+        return ours, evaluate_teacher(load_teacher("hat-tiny"), pair_set, pictures=small)
+
+    good = figures()
+    kept = [
+        p for kind in ("evaluation", "teacher-quality") for p in (cache_root() / kind).iterdir()
+    ]
+    assert len(kept) > 1
+    for path in kept:  # the first digit behind a point: it is JSON as before
+        text = path.read_text()
+        at = text.index(".") + 1
+        path.write_text(f"{text[:at]}{(int(text[at]) + 1) % 10}{text[at + 1 :]}")
+    assert figures() == good
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, remove])
 def test_a_damaged_picture_of_a_set_is_named(tmp_path, monkeypatch, damage):
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
     pair_set = photo_set(tmp_path)
     damage(pair_set.path / "qp47" / f"{pair_set.train[0].name}.avif")
-    with pytest.raises(InputError, match=r"\.avif is not the file that was prepared: prepare the"):
+    told = r"\.avif (is not the file that was prepared|cannot be read .*): prepare the set again"
+    with pytest.raises(InputError, match=told):
         proxy_data(pair_set)
     photo_set_again(tmp_path)
     assert proxy_data(open_set(tmp_path / "set")).bank.lr.shape[1] == len(pair_set.qps)

@@ -143,6 +143,17 @@ def test_a_cache_without_room_is_named_and_used_once_there_is_some(pair_set, dis
     assert len(proxy_data(pair_set).bank.lr)
 
 
+def test_a_cache_that_may_only_be_read_is_named_and_upscaling_does_without(
+    pair_set, disk, nas, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("NAS_CACHE", str(disk.path / "cache"))
+    disk.remount("ro")
+    picture = next((pair_set.path.parent / "hr").iterdir())
+    assert nas("upscale", picture, "-o", tmp_path / "x.png")[0] == 0
+    told = ("The cache", "cannot be written (Read-only file system)", "NAS_CACHE")
+    refused(nas("evaluate", "avif4x", "--data", pair_set.path, "--out", tmp_path), *told)
+
+
 def test_a_set_without_room_for_the_teachers_outputs_is_named(pair_set, disk):
     for item in pair_set.path.iterdir():
         if item.name != "teacher":

@@ -19,6 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from nas.deploy.models import WEIGHTS
+from nas.training.checkpoint import load_checkpoint, save_checkpoint
 from search_spaces import Architecture, Stage, build
 from search_spaces.errors import InputError
 from search_spaces.model import Model, load_model, read_architecture, save_model
@@ -192,3 +193,27 @@ def test_a_copy_that_was_cut_short_is_named(nas, file, tmp_path):
         with cut.open("r+b") as opened:
             opened.truncate(kept)
         refused(nas("cost", cut), "cut.safetensors")
+
+
+def test_no_flipped_bit_of_a_checkpoint_is_continued(tmp_path):
+    path, whose = tmp_path / "checkpoint.pt", {"network": "x"}
+    save_checkpoint(path, whose, {"weights": torch.arange(300.0), "step": 3})
+    content = path.read_bytes()
+    for at in (*range(70), *range(70, len(content), 101), len(content) - 1):
+        path.write_bytes(flipped(content, at, at % 8))
+        with pytest.raises(InputError, match=r"checkpoint\.pt .*is damaged: remove it"):
+            load_checkpoint(path, whose)
+
+
+def test_what_a_damaged_checkpoint_had_learned_is_not_lost(nas, pair_set, own_place):
+    stage = {"steps": 3, "patch": 16, "batch": 1, "losses": {"mse": 1}}
+    (own_place / "quick.yaml").write_text(json.dumps({"stages": [stage]}))
+    (own_place / "small.json").write_text(SMALL.to_json())
+    train = ("train", "small.json", "--recipe", "quick.yaml", "--data", pair_set.path)
+    train += ("--tracking-uri", "none")
+    assert nas(*train, "--out", "one")[0] == 0
+    checkpoint = own_place / "one" / "checkpoint.pt"
+    checkpoint.write_bytes(flipped(checkpoint.read_bytes(), -9))
+    advice = "--start one/last.safetensors --out FOLDER"
+    refused(nas(*train, "--out", "one"), "one/checkpoint.pt", "is damaged", advice)
+    assert nas(*train, "--start", "one/last.safetensors", "--out", "two")[0] == 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from nas.training.folder import LAST
 from search_spaces.errors import InputError, reason
 from search_spaces.files import write_atomic
 
@@ -69,7 +70,11 @@ def load_checkpoint(path: Path, settings: Mapping[str, str]) -> dict[str, Any] |
 
 
 def _no_checkpoint(path: Path) -> str:
-    return f"{path} is no checkpoint of a training, or is damaged: remove it to begin again"
+    told = f"{path} is no checkpoint of a training, or is damaged: remove it to begin again"
+    last = path.with_name(LAST)
+    if last.is_file():
+        told += f", or go on from its weights in another folder by --start {last} --out FOLDER"
+    return told
 
 
 def _unsealed(content: bytes) -> bytes:

@@ -24,8 +24,8 @@ from nas.training.crops import Crops
 from nas.training.teacher_run import TeacherRun, TeacherTraining
 from search_spaces.architecture import SCALE
 from search_spaces.errors import InputError
-from search_spaces.files import write_atomic
 from search_spaces.progress import Progress, silent
+from search_spaces.sealed import read_json, write_json
 from teachers.cache import teacher_outputs, upscale_pixels
 from teachers.hat import HAT, PRESETS
 from teachers.loading import Teacher, TeacherInput, load_teacher, save_teacher
@@ -158,10 +158,10 @@ def evaluate_teacher(
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
     place = cache_root() / "teacher-quality" / f"{digest}.json"
     with suppress(OSError, ValueError, TypeError):  # not there, or damaged
-        return TeacherQuality(**json.loads(place.read_bytes()))
+        return TeacherQuality(**(read_json(place) or {}))
     quality = _measured(teacher, pair_set, pictures, folder, device, progress)
     with suppress(OSError):  # figures stand without their cache
-        write_atomic(place, json.dumps(asdict(quality)).encode())
+        write_json(place, asdict(quality))
     return quality
 
 
