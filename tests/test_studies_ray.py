@@ -133,6 +133,30 @@ def test_workers_that_cannot_start_stop_the_search_and_blame_no_candidate(tmp_pa
     assert read_study(settings(tmp_path).storage, "quick")[1] == ()
 
 
+class Deadly(Quick):
+    """Kills each worker that starts with a candidate of it."""
+
+    def __call__(self, candidate: Candidate) -> Evaluation:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(candidate)
+
+
+def test_workers_that_are_killed_at_their_start_blame_no_candidate_either(tmp_path, runner):
+    with pytest.raises(InputError, match=r"^A process of Ray has been killed: nothing is lost"):
+        conduct(settings(tmp_path), Deadly(), runner)
+    assert not any(r.outcome for r in read_study(settings(tmp_path).storage, "quick")[1])
+
+
+def test_ray_says_so_in_another_way_when_the_kill_comes_a_moment_later():
+    from studies.runners.ray import _cannot_start
+
+    said = (
+        "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR "
+        "Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file."
+    )
+    assert _cannot_start(f"Failure # 2\n{said}\n").startswith("A process of Ray has been killed:")
+
+
 def test_rungs_stop_candidates(tmp_path, runner):
     summary = conduct(settings(tmp_path, trials=16), Quick(), runner, stop_from=1)
     assert summary.counts.done == 16 and summary.counts.stopped >= 2

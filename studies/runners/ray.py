@@ -320,9 +320,9 @@ _GONE = "A process of Ray has been killed: nothing is lost, run the same command
 
 
 def _cannot_start(error: str) -> str:
-    """Tell workers that cannot start from a Ray that is gone: its own processes were killed."""
+    """Tell workers that cannot start from those killed meanwhile, and from a Ray that is gone."""
     line = _last_line(error)
-    if "cancelled before it started" in line:
+    if "cancelled before it started" in line or "Worker unexpectedly exits" in line:
         return _GONE
     return (
         f"Ray's workers cannot start ({line}): they need this package, your plugins and enough "
