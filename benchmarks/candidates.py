@@ -28,6 +28,7 @@ import torch
 from benchmarks.options import add_json, add_networks, numbers, parser_of, write_json
 from nas.data.sample import sample_set
 from nas.data.store import open_set
+from nas.measure.device import usable_device
 from nas.measure.latency import versions
 from nas.training.proxy import ProxyData, ProxyResult, ProxySettings, proxy_data, run_proxy
 from search_spaces import published
@@ -61,7 +62,7 @@ class Share:
 
 def main() -> None:
     """Measure and print a line for each number at a time."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = usable_device()
     gpu = device == "cuda"
     cores = len(os.sched_getaffinity(0))
     parser = parser_of(__doc__)

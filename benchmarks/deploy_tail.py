@@ -34,6 +34,7 @@ from benchmarks.options import add_json, add_networks, add_size, parser_of, writ
 from nas.deploy.eightbit import EightBit
 from nas.deploy.fused_end import fused_end
 from nas.deploy.upscale import STRIP_PIXELS
+from nas.measure.device import usable_device
 from nas.measure.exclusive import exclusive
 from nas.measure.latency import versions
 from nas.measure.pixels import to_uint8
@@ -100,7 +101,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     height, width = options.size
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(usable_device())
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     print(f"{versions(device)}, {height}x{width}, {str(dtype).removeprefix('torch.')}")
     rows, copies = [], {}

@@ -19,11 +19,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from benchmarks.options import add_json, add_size, parser_of, write_json
 from nas.measure.agreement import kendall, mape, spearman
 from nas.measure.blocks import BUSY
+from nas.measure.device import usable_device
 from nas.measure.latency import Latency, measure_cpu, measure_cuda, versions
 from nas.measure.latency_fit import FEWEST
 from nas.measure.latency_model import FEATURES, LatencyModel, fit
@@ -47,7 +46,7 @@ class Measured:
 def main() -> None:
     """Measure, fit, and print the error on the held-out networks."""
     parser = parser_of(__doc__)
-    default = "cuda" if torch.cuda.is_available() else "cpu"
+    default = usable_device()
     parser.add_argument("--target", choices=("cuda", "cpu"), default=default)
     parser.add_argument("--networks", type=int, default=240, help="to measure")
     parser.add_argument("--seconds", type=float, default=170.0, help="after which none is begun")

@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +237,7 @@ def keep(
     """Write what is known so far as Markdown and JSON."""
     device = re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-")
     name = f"gpu-{'rehearsal-' if rehearsal else ''}{device}"
-    at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    at = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     found = {"at": at, "machine": about, "parts": [asdict(result) for result in results]}
     write_atomic(folder / f"{name}.json", (json.dumps(found, indent=1) + "\n").encode())
     write_atomic(folder / f"{name}.md", page(about, at, results, rehearsal).encode())

@@ -23,9 +23,8 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, TypeAlias
 
-import torch
-
 from benchmarks.options import add_json, add_networks, add_size, names, parser_of, write_json
+from nas.measure.device import usable_device
 from nas.measure.latency import ANCHOR_NETWORK, Latency, measure_cpu, measure_cuda, versions
 from search_spaces import Architecture, published
 
@@ -56,7 +55,7 @@ class Row:
 def main() -> None:
     """Measure in fresh processes and print a line a network."""
     parser = parser_of(__doc__)
-    default = "cuda" if torch.cuda.is_available() else "cpu"
+    default = usable_device()
     parser.add_argument("--target", choices=("cuda", "cpu"), default=default)
     parser.add_argument("--processes", type=int, default=10)
     add_networks(parser, NAMES)

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-import torch
-
 from benchmarks.options import add_json, add_networks, add_size, parser_of, write_json
 from nas.measure.agreement import kendall, spearman
+from nas.measure.device import usable_device
 from nas.measure.latency import measure_cpu, measure_cuda, versions
 from search_spaces import published
 
@@ -38,7 +37,7 @@ def main() -> None:
     add_json(parser)
     options = parser.parse_args()
     height, width = options.size
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = usable_device()
     print(f"{versions(device)}, {height}x{width}", flush=True)
     rows = []
     for name in options.networks:

@@ -50,6 +50,7 @@ from benchmarks.options import add_json, add_networks, numbers, parser_of, write
 from nas.data.detail import windows
 from nas.data.sample import sample_set
 from nas.data.store import PairSet, open_set
+from nas.measure.device import usable_device
 from nas.measure.latency import versions
 from nas.training import proxy
 from nas.training.muon import Muon
@@ -100,7 +101,7 @@ def main() -> None:
     add_json(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = usable_device()
     print(f"{versions(device)}, {options.threads} threads, {options.workers} workers", flush=True)
     print(f"load {os.getloadavg()[0]:.1f}, LR patch {PATCH}, steps a second", flush=True)
     pair_set = open_set(sample_set())

@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from nas.data.detail import windows
 from nas.data.sample import sample_set
 from nas.data.store import PairSet, open_set
+from nas.measure.device import usable_device
 from nas.measure.targets import Target, resolve_target
 from nas.training.proxy import HELD_OUT_AREA, VERSION, ProxySettings, proxy_data
 from nas.training.teacher import evaluate_teacher, require_gain
@@ -73,7 +72,7 @@ def prepare(
     target = (resolve_target if cluster is None else cluster.target)(settings.target)
     pair_set = _usable_set(settings.data, progress)
     teacher = None if settings.teacher is None else load_teacher(settings.teacher)
-    device = _device() if cluster is None else ("cuda" if cluster.gpus else "cpu")
+    device = usable_device() if cluster is None else ("cuda" if cluster.gpus else "cpu")
     evaluation = _evaluation(settings, target, pair_set, device)
     at_once = workers(settings, device, cluster)
     study = StudySettings(
@@ -112,8 +111,8 @@ def teach(prepared: Prepared, progress: Progress = silent) -> Prepared:
     evaluation = prepared.evaluation
     pair_set = open_set(evaluation.data)
     teacher = None if evaluation.teacher is None else load_teacher(evaluation.teacher)
-    gain_db = None if teacher is None else _proven(teacher, pair_set, _device(), progress)
-    proxy_data(pair_set, teacher, _device(), progress=progress)
+    gain_db = None if teacher is None else _proven(teacher, pair_set, usable_device(), progress)
+    proxy_data(pair_set, teacher, usable_device(), progress=progress)
     return replace(prepared, study=replace(prepared.study, teacher_gain_db=gain_db))
 
 
@@ -204,11 +203,6 @@ def _identity(
         "teacher": None if teacher is None else {"name": teacher.name, "digest": teacher.digest},
         "proxy": {**asdict(evaluation.proxy), "version": VERSION},
     }
-
-
-def _device() -> str:
-    """What this process itself computes on."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _proven(teacher: Teacher, pair_set: PairSet, device: str, progress: Progress) -> float:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from nas.data.sample import sample_set
 from nas.data.store import PairSet, open_set
+from nas.measure.device import usable_device
 from nas.training.recipe import Recipe, load_recipe
 from search_spaces.errors import InputError
 from search_spaces.plugins import load_all
@@ -138,7 +137,7 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
         recipe=recipe,
         pair_set=pair_set,
         teacher=teacher,
-        device=settings.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        device=usable_device(settings.device),
         limit_ms=info.budget.runtime_ms if under is None else under,
         name=settings.name or info.name,
         notes=notes,

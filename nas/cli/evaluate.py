@@ -57,6 +57,7 @@ def evaluate(
     from nas.cli.terminal import print_json, progress_bar, say
     from nas.data.sample import sample_set
     from nas.data.store import open_set
+    from nas.measure.device import usable_device
     from nas.measure.report import document, write
     from nas.measure.targets import resolve_target
     from search_spaces.errors import InputError
@@ -189,24 +190,6 @@ def _distinct(models: Sequence[Model]) -> dict[str, Model]:
         name = model.name if model.name not in named else f"{model.name} {model.digest[:6]}"
         named[name] = model
     return named
-
-
-def usable_device(given: str | None) -> str:
-    """Return the device to work on: the one given, else CUDA if there is any.
-
-    Raises:
-        InputError: It cannot be used here.
-    """
-    import torch
-
-    from search_spaces.errors import InputError
-
-    device = given or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as fault:
-        raise InputError(f"--device {device} cannot be used here: give cpu or cuda") from fault
-    return device
 
 
 def _file_name(name: str) -> str:

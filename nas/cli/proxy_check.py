@@ -66,9 +66,9 @@ def proxy_check(
     import json
     import os
 
-    from nas.cli.evaluate import usable_device
     from nas.cli.terminal import print_json, progress_bar, say
     from nas.data.sample import sample_set
+    from nas.measure.device import usable_device
     from nas.measure.targets import resolve_target
     from nas.training.proxy_check import check, document
     from nas.training.proxy_runs import Source

@@ -28,10 +28,9 @@ def train(
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default cuda if any.")] = None,
 ) -> None:
     """Train a HAT on a prepared set. Can be stopped: the same command continues."""
-    import torch
-
     from nas.cli.terminal import progress_bar
     from nas.data.store import open_set
+    from nas.measure.device import usable_device
     from nas.training.teacher import train_teacher
     from nas.training.teacher_run import TeacherTraining
 
@@ -45,7 +44,7 @@ def train(
             preset=preset,
             start=start,
             training=TeacherTraining(**chosen),
-            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            device=usable_device(device),
             progress=progress,
         )
     print(f"{trained.path}: {trained.steps} steps in {trained.seconds / 60:.1f} minutes")

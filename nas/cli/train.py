@@ -55,12 +55,11 @@ def train(
 
     On several GPUs: torchrun --nproc-per-node 4 -m nas.cli train NETWORK ...
     """
-    import torch
-
     from nas.cli import sources
     from nas.cli.terminal import progress_bar, say
     from nas.data.sample import sample_set
     from nas.data.store import open_set
+    from nas.measure.device import usable_device
     from nas.training.distributed import joined
     from nas.training.recipe import load_recipe
     from nas.training.trainer import train as run
@@ -71,7 +70,7 @@ def train(
     if steps is not None:
         chosen = chosen.scaled(steps)
     begin = None if start is None else sources.model(start, plugins=plugin)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = usable_device(device)
     folder = out or Path("trainings") / _folder(f"{name}-{chosen.name}")
     uri = tracking(tracking_uri)
     finished: Finished | None = None

@@ -61,12 +61,12 @@ def upscale(
     Orientation is applied; transparency, colour profile and EXIF data are kept. Outputs that
     exist are left as they are, so a command that was stopped goes on where it was.
     """
-    from nas.cli.evaluate import usable_device
     from nas.cli.sources import model as load
     from nas.cli.terminal import print_json, progress_bar, say
     from nas.deploy.jobs import format_for, plan
     from nas.deploy.models import shipped
     from nas.deploy.upscale import STRIP_PIXELS, STRIP_PIXELS_CUDA, Settings, ready, upscale_files
+    from nas.measure.device import usable_device
     from search_spaces.errors import InputError
 
     chosen = format_for(output, format, quality)

@@ -18,7 +18,6 @@ from search_spaces.model import SUFFIX, is_model, load_bare, read_architecture, 
 from studies.storage import masked, sqlite_file
 from studies.tracking.store import fault
 
-SCHEMES = ("models:/", "runs:/")
 _MODEL = re.compile(r"models:/(?P<name>[\w .-]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))")
 _LOGGED = re.compile(r"models:/(?P<id>m-[0-9a-f]{8,64})")
 _RUN = re.compile(r"runs:/(?P<run>[0-9a-zA-Z_-]{8,64})(?:/(?P<path>.+))?")

@@ -34,13 +34,12 @@ class Upscaler(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Load the network from its safetensors."""
-        import torch
-
         from nas.deploy.upscale import ready
+        from nas.measure.device import usable_device
         from search_spaces.model import load_model
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.network = ready(load_model(Path(context.artifacts["model"])).network, device)
+        found = load_model(Path(context.artifacts["model"]))
+        self.network = ready(found.network, usable_device())
 
     def predict(
         self,

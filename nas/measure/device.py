@@ -1,0 +1,23 @@
+"""The device to work on: CUDA where there is one."""
+
+from __future__ import annotations
+
+import torch
+
+from search_spaces.errors import InputError
+
+
+def usable_device(asked: str | None = None) -> str:
+    """Return the device that was asked for, else ``cuda`` if there is any, else ``cpu``.
+
+    Raises:
+        InputError: what was asked for cannot be used here.
+    """
+    there = "cuda" if torch.cuda.is_available() else "cpu"
+    if asked is None or asked in ("cpu", there):
+        return asked or there
+    try:
+        torch.empty(1, device=asked)
+    except (RuntimeError, AssertionError) as fault:
+        raise InputError(f"--device {asked} cannot be used here: give cpu or cuda") from fault
+    return asked
