@@ -156,3 +156,9 @@ def test_a_place_without_permission(nas, tmp_path, monkeypatch):
     picture(tmp_path / "hr" / "a.png")
     (tmp_path / "locked").mkdir(mode=0o500)
     refused(nas("data", "prepare", "hr", "--out", "locked/set"), "locked")
+
+
+def test_an_output_below_a_file(nas, tmp_path):
+    picture(tmp_path / "a.png", side=8)
+    refused(nas("upscale", "a.png", "-o", "a.png/sub/b.png"), "a.png", "a folder is needed")
+    refused(nas("upscale", "a.png", "-o", "a.png/b.png"), "a.png", "a folder is needed")

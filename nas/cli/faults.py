@@ -17,6 +17,10 @@ _ADVICE = {
     errno.EACCES: "permission denied; choose a place you may write to, or change its permissions",
     errno.EPERM: "permission denied; choose a place you may write to, or change its permissions",
     errno.EROFS: "the file system is read-only; choose another place",
+    errno.ENOENT: "there is no such file, and none can be made there; choose another place",
+    errno.ENOTDIR: "a file stands where a folder is needed; choose another place",
+    errno.EEXIST: "a file stands where a folder is needed; choose another place",
+    errno.EISDIR: "a folder stands where a file is needed; choose another place",
     errno.EMFILE: "too many open files; raise the limit with 'ulimit -n 4096'",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
