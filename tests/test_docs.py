@@ -11,11 +11,17 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import typer
 from PIL import Image
 from skimage import data as photographs
+
+from nas.cli import search, teacher
+from nas.training.proxy import ProxySettings
+from nas.training.teacher_run import TeacherTraining
+from studies.samplers import GP_TRIALS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -205,3 +211,17 @@ def test_the_reference_covers_every_module():
     assert {"search_spaces.architecture", "nas.deploy.upscale", "studies.front"} <= set(modules)
     for module in modules:  # one that cannot be imported ends the program
         importlib.import_module(module)
+
+
+def help_of(command, option: str) -> str:
+    hints = get_type_hints(command, include_extras=True)
+    return hints[option].__metadata__[0].help
+
+
+def test_help_names_the_defaults_that_hold():
+    training = TeacherTraining()
+    for option in ("steps", "batch", "patch", "lr", "seed"):
+        assert f"default {getattr(training, option):g}." in help_of(teacher.train, option)
+    assert f"default {ProxySettings().steps}." in help_of(search.search, "steps")
+    told = f"gp for {GP_TRIALS.start} to {GP_TRIALS.stop - 1} trials"
+    assert told in help_of(search.search, "sampler")

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from nas.cli.networks import Height, Width
-from nas.cli.options import AsJson, Plugins
+from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
 from nas.cli.sources import NetworkArgument
 from nas.cli.sources import network as find
 
@@ -60,6 +60,8 @@ def measure(
     again: Annotated[
         bool, typer.Option("--again", help="Measure anew what was measured before.")
     ] = False,
+    storage: Storage = "sqlite:///studies.db",
+    tracking_uri: TrackingUri = "sqlite:///mlflow.db",
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
@@ -67,7 +69,7 @@ def measure(
     from nas.cli.terminal import print_json, say
     from nas.measure.targets import resolve_target
 
-    _, architecture = find(network, plugins=plugin)
+    _, architecture = find(network, storage=storage, tracking_uri=tracking_uri, plugins=plugin)
     backends = tuple(dict.fromkeys(backend)) if backend else None
     chosen = resolve_target(
         target,

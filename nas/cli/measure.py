@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.cli.networks import Height, Width
-from nas.cli.options import AsJson, Plugins
+from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
 from nas.cli.sources import NetworkArgument
 from nas.cli.sources import network as find
 
@@ -12,6 +12,8 @@ def cost(
     network: NetworkArgument,
     height: Height = 540,
     width: Width = 960,
+    storage: Storage = "sqlite:///studies.db",
+    tracking_uri: TrackingUri = "sqlite:///mlflow.db",
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
@@ -22,7 +24,7 @@ def cost(
     from nas.measure.cost import cost as cost_of
     from nas.measure.memory import compute_memory, measure_memory
 
-    _, architecture = find(network, plugins=plugin)
+    _, architecture = find(network, storage=storage, tracking_uri=tracking_uri, plugins=plugin)
     found = cost_of(architecture, height, width)
     memory = compute_memory(architecture, height, width)
     if torch.cuda.is_available():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli.options import AsJson, Plugins
+from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
 from nas.cli.sources import NetworkArgument
 from nas.cli.sources import network as find
 
@@ -86,6 +86,8 @@ def show_network(
     network: NetworkArgument,
     height: Height = 540,
     width: Width = 960,
+    storage: Storage = "sqlite:///studies.db",
+    tracking_uri: TrackingUri = "sqlite:///mlflow.db",
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
@@ -94,7 +96,7 @@ def show_network(
     from nas.measure.breakdown import breakdown
     from nas.measure.latency_model import LatencyModel
 
-    _, architecture = find(network, plugins=plugin)
+    _, architecture = find(network, storage=storage, tracking_uri=tracking_uri, plugins=plugin)
     model = LatencyModel.load()
     rows = breakdown(architecture, model.predict_ms, height, width)
     macs = sum(row.macs for row in rows) or 1

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.cli.options import AsJson, Storage, TrackingUri
+from nas.cli.options import AsJson, Storage
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -112,7 +112,12 @@ def studies(storage: Storage = "sqlite:///studies.db", as_json: AsJson = False) 
 
 
 def ui(
-    tracking_uri: TrackingUri = "sqlite:///mlflow.db",
+    tracking_uri: Annotated[
+        str,
+        typer.Option(
+            envvar="MLFLOW_TRACKING_URI", show_envvar=False, help="MLflow store to show: sqlite."
+        ),
+    ] = "sqlite:///mlflow.db",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
 ) -> None:

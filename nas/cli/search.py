@@ -30,10 +30,14 @@ def search(
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Candidates to train.")] = 16,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Training steps a candidate; default fits a CPU.")
+        int | None, typer.Option(min=1, help="Training steps a candidate; default 600.")
     ] = None,
     target: Annotated[
-        str, typer.Option(help="Where runtimes come from: auto, cuda, cpu or a latency profile.")
+        str,
+        typer.Option(
+            help="Where runtimes come from: cuda, cpu, a latency profile, or auto: cuda if there "
+            "is one, else predicted for an RTX 4090."
+        ),
     ] = "auto",
     data: Annotated[
         Path | None, typer.Option(help="A set made by 'nas data prepare'; default the sample set.")
@@ -41,7 +45,13 @@ def search(
     teacher: Annotated[
         str, typer.Option(help="hat-tiny, a weights file, or none; see docs/training.md.")
     ] = "hat-tiny",
-    sampler: Annotated[str, typer.Option(help="auto, tpe, gp, nsga2, random or qmc.")] = "auto",
+    sampler: Annotated[
+        str,
+        typer.Option(
+            help="tpe, gp, nsga2, random, qmc, or auto: gp for 40 to 150 trials, few at once, "
+            "else tpe."
+        ),
+    ] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of sampling and training.")] = 0,
     study: Annotated[
         str | None, typer.Option(help="Name of the study; default one made from the settings.")

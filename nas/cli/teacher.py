@@ -18,17 +18,24 @@ def train(
     data: Annotated[Path, typer.Option(help="A prepared set; its training pictures are used.")],
     preset: Annotated[str, typer.Option(help="hat-tiny, hat-s, hat or hat-l.")] = "hat-tiny",
     start: Annotated[str | None, typer.Option(help="A teacher to fine-tune instead.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Length of the training.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Limit by time instead of steps.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Crops a step.")] = None,
-    patch: Annotated[int | None, typer.Option(min=16, help="LR side of a crop.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights and crops.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Length of the training; default 20000.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="End after this time; default after --steps.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Crops a step; default 4.")] = None,
+    patch: Annotated[
+        int | None, typer.Option(min=16, help="LR side of a crop; default 32.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate; default 0.001.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights and crops; default 0.")] = None,
     compressed: Annotated[bool, typer.Option(help="Learn from compressed LR as well.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default cuda if any.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train a HAT on a prepared set. Can be stopped: the same command continues."""
-    from nas.cli.terminal import progress_bar
+    from nas.cli.terminal import print_json, progress_bar
     from nas.data.store import open_set
     from nas.measure.device import usable_device
     from nas.training.teacher import train_teacher
@@ -47,7 +54,11 @@ def train(
             device=usable_device(device),
             progress=progress,
         )
-    print(f"{trained.path}: {trained.steps} steps in {trained.seconds / 60:.1f} minutes")
+    if as_json:
+        path = str(trained.path)
+        print_json({"teacher": path, "steps": trained.steps, "seconds": trained.seconds})
+    else:
+        print(f"{trained.path}: {trained.steps} steps in {trained.seconds / 60:.1f} minutes")
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli.options import AsJson, Plugins, TrackingUri, tracking
+from nas.cli.options import AsJson, Plugins, Storage, TrackingUri, tracking
 from nas.cli.sources import NetworkArgument
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def train(
         str, typer.Option(help="On a GPU: auto measures; or fp32, bf16, fp16.")
     ] = "auto",
     licence: Annotated[str, typer.Option(help="Of the models, if they shall say one.")] = "",
+    storage: Storage = "sqlite:///studies.db",
     tracking_uri: TrackingUri = "sqlite:///mlflow.db",
     plugin: Plugins = None,
     as_json: AsJson = False,
@@ -65,14 +66,15 @@ def train(
     from nas.training.trainer import train as run
     from studies.full_training import tracked
 
-    name, architecture = sources.network(network, plugins=plugin)
+    uri = tracking(tracking_uri)
+    where: dict[str, Any] = {"storage": storage, "tracking_uri": uri, "plugins": plugin}
+    name, architecture = sources.network(network, **where)
     chosen = load_recipe(recipe)
     if steps is not None:
         chosen = chosen.scaled(steps)
-    begin = None if start is None else sources.model(start, plugins=plugin)
+    begin = None if start is None else sources.model(start, **where)
     device = usable_device(device)
     folder = out or Path("trainings") / _folder(f"{name}-{chosen.name}")
-    uri = tracking(tracking_uri)
     finished: Finished | None = None
     with joined(device) as (world, device):
         if data is None and world.first:

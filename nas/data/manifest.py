@@ -152,6 +152,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(
             f"{folder} is {state} (it has no {MANIFEST}): {advice} {folder}"
         ) from fault
+    except NotADirectoryError as fault:
+        raise InputError(f"{folder} is no prepared set, it is a file: {advice} FOLDER") from fault
     except OSError as fault:
         raise InputError(f"{path} cannot be read: {fault.strerror}.") from fault
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
