@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 
 import pytest
 
 # The tensors here are tiny: a second thread only waits, and on a busy machine it spins.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Commands under test hear what a terminal's do, also where the tests run in the background or by
+# nohup, which ignore these, and so would everything that is started from here.
+for _number, _usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -90,7 +90,7 @@ def test_the_ui_takes_its_server_along(tmp_path):
     ui.terminate()
     _, err = ui.communicate(timeout=30)
     assert ui.returncode == 128 + signal.SIGTERM
-    assert f"http://127.0.0.1:{port}/#/experiments/1?workflowType=machine_learning" in err
+    assert f"http://127.0.0.1:{port}/#/experiments/1/runs?workflowType=machine_learning" in err
     assert len(members) >= 3 and gone(members, within_s=60)
 
 
