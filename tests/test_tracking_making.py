@@ -45,3 +45,15 @@ def test_two_at_once_get_one_database(tmp_path):
         thread.join()
     assert found == [uri, uri]
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+def test_a_store_that_is_named_by_the_folder_one_is_in_is_the_one_of_that_folder(
+    tmp_path, monkeypatch
+):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        client = connected("sqlite:///mlflow.db").client
+        assert client.search_registered_models() == []
+        client.create_registered_model(name)
+        assert (tmp_path / name / "mlflow.db").is_file()

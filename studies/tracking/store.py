@@ -123,6 +123,7 @@ class Store:
 
 def connected(uri: str) -> Store:
     """Connect to a store and find or make the experiment in it."""
+    uri = _absolute(uri)
     _make(uri)
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     found = client.get_experiment_by_name(EXPERIMENT)
@@ -131,6 +132,12 @@ def connected(uri: str) -> Store:
     else:
         experiment = client.create_experiment(EXPERIMENT, _artifacts(uri), tags=_VIEW)
     return Store(client, experiment, uri.startswith("http"))
+
+
+def _absolute(uri: str) -> str:
+    """Name an SQLite file by its whole path: MLflow keeps connections open by the URI alone."""
+    file = sqlite_file(uri)
+    return uri if file is None else uri.replace(f":///{file}", f":///{file.absolute()}", 1)
 
 
 def _make(uri: str) -> None:
