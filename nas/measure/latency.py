@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from nas.measure.allocator import keep_memory
 from nas.measure.blocks import ANCHOR, Block, Sampler, interleave
 from nas.measure.exclusive import exclusive
 from nas.measure.layers import as_module, as_run
@@ -164,6 +165,7 @@ def measure_cpu(
     begun, so that a heavy network on a slow machine ends too. ``usual_ms`` is what the anchor takes
     when nothing else runs, as far as is known.
     """
+    keep_memory()
     size, cpu = (height, width), torch.device("cpu")
     with exclusive(cpu), pinned(threads) as cores, torch.no_grad():
         module = as_run(network, "wall")
