@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import numpy as np
 import torch
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
@@ -61,6 +62,13 @@ class Teacher:
     def levels(self, qps: Sequence[int | None]) -> tuple[int | None, ...]:
         """The compression levels that it is asked about, for students that see ``qps``."""
         return (None,) if self.input == "clean" else tuple(qps)
+
+    def by_picture(
+        self, made: Sequence[np.ndarray], qps: Sequence[int | None]
+    ) -> list[Sequence[np.ndarray]]:
+        """Part what was made of pictures, each at all of its `levels`, into one row a picture."""
+        each = len(self.levels(qps))
+        return [made[i : i + each] for i in range(0, len(made), each)]
 
 
 def named_input(source: str) -> tuple[str, TeacherInput]:

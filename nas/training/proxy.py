@@ -158,10 +158,9 @@ def proxy_data(
     if teacher is not None:
         from teachers.cache import teacher_outputs
 
-        levels = teacher.levels(pair_set.qps)
-        shown = [window.lr(level) for window in seen for level in levels]
+        shown = [window.lr(level) for window in seen for level in teacher.levels(pair_set.qps)]
         made = teacher_outputs(teacher, shown, pair_set.teacher_folder, progress, device=device)
-        outputs = [made[i : i + len(levels)] for i in range(0, len(made), len(levels))]
+        outputs = teacher.by_picture(made, pair_set.qps)
     key = pair_set.digest + (teacher.digest if teacher is not None else "")
     bank = cut_patches(seen, pair_set.qps, teacher_outputs=outputs, key=key, progress=progress)
     held_out = windows(pair_set.validation, HELD_OUT_AREA)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import cycle
 from math import lcm
 
 import numpy as np
@@ -179,13 +180,11 @@ class Sources:
         recipe, prepared = self.recipe, self.pair_set.qps
         used = {qp for stage in recipe.stages for qp in recipe.qps_of(stage, prepared)}
         qps = tuple(qp for qp in prepared if qp in used)
-        levels = teacher.levels(qps)
-        lr = [picture.lr(level) for picture in self.pair_set.train for level in levels]
+        lr = [p.lr(level) for p in self.pair_set.train for level in teacher.levels(qps)]
         if self.world.size > 1:
             if self.world.first:
                 ask(lr, self.progress)
             self.world.wait()
         made = ask(lr, self.progress if self.world.size == 1 else silent)
-        each = [made[i : i + len(levels)] for i in range(0, len(made), len(levels))]
         # Asked about the clean LR, it says the same at every level.
-        return [dict(zip(qps, maps * (len(qps) // len(levels)), strict=True)) for maps in each]
+        return [dict(zip(qps, cycle(maps), strict=False)) for maps in teacher.by_picture(made, qps)]

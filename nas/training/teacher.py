@@ -154,7 +154,7 @@ def evaluate_teacher(
     pictures = pair_set.validation if pictures is None else pictures
     if not pictures:
         raise InputError(f"{pair_set.path} holds out no picture to measure a teacher on.")
-    told = [pair_set.digest, teacher.digest, teacher.input, [picture.name for picture in pictures]]
+    told = [pair_set.digest, teacher.digest, [picture.name for picture in pictures]]
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
     place = cache_root() / "teacher-quality" / f"{digest}.json"
     with suppress(OSError, ValueError, TypeError):  # not there, or damaged
