@@ -18,7 +18,7 @@ from studies.promoted import Promotion
 from studies.reading import read_study
 from studies.record import Record
 from studies.settings import StudyInfo
-from studies.storage import DEFAULT_STORAGE, study_folder
+from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING, study_folder
 from studies.winners import Choice, winners
 from teachers.loading import Teacher, load_teacher
 
@@ -56,7 +56,7 @@ class PromotionSettings:
     seed: int = 0
     licence: str = ""
     name: str | None = None
-    tracking_uri: str | None = "sqlite:///mlflow.db"
+    tracking_uri: str | None = DEFAULT_TRACKING
     device: str | None = None
     plugins: tuple[str, ...] = ()
 

@@ -57,11 +57,21 @@ def test_a_trial_is_a_model_and_a_network(searched, where):
     assert network(f"quick/{record.trial}", **where) == (loaded.name, loaded.architecture)
 
 
-def test_storage_and_tracking_store_come_from_the_environment_too(searched, where, monkeypatch):
-    record = first(searched[1], Trained)
+def test_commands_find_a_trial_by_their_options_or_by_the_environment(
+    searched, where, nas, monkeypatch
+):
+    trial = f"quick/{first(searched[1], Trained).trial}"
+    options = ["--storage", where["storage"], "--tracking-uri", where["tracking_uri"]]
+    commands = (
+        ["cost", trial],
+        ["latency", trial, "--target", "rtx4090"],
+        ["networks", "show", trial],
+    )
+    told = [nas(*command, *options, "--json") for command in commands]
+    assert [code for code, *_ in told] == [0] * len(commands)
     monkeypatch.setenv("NAS_STORAGE", where["storage"])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", where["tracking_uri"])
-    assert same(model(f"quick/{record.trial}"), model(f"quick/{record.trial}", **where))
+    assert [nas(*command, "--json") for command in commands] == told
 
 
 def test_a_file_or_folder_of_that_name_goes_first(searched, where, tmp_path, monkeypatch):

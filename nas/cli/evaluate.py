@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
+from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
     from nas.data.store import PairSet
@@ -43,8 +44,8 @@ def evaluate(
         bool, typer.Option("--full/--quick", help="Quick leaves SSIM out: a quarter of the time.")
     ] = True,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default cuda if any.")] = None,
-    storage: Storage = "sqlite:///studies.db",
-    tracking_uri: TrackingUri = "sqlite:///mlflow.db",
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = DEFAULT_TRACKING,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:

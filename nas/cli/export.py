@@ -10,6 +10,7 @@ import typer
 
 from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
 from nas.cli.sources import ModelArgument
+from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 
 def export(
@@ -34,8 +35,8 @@ def export(
     opset: Annotated[
         int | None, typer.Option(help="Of ONNX, 18 to 23; from 20 on GELU is one operator.")
     ] = None,
-    storage: Storage = "sqlite:///studies.db",
-    tracking_uri: TrackingUri = "sqlite:///mlflow.db",
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = DEFAULT_TRACKING,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:

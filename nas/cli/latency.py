@@ -12,6 +12,7 @@ from nas.cli.networks import Height, Width
 from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
 from nas.cli.sources import NetworkArgument
 from nas.cli.sources import network as find
+from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
     from nas.measure.latency_model import FittedRow, LatencyModel
@@ -60,8 +61,8 @@ def measure(
     again: Annotated[
         bool, typer.Option("--again", help="Measure anew what was measured before.")
     ] = False,
-    storage: Storage = "sqlite:///studies.db",
-    tracking_uri: TrackingUri = "sqlite:///mlflow.db",
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = DEFAULT_TRACKING,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:

@@ -6,14 +6,15 @@ from nas.cli.networks import Height, Width
 from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
 from nas.cli.sources import NetworkArgument
 from nas.cli.sources import network as find
+from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 
 def cost(
     network: NetworkArgument,
     height: Height = 540,
     width: Width = 960,
-    storage: Storage = "sqlite:///studies.db",
-    tracking_uri: TrackingUri = "sqlite:///mlflow.db",
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = DEFAULT_TRACKING,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:

@@ -10,6 +10,7 @@ import typer
 from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
 from nas.cli.sources import NetworkArgument
 from nas.cli.sources import network as find
+from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
     from nas.measure.table1 import Row
@@ -86,8 +87,8 @@ def show_network(
     network: NetworkArgument,
     height: Height = 540,
     width: Width = 960,
-    storage: Storage = "sqlite:///studies.db",
-    tracking_uri: TrackingUri = "sqlite:///mlflow.db",
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = DEFAULT_TRACKING,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:

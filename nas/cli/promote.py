@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli.options import AsJson, Plugins, Storage, TrackingUri, tracking
+from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
     from nas.training.events import Event
@@ -51,8 +52,8 @@ def promote(
         str | None, typer.Option(help="Of the registered model; default the study's.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default cuda if any.")] = None,
-    storage: Storage = "sqlite:///studies.db",
-    tracking_uri: TrackingUri = "sqlite:///mlflow.db",
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = DEFAULT_TRACKING,
     plugin: Plugins = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be trained, and train nothing.")
@@ -276,7 +277,6 @@ def _row(promotion: Promotion, summary: Summary) -> list[str]:
 
 def _next(summary: Summary) -> list[str]:
     from studies.places import Places
-    from studies.storage import DEFAULT_TRACKING
     from studies.story import next_commands
 
     plan = summary.plan

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
+from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
     from nas.training.proxy_check import Plan
@@ -53,8 +54,8 @@ def proxy_check(
         int | None, typer.Option(min=1, help="Runs at once; default one a core, on CUDA one.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("proxy-checks"),
-    storage: Storage = "sqlite:///studies.db",
-    tracking_uri: TrackingUri = "sqlite:///mlflow.db",
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = DEFAULT_TRACKING,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:

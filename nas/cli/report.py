@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli.options import AsJson, Plugins, Storage
+from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
     from studies.comparison import Comparison
@@ -22,7 +23,7 @@ def report(
         Path | None,
         typer.Option(help="The study's prepared set, if it is not where it was any more."),
     ] = None,
-    storage: Storage = "sqlite:///studies.db",
+    storage: Storage = DEFAULT_STORAGE,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
@@ -33,7 +34,7 @@ def report(
     from studies.reading import read_study
     from studies.review.evidence import gather
     from studies.review.report import report as report_of
-    from studies.storage import DEFAULT_TRACKING, study_folder
+    from studies.storage import study_folder
 
     load_all(plugin or ())
     info, records = read_study(storage, study)
@@ -57,7 +58,7 @@ def compare(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The page to write; a .png goes beside it.")
     ] = Path("comparison.html"),
-    storage: Storage = "sqlite:///studies.db",
+    storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
 ) -> None:
     """Compare studies: whose front covers more, and whose leads at which runtime."""

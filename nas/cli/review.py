@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli.options import AsJson, Storage
+from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def front(
     study: Annotated[str, typer.Argument(help="Name of a study; see 'nas studies'.")],
-    storage: Storage = "sqlite:///studies.db",
+    storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
 ) -> None:
     """Show a study's Pareto front: the networks that no other beats in gain and runtime."""
@@ -67,7 +68,7 @@ def front_table(
     return table(columns, rows, title)
 
 
-def studies(storage: Storage = "sqlite:///studies.db", as_json: AsJson = False) -> None:
+def studies(storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
     """List the studies of a storage with their progress."""
     from nas.cli.terminal import print_json, show, table
     from studies.front import front as front_of
@@ -117,7 +118,7 @@ def ui(
         typer.Option(
             envvar="MLFLOW_TRACKING_URI", show_envvar=False, help="MLflow store to show: sqlite."
         ),
-    ] = "sqlite:///mlflow.db",
+    ] = DEFAULT_TRACKING,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
 ) -> None:

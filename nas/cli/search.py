@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli.options import AsJson, Plugins, Storage, TrackingUri, tracking
+from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
     from studies.search import SearchSummary
@@ -56,8 +57,8 @@ def search(
     study: Annotated[
         str | None, typer.Option(help="Name of the study; default one made from the settings.")
     ] = None,
-    storage: Storage = "sqlite:///studies.db",
-    tracking_uri: TrackingUri = "sqlite:///mlflow.db",
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = DEFAULT_TRACKING,
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Candidates at once; default one a core.")
     ] = None,

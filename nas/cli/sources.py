@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
+
+from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
     from search_spaces.architecture import Architecture
@@ -34,8 +35,8 @@ NetworkArgument: TypeAlias = Annotated[
 def model(
     source: str,
     *,
-    storage: str | None = None,
-    tracking_uri: str | None = None,
+    storage: str = DEFAULT_STORAGE,
+    tracking_uri: str = DEFAULT_TRACKING,
     plugins: Sequence[str] | None = None,
 ) -> Model:
     """Load a trained network.
@@ -59,8 +60,8 @@ def model(
 def network(
     source: str,
     *,
-    storage: str | None = None,
-    tracking_uri: str | None = None,
+    storage: str = DEFAULT_STORAGE,
+    tracking_uri: str = DEFAULT_TRACKING,
     plugins: Sequence[str] | None = None,
 ) -> tuple[str, Architecture]:
     """Return the name and the architecture of what `model` takes, of a known network or a JSON.
@@ -90,20 +91,17 @@ def network(
     return file.stem, read_architecture(file)
 
 
-def _local(source: str, storage: str | None, tracking_uri: str | None) -> str | Path:
+def _local(source: str, storage: str, tracking_uri: str) -> str | Path:
     """The file or folder that a source names, fetched where it lies elsewhere."""
     if source.startswith(("models:", "runs:")):
         from studies.tracking.fetch import fetch
 
-        default = "sqlite:///mlflow.db"
-        return fetch(source, tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default)
+        return fetch(source, tracking_uri)
     named = None if Path(source).exists() else _TRIAL.fullmatch(source)
     if named is None:
         return source
     from studies.sources import trial_model
-    from studies.storage import DEFAULT_STORAGE
 
-    storage = storage or os.environ.get("NAS_STORAGE") or DEFAULT_STORAGE
     return trial_model(storage, named["study"], int(named["trial"]))
 
 

@@ -11,6 +11,7 @@ import typer
 
 from nas.cli.options import AsJson, Plugins, Storage, TrackingUri, tracking
 from nas.cli.sources import NetworkArgument
+from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
     from nas.training.events import Event, Finished
@@ -47,8 +48,8 @@ def train(
         str, typer.Option(help="On a GPU: auto measures; or fp32, bf16, fp16.")
     ] = "auto",
     licence: Annotated[str, typer.Option(help="Of the models, if they shall say one.")] = "",
-    storage: Storage = "sqlite:///studies.db",
-    tracking_uri: TrackingUri = "sqlite:///mlflow.db",
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = DEFAULT_TRACKING,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
@@ -66,8 +67,7 @@ def train(
     from nas.training.trainer import train as run
     from studies.full_training import tracked
 
-    uri = tracking(tracking_uri)
-    where: dict[str, Any] = {"storage": storage, "tracking_uri": uri, "plugins": plugin}
+    where: dict[str, Any] = {"storage": storage, "tracking_uri": tracking_uri, "plugins": plugin}
     name, architecture = sources.network(network, **where)
     chosen = load_recipe(recipe)
     if steps is not None:
@@ -75,6 +75,7 @@ def train(
     begin = None if start is None else sources.model(start, **where)
     device = usable_device(device)
     folder = out or Path("trainings") / _folder(f"{name}-{chosen.name}")
+    uri = tracking(tracking_uri)
     finished: Finished | None = None
     with joined(device) as (world, device):
         if data is None and world.first:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
+from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
     from nas.deploy.upscale import Result
@@ -51,8 +52,8 @@ def upscale(
     force: Annotated[bool, typer.Option("--force", help="Make outputs that exist again.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default cuda if any.")] = None,
     half: Annotated[bool, typer.Option("--half", help="FP16, on CUDA only.")] = False,
-    storage: Storage = "sqlite:///studies.db",
-    tracking_uri: TrackingUri = "sqlite:///mlflow.db",
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = DEFAULT_TRACKING,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:

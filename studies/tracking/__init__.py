@@ -5,7 +5,7 @@ changes nothing, a view half written is completed, and a lost one is made anew. 
 time writes. A store that fails never stops the work: what it missed is delivered by the next call.
 """
 
-from studies.tracking.store import DEFAULT_URI, EXPERIMENT, Delivery, server_command
+from studies.tracking.store import EXPERIMENT, Delivery, server_command
 from studies.tracking.study import Tracking
 
-__all__ = ["DEFAULT_URI", "EXPERIMENT", "Delivery", "Tracking", "server_command"]
+__all__ = ["EXPERIMENT", "Delivery", "Tracking", "server_command"]

@@ -39,7 +39,6 @@ logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)
 # Environments without pip are as good as others: nothing here builds one from a model.
 logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
 
-DEFAULT_URI = "sqlite:///mlflow.db"
 EXPERIMENT = "nas-workbench"
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
