@@ -1,4 +1,8 @@
-"""Memory of maps is kept for the next ones: the system does not map their pages anew each time."""
+"""Memory of maps is kept for the next ones: the system soon maps their pages no longer anew.
+
+"Soon": small objects that come to lie in a freed map's place make the next map find another one. By
+where a process happened to be loaded, up to eight such places were seen.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,8 @@ import pytest
 MAPS = """
 import resource, torch
 {first}
-torch.ones(10_000_000)
+for _ in range(20):
+    torch.ones(10_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
     torch.ones(10_000_000)
@@ -36,5 +41,5 @@ def faults(first: str) -> int:
     ],
     ids=["asked for", "measuring", "upscaling"],
 )
-def test_pages_of_large_maps_are_mapped_once(user):
-    assert faults(user) < 0.2 * faults("")
+def test_pages_of_large_maps_are_soon_mapped_no_more(user):
+    assert faults(user) < 0.1 * faults("")
