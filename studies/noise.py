@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 _DRAWS = 4000
-"""Probabilities are right within a hundredth."""
+"""Probabilities are right within two hundredths."""
 
 
 def pooled_sd_db(groups: Iterable[tuple[int, float]]) -> float | None:
@@ -45,10 +45,12 @@ def front_probabilities(
     means, errors = np.array(gains_db), sd_db / np.sqrt(trainings)
     drawn = means + errors * np.random.default_rng(0).standard_normal((_DRAWS, len(means)))
     order = np.argsort(runtimes_ms, kind="stable")
-    sorted_gains = drawn[:, order]
-    best_before = np.maximum.accumulate(sorted_gains, axis=1)[:, :-1]
-    on_front = np.ones_like(sorted_gains, dtype=bool)
-    on_front[:, 1:] = sorted_gains[:, 1:] > best_before
+    times, gains = np.array(runtimes_ms)[order], drawn[:, order]
+    highest = np.maximum.accumulate(gains, axis=1)
+    of_faster = np.pad(highest, ((0, 0), (1, 0)), constant_values=-np.inf)
+    # None that is faster is as good, and none that is as fast is better.
+    above_faster = gains > of_faster[:, np.searchsorted(times, times, "left")]
+    on_front = above_faster & (gains >= highest[:, np.searchsorted(times, times, "right") - 1])
     probabilities = np.empty(len(means))
     probabilities[order] = on_front.mean(axis=0)
     return [float(probability) for probability in probabilities]

@@ -187,6 +187,10 @@ def test_probabilities_are_those_of_the_noise():
     # The slower one is as good: it is better half of the time.
     even = front_probabilities([1.0, 2.0], [0.1, 0.1], [1, 1], 0.01)
     assert even == pytest.approx([1, 0.5], abs=0.03)
+    # As fast: either is the better one half of the time.
+    assert front_probabilities([1.0, 1.0], [0.1, 0.1], [1, 1], 0.01) == pytest.approx(
+        [0.5, 0.5], abs=0.03
+    )
     # Better by two standard deviations of the difference: 98 %.
     sure = front_probabilities([2.0, 1.0], [0.1 + 0.02 * 2**0.5, 0.1], [1, 1], 0.01)
     assert sure == pytest.approx([0.977, 1], abs=0.02)
