@@ -7,7 +7,8 @@ candidate stops at a rung when too many others were better *and* faster there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from studies.outcome import Rejected, Trained, Underway
@@ -49,13 +50,15 @@ class ParetoRungs:
         return needed
 
     def _needed(self, others: list[Point], runtime_ms: float) -> float:
+        def is_enough(gain: float) -> bool:
+            return goes_on_with(others, (gain, runtime_ms), self._keep_one_in)
+
         gains = sorted({gain for gain, _ in others})
-        tries = ((gain, runtime_ms) for gain in gains)
-        enough = (t[0] for t in tries if goes_on_with(others, t, self._keep_one_in))
-        return next(enough, gains[-1])
+        # The more gain, the better the rank: half of the gains are ruled out at a time.
+        return gains[min(bisect_left(gains, True, key=is_enough), len(gains) - 1)]
 
 
-def goes_on_with(others: list[Point], point: Point, keep_one_in: int) -> bool:
+def goes_on_with(others: Sequence[Point], point: Point, keep_one_in: int) -> bool:
     """Say whether a point among ``others`` is in the share that goes on."""
     everyone = [*others, point]
     if len(everyone) < keep_one_in:
@@ -65,18 +68,13 @@ def goes_on_with(others: list[Point], point: Point, keep_one_in: int) -> bool:
     return better < math.ceil(len(everyone) / keep_one_in)
 
 
-def non_domination_ranks(points: list[Point]) -> list[int]:
+def non_domination_ranks(points: Sequence[Point]) -> list[int]:
     """Return 0 for points that no other dominates, 1 for those left once these are gone, etc."""
-    ranks = [-1] * len(points)
-    rank = 0
-    while -1 in ranks:
-        left = [i for i, r in enumerate(ranks) if r == -1]
-        best = [i for i in left if not any(_dominates(points[j], points[i]) for j in left)]
-        for i in best:
-            ranks[i] = rank
-        rank += 1
-    return ranks
-
-
-def _dominates(a: Point, b: Point) -> bool:
-    return a[0] >= b[0] and a[1] <= b[1] and a != b
+    rank_of: dict[Point, int] = {}
+    losses: list[float] = []  # the least of each rank so far: a loss is a gain with minus
+    for point in sorted(set(points), key=lambda p: (p[1], -p[0])):
+        loss = -point[0]
+        rank = bisect_right(losses, loss)  # each of so many ranks holds one that dominates it
+        losses[rank : rank + 1] = [loss]
+        rank_of[point] = rank
+    return [rank_of[point] for point in points]

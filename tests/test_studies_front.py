@@ -22,7 +22,7 @@ from studies.front import (
 )
 from studies.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Underway
 from studies.record import Record, counts
-from studies.rungs import ParetoRungs, non_domination_ranks
+from studies.rungs import ParetoRungs, goes_on_with, non_domination_ranks
 
 
 def member(trial: int, gain_db: float, runtime_ms: float) -> Member:
@@ -141,6 +141,16 @@ def test_ranks_peel_front_after_front():
     assert non_domination_ranks(points) == [0, 1, 0, 2, 0]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_ranks_are_those_of_the_definition(seed):
+    points = [(m.gain_db, m.runtime_ms) for m in random_members(seed)]
+    ranks = non_domination_ranks(points)
+    for rank in range(max(ranks) + 1):
+        left = {p for p, r in zip(points, ranks, strict=True) if r >= rank}
+        best = {p for p in left if not any(q[0] >= p[0] and q[1] <= p[1] and q != p for q in left)}
+        assert best == {p for p, r in zip(points, ranks, strict=True) if r == rank}
+
+
 def test_a_fast_network_is_never_stopped_for_its_low_gain():
     rungs = ParetoRungs(keep_one_in=3)
     for trial in range(12):
@@ -155,6 +165,18 @@ def test_a_dominated_one_is_stopped_and_told_what_it_needed():
     needed = rungs.stops(at(100, 0.1, 5.0))
     assert needed is not None and 0.1 < needed <= 0.5
     assert rungs.stops(at(200, 0.1, 5.0)) is None  # nobody else was there yet
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_it_needed_is_the_least_gain_that_goes_on(seed):
+    points = [(m.gain_db, m.runtime_ms) for m in random_members(seed)]
+    rungs = ParetoRungs(keep_one_in=3)
+    for gain, ms in points:
+        rungs.stops(at(100, gain, ms))
+    gains = sorted({gain for gain, _ in points})
+    needed = rungs.stops(at(100, -9.0, 5.0))
+    enough = [gain for gain in gains if goes_on_with(points, (gain, 5.0), 3)]
+    assert needed == min(enough, default=gains[-1])
 
 
 def test_rungs_remember_what_earlier_runs_reached():
