@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -87,11 +88,24 @@ class Window:
         return (self.height, self.width) == (self.picture.height, self.picture.width)
 
 
+P = TypeVar("P", Picture, Window)
+
+
+def with_detail(pictures: Sequence[P]) -> tuple[P, ...]:
+    """Return the pictures that are not of one colour, as black frames of a film are.
+
+    Those are upscaled by Lanczos without any error: they have no PSNR, and one of them would leave
+    no number of a mean.
+    """
+    return tuple(picture for picture in pictures if not _is_of_one_colour(picture.hr()))
+
+
 def windows(pictures: Sequence[Picture], area: int, least: int = 56) -> tuple[Window, ...]:
     """Return the most detailed window of each picture, of ``area`` LR pixels all together.
 
-    Pictures that are small enough come whole. So the work on a set is bounded, however many and
-    large its pictures are. Detailed places also tell networks apart: on flat ones all are equal.
+    Pictures that are small enough come whole; those of one colour are left out. So the work on a
+    set is bounded, however many and large its pictures are. Detailed places also tell networks
+    apart: on flat ones all are equal.
 
     Args:
         pictures: where to look.
@@ -102,7 +116,13 @@ def windows(pictures: Sequence[Picture], area: int, least: int = 56) -> tuple[Wi
     if len(pictures) > most:
         pictures = [pictures[i * len(pictures) // most] for i in range(most)]
     shares = _shares([p.height * p.width // SCALE**2 for p in pictures], area)
-    return tuple(_window(p, share) for p, share in zip(pictures, shares, strict=True))
+    return with_detail([_window(p, share) for p, share in zip(pictures, shares, strict=True)])
+
+
+def _is_of_one_colour(hr: np.ndarray) -> bool:
+    first = hr[0, 0]
+    some, every = hr[::64, ::64], hr  # a few pixels tell of nearly all pictures that they are not
+    return bool((some == first).all() and (every == first).all())
 
 
 def _shares(areas: Sequence[int], total: int) -> list[int]:

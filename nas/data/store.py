@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -160,7 +161,8 @@ def describe(pair_set: PairSet, progress: Progress = silent) -> dict[str, Any]:
 
     Returns:
         A dictionary fit for JSON. ``per_qp`` has one entry a QP, and ``clean``: the bits per LR
-        pixel over all pictures, and the mean PSNR-Y of Lanczos over the validation pictures.
+        pixel over all pictures, and the mean PSNR-Y of Lanczos over the validation pictures that it
+        does not upscale without any error; None if there is none.
     """
     return {
         "path": str(pair_set.path),
@@ -197,7 +199,8 @@ def _per_qp(pair_set: PairSet, progress: Progress) -> dict[str, dict[str, float 
     found: dict[int | None, list[float]] = {qp: [] for qp in qps}
     for done, picture in enumerate(pair_set.validation, 1):
         for qp, value in lanczos_psnr_y(picture, qps).items():
-            found[qp].append(value)
+            if math.isfinite(value):  # pictures of one colour come out exact
+                found[qp].append(value)
         progress(done, len(pair_set.validation), picture.name)
     pixels = sum(picture.width * picture.height for picture in pair_set.pictures) / SCALE**2
     return {

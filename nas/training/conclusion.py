@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nas.data.detail import with_detail
 from nas.data.store import PairSet
 from nas.measure.quality import Quality, evaluate
 from nas.training.events import Event, Finished, Measuring
@@ -33,7 +34,7 @@ def conclude(
     Raises:
         InputError: its folder cannot be written.
     """
-    pictures, qps = pair_set.validation, pair_set.qps
+    pictures, qps = with_detail(pair_set.validation), pair_set.qps
     files = [BEST] if end.best_step == end.steps else [BEST, LAST]
     measured: dict[str, Quality] = {}
     for file in files:

@@ -27,14 +27,17 @@ class Look:
     """The most detailed windows of a set's held-out pictures.
 
     Raises:
-        InputError: it holds out none.
+        InputError: it holds out none that is not of one colour.
     """
 
     def __init__(self, pair_set: PairSet) -> None:
-        if not pair_set.validation:
-            raise InputError(f"{pair_set.path} holds out no picture to measure a training on")
         self.qps = pair_set.qps
         self.windows = windows(pair_set.validation, AREA)
+        if not self.windows:
+            raise InputError(
+                f"{pair_set.path} holds out no picture of more than one colour "
+                "to measure a training on"
+            )
 
     def quality(self, network: nn.Module, device: str) -> Quality:
         """Measure a network on all windows at all QPs."""

@@ -151,8 +151,12 @@ def proxy_data(
         InputError: the set has no training picture of sufficient size or holds out none, or the
             cache cannot be written.
     """
-    if not pair_set.validation:
-        raise InputError(f"{pair_set.path} holds out no picture to measure candidates on.")
+    held_out = windows(pair_set.validation, HELD_OUT_AREA)
+    if not held_out:
+        raise InputError(
+            f"{pair_set.path} holds out no picture of more than one colour "
+            "to measure candidates on."
+        )
     seen = windows(pair_set.train, TRAINING_AREA)
     outputs = None
     if teacher is not None:
@@ -163,7 +167,6 @@ def proxy_data(
         outputs = teacher.by_picture(made, pair_set.qps)
     key = pair_set.digest + (teacher.digest if teacher is not None else "")
     bank = cut_patches(seen, pair_set.qps, teacher_outputs=outputs, key=key, progress=progress)
-    held_out = windows(pair_set.validation, HELD_OUT_AREA)
     return ProxyData(bank.to(device), held_out, pair_set.qps, device)
 
 

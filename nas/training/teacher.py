@@ -16,7 +16,7 @@ import torch
 
 from nas.data.baseline import lanczos
 from nas.data.cache import cache_root
-from nas.data.detail import Window, windows
+from nas.data.detail import Window, windows, with_detail
 from nas.data.store import PairSet, Picture
 from nas.measure.quality import psnr_y
 from nas.training import interrupts
@@ -143,15 +143,16 @@ def evaluate_teacher(
     Args:
         teacher: Whom to measure.
         pair_set: The set; the teacher is given the clean LR, or one at every QP, as it sees.
-        pictures: What to measure on; None for the set's validation pictures, whole.
+        pictures: What to measure on; None for the set's validation pictures, whole, without
+            those of one colour.
         folder: Where outputs are cached; None for ``teacher`` in the set's folder.
         device: Where the teacher runs.
         progress: Called after every picture.
 
     Raises:
-        InputError: The set holds out no picture.
+        InputError: The set holds out no picture, or none of more than one colour.
     """
-    pictures = pair_set.validation if pictures is None else pictures
+    pictures = with_detail(pair_set.validation) if pictures is None else pictures
     if not pictures:
         raise InputError(f"{pair_set.path} holds out no picture to measure a teacher on.")
     told = [pair_set.digest, teacher.digest, [picture.name for picture in pictures]]
