@@ -227,7 +227,7 @@ def markdown(promotions: Sequence[Promotion]) -> str:
     ]
     rows += [
         f"| {p.trial} | {plain(p.name)} | {p.proxy_gain_db:+.3f} | {p.gain_db:+.3f} "
-        f"| {p.runtime_ms:.3f} | {p.macs_g:.2f} | {p.params:,} | {p.recipe} | {p.steps:,} |"
+        f"| {p.runtime_ms:.3f} | {p.macs_g:.2f} | {p.params:,} | {plain(p.recipe)} | {p.steps:,} |"
         for p in promotions
     ]
     return "\n".join(rows)

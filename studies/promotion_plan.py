@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from teachers.loading import Teacher, load_teacher
 
 OF_THE_STUDY = "study"
 """The teacher that the study had."""
+
+_MODEL_NAME = re.compile(r"\w[\w .-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,9 +142,19 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
         teacher=teacher,
         device=usable_device(settings.device),
         limit_ms=info.budget.runtime_ms if under is None else under,
-        name=settings.name or info.name,
+        name=_model_name(settings.name or info.name),
         notes=notes,
     )
+
+
+def _model_name(name: str) -> str:
+    """Return a name that ``models:/NAME@champion`` can say: learnt before anything is trained."""
+    if not _MODEL_NAME.fullmatch(name):
+        raise InputError(
+            f"--name {name!r}: a registered model is called by letters, digits, '_', '-', '.' and "
+            "blanks, such as avif4x"
+        )
+    return name
 
 
 def _read(settings: PromotionSettings) -> tuple[StudyInfo, tuple[Record, ...]]:

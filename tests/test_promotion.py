@@ -27,7 +27,9 @@ from nas.measure.strips import upscale_picture
 from search_spaces.model import load_model
 from studies import promoted
 from studies.front import trained
+from studies.markdown import code, plain
 from studies.reading import read_study
+from studies.tracking.registry import described
 from studies.winners import Choice
 
 
@@ -168,9 +170,13 @@ def test_a_limit_decides_who_is_champion(promoted_two):
     folder, summary = promoted_two
     fastest = min(summary.plan.winners, key=lambda w: w.member.runtime_ms).member
     choice = Choice(under_ms=fastest.runtime_ms * 1.0001)
-    assert run(settings(folder, choice=choice, name="fast")).champion.trial == fastest.trial
-    version = client_of(folder).get_model_version_by_alias("fast", "champion")
+    name = "fast-0.5ms"  # with a dot, as in a study's own name
+    summary = run(settings(folder, choice=choice, name=name))
+    assert summary.champion.trial == fastest.trial and summary.tracking_fault is None
+    version = client_of(folder).get_model_version_by_alias(name, "champion")
     assert version.tags["trial"] == str(fastest.trial)
+    where = {"tracking_uri": f"sqlite:///{folder}/mlflow.db"}
+    assert model(f"models:/{name}@champion", **where).digest == summary.champion.digest
 
 
 def request_of(picture: np.ndarray) -> str:
@@ -265,14 +271,24 @@ def test_the_command_tells_gains_ranks_champion_and_what_comes_next(promoted_two
     assert all(winner["state"].startswith("done") for winner in plan["winners"])
 
 
+def promotion(**known) -> promoted.Promotion:
+    numbers = ("gain_db", "proxy_gain_db", "runtime_ms", "macs_g", "params", "steps", "trial")
+    blank = dict.fromkeys(promoted.Promotion.__dataclass_fields__, "") | dict.fromkeys(numbers, 0)
+    empty = {"gain_db_per_qp": {}, "psnr_y_db": {}, "made_by": {}, "onnx_error": None}
+    return promoted.Promotion(**{**blank, **empty, **known})
+
+
+def test_what_is_told_of_a_promotion_is_marked_up_by_no_name():
+    evil = "a`b | <img src=x onerror=alert(1)> **c**"
+    named = promotion(name=evil, recipe=evil, teacher=evil, data_name=evil, runtime_target=evil)
+    told, row = described(named), promoted.markdown([named])
+    assert told.count(plain(evil)) == 2 and told.count(code(evil)) == 3
+    assert row.count(plain(evil)) == 2
+    assert evil not in told and evil not in row
+
+
 def test_agreement_of_few_and_of_many():
-    base = promoted.Promotion(
-        **{
-            **dict.fromkeys(promoted.Promotion.__dataclass_fields__, ""),
-            "gain_db": 0.0,
-            "proxy_gain_db": 0.0,
-        }
-    )
+    base = promotion()
     line = [replace(base, proxy_gain_db=float(i), gain_db=float(i)) for i in range(9)]
     assert promoted.agreement(line[:1]) is None
     assert promoted.agreement([base, base]) is None, "equal gains have no rank"

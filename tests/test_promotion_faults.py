@@ -90,6 +90,8 @@ def test_what_the_study_had_is_found_again_or_missed_in_one_sentence(small_study
         prepare(settings(folder, study="other"))
     with pytest.raises(InputError, match="there is no recipe 'nothing'"):
         prepare(settings(folder, recipe="nothing"))
+    with pytest.raises(InputError, match=r"--name 'a/b': a registered model is called by"):
+        prepare(settings(folder, name="a/b"))
 
     prepare_set(small_study / "hr", tmp_path / "other", qps=(63,))
     chosen = prepare(settings(folder, data=tmp_path / "other"))

@@ -19,8 +19,8 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 from PIL import Image
 
-from search_spaces.errors import InputError
 from search_spaces.model import load_model
+from studies.markdown import code, plain
 from studies.promoted import FRONT, MODEL, ONNX, Promotion
 from studies.tracking.store import Store, model_name
 from studies.tracking.training import TRAINING, identify
@@ -39,9 +39,6 @@ def register(store: Store, run_id: str, name: str, folder: Path, promotion: Prom
         name: Of the registered model; made if it is not there.
         folder: The promotion's.
         promotion: What it ended with.
-
-    Raises:
-        InputError: MLflow does not take such a name.
     """
     _ensure(store, name)
     identity = identify(folder)
@@ -135,8 +132,8 @@ def described(promotion: Promotion) -> str:
     exported = "not exported" if p.onnx_error is None else f"within {p.onnx_error:.1e} of PyTorch"
     return "\n".join(
         [
-            f"**{p.name}**, trial {p.trial} of `{p.study}`: **{p.gain_db:+.3f} dB** over Lanczos, "
-            f"{p.runtime_ms:.3f} ms {p.runtime_kind} ({p.runtime_target}).",
+            f"**{plain(p.name)}**, trial {p.trial} of {code(p.study)}: **{p.gain_db:+.3f} dB** "
+            f"over Lanczos, {p.runtime_ms:.3f} ms {p.runtime_kind} ({plain(p.runtime_target)}).",
             "",
             "| held-out pictures | PSNR-Y dB | gain dB |",
             "|---|---:|---:|",
@@ -144,8 +141,8 @@ def described(promotion: Promotion) -> str:
             f"| mean | | {p.gain_db:+.3f} |",
             "",
             f"- {p.params:,} parameters, {p.macs_g:.2f} G MACs at 540x960",
-            f"- trained {p.steps:,} steps by recipe `{p.recipe}`, teacher `{p.teacher}`",
-            f"- set `{p.data_name}` ({p.data[:12]}), commit `{p.made_by.get('git')}`",
+            f"- trained {p.steps:,} steps by recipe {code(p.recipe)}, teacher {code(p.teacher)}",
+            f"- set {code(p.data_name)} ({p.data[:12]}), commit `{p.made_by.get('git')}`",
             f"- its proxy run had {p.proxy_gain_db:+.3f} dB",
             f"- ONNX {exported}",
         ]
@@ -153,10 +150,6 @@ def described(promotion: Promotion) -> str:
 
 
 def _ensure(store: Store, name: str) -> None:
-    if not name or any(character in name for character in "/:.%\"'"):
-        raise InputError(
-            f"--name {name!r}: a registered model is called by letters, digits, '_', '-' and blanks"
-        )
     try:
         store.client.create_registered_model(name, tags={"task": "super-resolution-x4"})
     except MlflowException as error:
