@@ -23,6 +23,7 @@ import torch
 from nas.data.store import open_set
 from nas.measure.cost import cost
 from nas.measure.latency import Latency
+from nas.measure.layers import as_module
 from nas.measure.memory import compute_memory
 from nas.measure.targets import Target
 from nas.training.proxy import (
@@ -35,6 +36,7 @@ from nas.training.proxy import (
 )
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
+from search_spaces.network import Network
 from search_spaces.plugins import load_all
 from studies.candidate import Candidate, Evaluation
 from studies.limits import Budget
@@ -52,7 +54,7 @@ from studies.outcome import (
 )
 from teachers.loading import load_teacher
 
-Measure = Callable[[Target, Architecture], Latency]
+Measure = Callable[[Target, Network], Latency]
 
 _MACHINE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EMFILE)
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate")
@@ -149,13 +151,14 @@ def _steps(
     architecture: Architecture, data: ProxyData, settings: EvaluationSettings, found: _Found
 ) -> Evaluation:
     budget, target = settings.budget, settings.target
-    counted = cost(architecture)
-    memory = compute_memory(architecture, target.height, target.width, target.precision)
+    network = as_module(architecture)
+    counted = cost(network)
+    memory = compute_memory(network, target.height, target.width, target.precision)
     found.size = Size(counted.params, counted.macs, memory.mb)
     if over := _over(budget, found):
         return over
     found.stage = "measured"
-    latency = settings.measure(target, architecture)
+    latency = settings.measure(target, network)
     if "memory_mb" in latency.details:  # measured with it, libraries' work space included
         found.size = replace(found.size, memory_mb=latency.details["memory_mb"])
     device = latency.details.get("versions", {}).get("device", "")

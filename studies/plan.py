@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from nas.measure.cost import cost
+from nas.measure.layers import as_module
 from nas.measure.memory import compute_memory
 from nas.measure.targets import Target
 from nas.training.proxy import run_proxy
@@ -115,8 +116,9 @@ def plan(settings: SearchSettings, progress: Progress = silent) -> Plan:
     for done, architecture in enumerate(drawn, start=1):
         samples.append(_sample(architecture, evaluation.target, study.budget))
         progress(done, _DRAWN, "costs and runtimes")
-    within = [a for a, s in zip(drawn, samples, strict=True) if s.verdict == "within"]
-    each = _seconds_each(_middle(within or drawn), prepared)
+    pairs = list(zip(drawn, samples, strict=True))
+    within = [pair for pair in pairs if pair[1].verdict == "within"]
+    each = _seconds_each(_middle(within or pairs), prepared)
     known = tuple(n for n, a in study.known.items() if study.space.parameters(a) is not None)
     return Plan(
         study=study.name,
@@ -127,7 +129,7 @@ def plan(settings: SearchSettings, progress: Progress = silent) -> Plan:
         trials=study.trials,
         concurrency=prepared.concurrency,
         steps=evaluation.proxy.steps,
-        share_within=len(within) / len(drawn),
+        share_within=len(within) / len(pairs),
         seconds_each=each,
         seconds=each * -(-study.trials // prepared.concurrency),
         runtime_kind=evaluation.target.kind,
@@ -149,8 +151,9 @@ def _draw(space: Space, seed: int) -> Iterator[Architecture]:
 
 
 def _sample(architecture: Architecture, target: Target, budget: Budget) -> Sample:
-    counted, latency = cost(architecture), target.latency(architecture)
-    memory = compute_memory(architecture, target.height, target.width, target.precision)
+    network = as_module(architecture)
+    counted, latency = cost(network), target.latency(network)
+    memory = compute_memory(network, target.height, target.width, target.precision)
     memory_mb = latency.details.get("memory_mb", memory.mb)
     over = budget.violations(
         runtime_ms=latency.ms, macs=counted.macs, params=counted.params, memory_mb=memory_mb
@@ -163,9 +166,9 @@ def _sample(architecture: Architecture, target: Target, budget: Budget) -> Sampl
     )
 
 
-def _middle(architectures: list[Architecture]) -> Architecture:
-    """Return the one of median MACs, for it is what training time follows most."""
-    return sorted(architectures, key=lambda a: cost(a).macs)[len(architectures) // 2]
+def _middle(pairs: list[tuple[Architecture, Sample]]) -> Architecture:
+    """Return the one of median MACs, for they are what training time follows most."""
+    return sorted(pairs, key=lambda pair: pair[1].macs_g)[len(pairs) // 2][0]
 
 
 def _seconds_each(architecture: Architecture, prepared: Prepared) -> float:

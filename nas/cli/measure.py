@@ -23,14 +23,16 @@ def cost(
 
     from nas.cli.terminal import count, print_json, show, table
     from nas.measure.cost import cost as cost_of
+    from nas.measure.layers import as_module
     from nas.measure.memory import compute_memory, measure_memory
 
     _, architecture = find(network, storage=storage, tracking_uri=tracking_uri, plugins=plugin)
-    found = cost_of(architecture, height, width)
-    memory = compute_memory(architecture, height, width)
+    built = as_module(architecture)
+    found = cost_of(built, height, width)
+    memory = compute_memory(built, height, width)
     if torch.cuda.is_available():
-        memory = measure_memory(architecture, height, width)
-    whole = compute_memory(architecture, height, width, "float32")
+        memory = measure_memory(built, height, width)
+    whole = compute_memory(built, height, width, "float32")
     if as_json:
         print_json(
             {

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import nn
@@ -20,6 +20,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from search_spaces.architecture import SCALE, Architecture
 from search_spaces.errors import InputError
+
+if TYPE_CHECKING:
+    from search_spaces.network import Network
 
 BYTES = 2
 """Bytes of one element: everything is costed at FP16, the precision of the challenge."""
@@ -134,8 +137,16 @@ def _require_size(output: torch.Tensor, height: int, width: int) -> None:
         )
 
 
+@overload
+def as_module(network: Architecture) -> Network: ...
+@overload
+def as_module(network: nn.Module | Architecture) -> nn.Module: ...
 def as_module(network: nn.Module | Architecture) -> nn.Module:
-    """Return ``network``, or the deploy form of an architecture, freshly initialised."""
+    """Return ``network``, or the deploy form of an architecture, freshly initialised.
+
+    Building takes longer than most of what is asked of a network: whoever asks several things of an
+    architecture builds it once.
+    """
     if isinstance(network, nn.Module):
         return network
     from search_spaces.network import build, fuse

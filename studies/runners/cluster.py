@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from nas.measure.latency import Latency
     from nas.measure.targets import Target
     from search_spaces.architecture import Architecture
+    from search_spaces.network import Network
     from studies.runners.interface import Supply
     from studies.runners.ray import RayRunner
 
@@ -108,9 +109,9 @@ class Elsewhere:
 
     supply: Supply
 
-    def __call__(self, target: Target, architecture: Architecture) -> Latency:
+    def __call__(self, target: Target, network: Network) -> Latency:
         """Wait for a machine that is free, and measure there."""
-        latency: Latency = _where_measured(_latency, target, architecture, self.supply)
+        latency: Latency = _where_measured(_latency, target, network.architecture, self.supply)
         return latency
 
 

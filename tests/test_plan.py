@@ -1,0 +1,71 @@
+"""What a search would do is found out with as little work as it takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from search_spaces.network import Network
+from studies.candidate import Candidate
+from studies.evaluation import evaluate
+from studies.limits import parse_budget
+from studies.plan import plan
+from studies.preparation import prepare
+from studies.settings import SearchSettings
+
+SPACE = """
+dimensions:
+  stem: [conv, unshuffle2]
+  width: {min: 4, max: 64, step: 2}
+  depth: [1, 2]
+  block: [conv]
+"""
+
+
+@pytest.fixture
+def asked(pair_set, tmp_path) -> SearchSettings:
+    (tmp_path / "small.yaml").write_text(SPACE)
+    return SearchSettings(
+        space=str(tmp_path / "small.yaml"),
+        budget=parse_budget("2ms"),
+        steps=2,
+        data=pair_set.path,
+        teacher=None,
+        target="rtx4090",
+        storage=f"sqlite:///{tmp_path}/studies.db",
+    )
+
+
+@pytest.fixture
+def built(monkeypatch) -> Counter[str]:
+    """How often each network has been built since."""
+    made: Counter[str] = Counter()
+    init = Network.__init__
+
+    def counted(self, architecture):
+        made[architecture.label] += 1
+        init(self, architecture)
+
+    monkeypatch.setattr(Network, "__init__", counted)
+    return made
+
+
+def test_a_plan_builds_each_network_once_and_trains_the_middle_one(asked, built):
+    found = plan(asked)
+    assert 0 < found.share_within < 1 and found.seconds_each > 0
+    assert all(built[sample.name] for sample in found.samples)
+    assert sum(built.values()) == 24 + 2, "two short trainings say how long one takes"
+
+
+def test_a_candidate_is_built_to_be_judged_and_once_more_to_be_trained(asked, built):
+    prepared = prepare(asked)
+    small, large = (
+        prepared.study.space.architecture(
+            {"stem": "conv", "width": width, "depth": 1, "block": "conv"}
+        )
+        for width in (4, 64)
+    )
+    for number, architecture in enumerate((small, large)):
+        list(evaluate(Candidate(number, architecture), prepared.evaluation))
+    assert built == {small.label: 2, large.label: 1}
