@@ -77,7 +77,7 @@ def parse_budget(
     """Read ``--budget``, ``--max-macs``, ``--max-params`` and ``--max-memory``.
 
     Args:
-        runtime: A time with its unit: ``8ms``, ``0.5 ms``, ``2000us``, ``0.01 s``.
+        runtime: As `parse_runtime` reads it.
         max_macs: A count, with k, M, G or T if you like: ``10G``.
         max_params: A count likewise: ``50k``.
         max_memory: Bytes with k, M or G: ``200M``, ``0.2 GB``; an M is 1e6 bytes.
@@ -86,11 +86,24 @@ def parse_budget(
         InputError: When one of them is malformed, or not above zero.
     """
     return Budget(
-        runtime_ms=_read("--budget", runtime, _TIME_MS, "8ms or 0.5ms"),
+        runtime_ms=parse_runtime("--budget", runtime),
         macs=_read("--max-macs", max_macs, _COUNT, "10G"),
         params=_read("--max-params", max_params, _COUNT, "50k"),
         memory_mb=_read("--max-memory", max_memory, _SIZE_MB, "200M"),
     )
+
+
+def parse_runtime(option: str, text: str | None) -> float | None:
+    """Read a runtime in ms; None where there is none.
+
+    Args:
+        option: Where it was given.
+        text: A time with its unit: ``8ms``, ``0.5 ms``, ``2000us``, ``0.01 s``.
+
+    Raises:
+        InputError: When it is malformed, or not above zero.
+    """
+    return _read(option, text, _TIME_MS, "8ms or 0.5ms")
 
 
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)(?:e([+-]?\d+))?"

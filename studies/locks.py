@@ -34,10 +34,7 @@ def held(url: str, name: str, work: str) -> Iterator[None]:
     """
     with _locked(url, f"{name}.{work}", wait=False) as holder:
         if holder is not None:
-            raise InputError(
-                f"The study {name!r} is being {work} by {holder}: wait for it to end, "
-                "or give another --study."
-            )
+            raise InputError(f"The study {name!r} is being {work} by {holder}: wait for it to end.")
         yield
 
 

@@ -120,6 +120,11 @@ def test_secrets_of_a_storage_url_are_not_repeated(nas):
     assert "hunter2" not in result[2]
 
 
+def test_a_runtime_without_a_unit_is_a_fault_of_its_own_option(nas):
+    refused(nas("search", "--budget", "8"), "--budget '8'", "8ms")
+    refused(nas("promote", "demo", "--under", "8"), "--under '8'", "8ms")
+
+
 def test_no_tracking_store_to_show(nas):
     refused(nas("ui"), "mlflow.db", "nas search")
     Path("mlflow.db").write_bytes(b"no database" * 500)

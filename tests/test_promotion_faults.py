@@ -139,6 +139,8 @@ def test_promotions_of_one_study_wait_for_each_other(folder):
 
     with (
         held(f"sqlite:///{folder}/studies.db", "demo", "promoted"),
-        pytest.raises(InputError, match="'demo' is being promoted by process"),
+        pytest.raises(
+            InputError, match=r"'demo' is being promoted by process .* wait for it to end"
+        ),
     ):
         run(settings(folder))

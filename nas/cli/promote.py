@@ -67,15 +67,14 @@ def promote(
     """
     from nas.cli.terminal import print_json, progress_bar, say
     from search_spaces.errors import InputError
-    from studies.limits import parse_budget
+    from studies.limits import parse_runtime
     from studies.promotion import promote as run
     from studies.promotion_plan import PromotionSettings, prepare
     from studies.winners import Choice
 
-    limit = None if under is None else parse_budget(under).runtime_ms
     settings = PromotionSettings(
         study=study,
-        choice=Choice(top, tuple(trial or ()), limit),
+        choice=Choice(top, tuple(trial or ()), parse_runtime("--under", under)),
         storage=storage,
         recipe=recipe,
         data=data,
