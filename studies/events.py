@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from studies.candidate import Candidate
-from studies.limits import Budget
 from studies.outcome import Rung
 from studies.record import Record
 
@@ -18,7 +17,6 @@ class Opened:
 
     study: str
     goal: int
-    budget: Budget
     records: tuple[Record, ...]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -47,11 +46,9 @@ class SearchSummary:
 
     Attributes:
         study: Its name, with which `nas front` shows it again.
-        storage: Its database, without secrets.
         budget: The limits.
         counts: How many trials ended in which way, over all runs of the study.
         records: All of them.
-        seconds: How long this run took.
         ended: Why it ended before its goal, None when it reached it.
         interrupted: Whether the user stopped it; the same command continues it.
         files: Figures and pages by name: ``front.png``, ``report.html``...
@@ -60,11 +57,9 @@ class SearchSummary:
     """
 
     study: str
-    storage: str
     budget: Budget
     counts: Counts
     records: tuple[Record, ...]
-    seconds: float
     ended: str | None = None
     interrupted: bool = False
     files: dict[str, Path] = field(default_factory=dict)
@@ -178,14 +173,13 @@ def conduct(
     Raises:
         InputError: See `search`.
     """
-    begin = time.monotonic()
     interrupted = False
     folder = study_folder(settings.storage, settings.name)
     with open_study(settings) as study:
         info = StudyInfo(settings.name, settings.fixed, study.runs, masked(settings.storage))
         alone = partial(turn, settings.storage, settings.name, "tracked")
         courier = None if tracking_uri is None else study_courier(tracking_uri, info, folder, alone)
-        on_event(Opened(settings.name, settings.trials, settings.budget, study.records))
+        on_event(Opened(settings.name, settings.trials, study.records))
         desk = _Desk(study, courier, stop_from, on_event)
         try:
             runner = runner or InlineRunner()
@@ -201,11 +195,9 @@ def conduct(
             fault = None if courier is None else courier.close(records)
         return SearchSummary(
             study=settings.name,
-            storage=masked(settings.storage),
             budget=settings.budget,
             counts=study.counts,
             records=records,
-            seconds=time.monotonic() - begin,
             ended=study.ended,
             interrupted=interrupted,
             tracking_uri=None if tracking_uri is None else masked(tracking_uri),

@@ -47,7 +47,7 @@ class SearchSettings:
 
     space: str = "lightweight"
     budget: Budget = field(default_factory=Budget)
-    trials: int = 24
+    trials: int = 16
     steps: int | None = None
     seed: int = 0
     sampler: str = "auto"
@@ -99,7 +99,7 @@ class StudySettings:
     space: Space
     budget: Budget
     identity: Mapping[str, Any] = field(default_factory=dict)
-    trials: int = 24
+    trials: int = 16
     known: Mapping[str, Architecture] = field(default_factory=dict)
     sampler: str = "tpe"
     seed: int = 0

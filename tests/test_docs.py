@@ -9,7 +9,9 @@ import runpy
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import get_type_hints
 
@@ -18,10 +20,12 @@ import typer
 from PIL import Image
 from skimage import data as photographs
 
-from nas.cli import search, teacher
+from nas.cli import promote, search, teacher
 from nas.training.proxy import ProxySettings
 from nas.training.teacher_run import TeacherTraining
+from studies.promotion_plan import PromotionSettings
 from studies.samplers import GP_TRIALS
+from studies.settings import SearchSettings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -216,6 +220,18 @@ def test_the_reference_covers_every_module():
 def help_of(command, option: str) -> str:
     hints = get_type_hints(command, include_extras=True)
     return hints[option].__metadata__[0].help
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [(search.search, SearchSettings()), (promote.promote, PromotionSettings(study="demo"))],
+    ids=["search", "promote"],
+)
+def test_a_command_has_the_defaults_of_its_settings(command, settings):
+    options = {name: option.default for name, option in signature(command).parameters.items()}
+    shared = options.keys() & {field.name for field in fields(settings)} - {"budget", "study"}
+    assert len(shared) >= 10
+    assert {n: options[n] for n in shared} == {n: getattr(settings, n) for n in shared}
 
 
 def test_help_names_the_defaults_that_hold():
