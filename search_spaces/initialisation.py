@@ -255,7 +255,7 @@ def holder(layer: Layer) -> nn.Conv2d | Branch | None:
 
 
 def _folded(layer: Layer) -> Kernel:
-    return Kernel(layer.weight, layer.bias) if isinstance(layer, nn.Conv2d) else layer.folded()
+    return Kernel(layer.weight, layer.bias) if isinstance(layer, nn.Conv2d) else layer.fold()
 
 
 def _shape(layer: Layer) -> torch.Size:

@@ -45,6 +45,22 @@ class FoldsWrong(LinearBlock):
         return Kernel(self.branch.weight[:1], self.branch.bias)
 
 
+class FoldsLarge(LinearBlock):
+    """It has a branch that can hold the first weights, of a size that does not fit."""
+
+    def __init__(self, in_channels: int, out_channels: int, **options) -> None:
+        super().__init__(in_channels, out_channels, **options)
+        self.conv = Branch(in_channels, out_channels, 5, self.has_bias)
+
+    def folded(self) -> Kernel:
+        return self.conv.kernel
+
+
+class FoldsToOneBias(FoldsWrong):
+    def folded(self) -> Kernel:
+        return Kernel(self.branch.weight, self.branch.bias[:1])
+
+
 def refuses(in_channels, out_channels, *, bias=True):
     raise ValueError("an even number of channels, please")
 
@@ -55,7 +71,9 @@ def refuses(in_channels, out_channels, *, bias=True):
         (Shrinks, r"makes \(1, 3, 184, 184\) of a picture of 48x48 and not \(1, 3, 192, 192\)"),
         (Fails, "Fails at body.0 fails: KeyError: 'gate'"),
         (Asks, "Asks at body.0 fails: RuntimeError"),
-        (FoldsWrong, "the network cannot run, Conv2d at tail fails"),
+        (FoldsWrong, r"FoldsWrong folds to a kernel of \(1, 8, 3, 3\), .* be \(8, 8, 3, 3\)"),
+        (FoldsLarge, r"FoldsLarge folds to a kernel of \(8, 8, 5, 5\), .* be \(8, 8, 3, 3\)"),
+        (FoldsToOneBias, r"FoldsToOneBias folds to a bias of \(1,\), .* be \(8,\)"),
         (refuses, "cannot be made for 8 to 8 channels: ValueError: an even number of channels"),
         (lambda a, b, bias=True: 3, "makes int and no nn.Module"),
         ("ecb", "'str' object is not callable"),

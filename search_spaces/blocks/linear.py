@@ -62,6 +62,25 @@ class LinearBlock(Foldable):
             return []
         return [identity(self.in_channels, next(self.parameters()))]
 
+    def fold(self) -> Kernel:
+        """What ``folded`` says, for whoever runs it or takes it apart.
+
+        Raises:
+            InputError: it is no kernel of this block's channels and size.
+        """
+        kernel = self.folded()
+        wanted = (self.out_channels, self.in_channels, self.kernel_size, self.kernel_size)
+        for told, made, right in (
+            ("kernel", kernel.weight, wanted),
+            ("bias", kernel.bias, wanted[:1]),
+        ):
+            if made is not None and tuple(made.shape) != right:
+                raise InputError(
+                    f"block {type(self).__name__} folds to a {told} of {tuple(made.shape)}, and "
+                    f"from {self.in_channels} to {self.out_channels} channels it must be {right}"
+                )
+        return kernel
+
     @property
     def padding(self) -> int:
         """Zero padding that keeps the size at stride 1 and halves even sizes at stride 2."""
@@ -69,13 +88,13 @@ class LinearBlock(Foldable):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, ceil(H/stride), ceil(W/stride))."""
-        weight, bias = self.folded()
+        weight, bias = self.fold()
         return F.conv2d(x, weight, bias, self.stride, self.padding)
 
     def fused(self) -> nn.Conv2d:
         """The deploy form: a plain convolution with the folded kernel."""
         with torch.no_grad():
-            return plain(self.folded(), self.stride, self.padding)
+            return plain(self.fold(), self.stride, self.padding)
 
 
 def plain(kernel: Kernel, stride: int = 1, padding: int = 0) -> nn.Conv2d:
