@@ -77,6 +77,11 @@ def test_the_layers_of_a_file_and_of_a_comparator(nas, tmp_path):
     assert "36>72" in nas("networks", "show", "SAFMN", "--height", 64, "--width", 64)
 
 
+def test_a_network_has_its_own_name_however_it_was_asked_for(nas):
+    for command in (("cost",), ("latency", "--target", "rtx4090"), ("networks", "show")):
+        assert json.loads(nas(*command, "reptcn", "--json"))["name"] == "RepTCN"
+
+
 def test_a_trained_model_is_a_network_too(nas):
     """Costs are asked of what one is about to ship, so any MODEL will do."""
     for command in (("cost",), ("latency", "--target", "rtx4090"), ("networks", "show")):

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from nas.cli import (
+    cost,
     data,
     evaluate,
     export,
     latency,
-    measure,
     networks,
     promote,
     proxy_check,
@@ -54,7 +54,7 @@ app.command()(evaluate.evaluate)
 app.command()(proxy_check.proxy_check)
 app.command()(export.export)
 app.command()(upscale.upscale)
-app.command()(measure.cost)
+app.command()(cost.cost)
 app.add_typer(latency.app, name="latency")
 app.add_typer(networks.app, name="networks")
 app.add_typer(data.app, name="data")

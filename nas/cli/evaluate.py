@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
+from nas.cli.options import AsJson, Data, Device, Plugins, Storage, TargetName, TrackingUri
 from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
@@ -28,12 +28,8 @@ def evaluate(
             "or MLflow models such as models:/avif4x@champion.",
         ),
     ],
-    data: Annotated[
-        Path | None, typer.Option(help="A set made by 'nas data prepare'; default the sample set.")
-    ] = None,
-    target: Annotated[
-        str, typer.Option(help="Where runtimes come from: auto, cuda, cpu or rtx4090 (predicted).")
-    ] = "auto",
+    data: Data = None,
+    target: TargetName = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Folder of the report; default evaluations/NAME.")
     ] = None,
@@ -43,7 +39,7 @@ def evaluate(
     full: Annotated[
         bool, typer.Option("--full/--quick", help="Quick leaves SSIM out: a quarter of the time.")
     ] = True,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; default cuda if any.")] = None,
+    device: Device = None,
     storage: Storage = DEFAULT_STORAGE,
     tracking_uri: TrackingUri = DEFAULT_TRACKING,
     plugin: Plugins = None,

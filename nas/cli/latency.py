@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from nas.cli.networks import Height, Width
-from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
+from nas.cli.options import AsJson, Height, Plugins, Storage, TargetName, TrackingUri, Width
 from nas.cli.sources import NetworkArgument
 from nas.cli.sources import network as find
 from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
@@ -39,10 +38,7 @@ app = typer.Typer(
 @app.command()
 def measure(
     network: NetworkArgument,
-    target: Annotated[
-        str,
-        typer.Option(help="auto, cuda, cpu, or a latency profile to predict by: name or file."),
-    ] = "auto",
+    target: TargetName = "auto",
     height: Height = 540,
     width: Width = 960,
     backend: Annotated[
@@ -70,7 +66,7 @@ def measure(
     from nas.cli.terminal import print_json, say
     from nas.measure.targets import resolve_target
 
-    _, architecture = find(network, storage=storage, tracking_uri=tracking_uri, plugins=plugin)
+    name, architecture = find(network, storage=storage, tracking_uri=tracking_uri, plugins=plugin)
     backends = tuple(dict.fromkeys(backend)) if backend else None
     chosen = resolve_target(
         target,
@@ -85,7 +81,7 @@ def measure(
     if as_json:
         print_json(
             {
-                "name": network,
+                "name": name,
                 "architecture": architecture.to_dict(),
                 "runtime_ms": found.ms,
                 "runtime_kind": found.kind,

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
+from nas.cli.options import AsJson, Height, Plugins, Storage, TrackingUri, Width
 from nas.cli.sources import NetworkArgument
 from nas.cli.sources import network as find
 from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
     from nas.measure.table1 import Row
-
-Height = Annotated[int, typer.Option(min=1, help="LR height.")]
-Width = Annotated[int, typer.Option(min=1, help="LR width.")]
 
 app = typer.Typer(help="The survey's networks, and the layers of any network.")
 
@@ -97,7 +94,7 @@ def show_network(
     from nas.measure.breakdown import breakdown
     from nas.measure.latency_model import LatencyModel
 
-    _, architecture = find(network, storage=storage, tracking_uri=tracking_uri, plugins=plugin)
+    name, architecture = find(network, storage=storage, tracking_uri=tracking_uri, plugins=plugin)
     model = LatencyModel.load()
     rows = breakdown(architecture, model.predict_ms, height, width)
     macs = sum(row.macs for row in rows) or 1
@@ -106,7 +103,7 @@ def show_network(
     if as_json:
         print_json(
             {
-                "name": network,
+                "name": name,
                 "architecture": architecture.to_dict(),
                 "height": height,
                 "width": width,

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli.options import AsJson, Plugins, Storage, TrackingUri, tracking
+from nas.cli.options import (
+    AsJson,
+    Device,
+    Licence,
+    Plugins,
+    RecipeName,
+    Seed,
+    Storage,
+    StudyName,
+    TrackingUri,
+    tracking,
+)
 from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
@@ -22,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def promote(
-    study: Annotated[str, typer.Argument(help="Name of a study; see 'nas studies'.")],
+    study: StudyName,
     top: Annotated[
         int | None,
         typer.Option(min=1, help="So many of the front, by what each adds to it; default 3."),
@@ -33,9 +44,7 @@ def promote(
     under: Annotated[
         str | None, typer.Option(help="The one of the highest gain under a runtime, such as 1ms.")
     ] = None,
-    recipe: Annotated[
-        str, typer.Option(help="A shipped recipe (see docs/training.md) or a .yaml file.")
-    ] = "standard",
+    recipe: RecipeName = "standard",
     data: Annotated[
         Path | None,
         typer.Option(help="A prepared set; default the one that the study was made on."),
@@ -46,12 +55,12 @@ def promote(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Shorten or lengthen the recipe to this many steps.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights and crops.")] = 0,
-    licence: Annotated[str, typer.Option(help="Of the models, if they shall say one.")] = "",
+    seed: Seed = 0,
+    licence: Licence = "",
     name: Annotated[
         str | None, typer.Option(help="Of the registered model; default the study's.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; default cuda if any.")] = None,
+    device: Device = None,
     storage: Storage = DEFAULT_STORAGE,
     tracking_uri: TrackingUri = DEFAULT_TRACKING,
     plugin: Plugins = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
+from nas.cli.options import AsJson, Data, Device, Plugins, Storage, TargetName, TrackingUri
 from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
@@ -42,14 +42,10 @@ def proxy_check(
             "(promoted/gains.json, evaluation.json), or long:STEPS to train that long."
         ),
     ] = "published",
-    data: Annotated[
-        Path | None, typer.Option(help="A set made by 'nas data prepare'; default the sample set.")
-    ] = None,
+    data: Data = None,
     teacher: Annotated[str, typer.Option(help="hat-tiny, a weights file, or none.")] = "hat-tiny",
-    target: Annotated[
-        str, typer.Option(help="Where runtimes come from: auto, cuda, cpu or rtx4090 (predicted).")
-    ] = "auto",
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; default cuda if any.")] = None,
+    target: TargetName = "auto",
+    device: Device = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Runs at once; default one a core, on CUDA one.")
     ] = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.cli.options import AsJson, Plugins, Storage
+from nas.cli.options import AsJson, Plugins, Storage, StudyName
 from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    study: Annotated[str, typer.Argument(help="Name of a study; see 'nas studies'.")],
+    study: StudyName,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The page to write; it needs nothing else.")
     ] = Path("report.html"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.cli.options import AsJson, Storage
+from nas.cli.options import AsJson, Storage, StudyName
 from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def front(
-    study: Annotated[str, typer.Argument(help="Name of a study; see 'nas studies'.")],
+    study: StudyName,
     storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
 ) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.cli.options import AsJson, Plugins, Storage, TrackingUri, tracking
+from nas.cli.options import AsJson, Data, Plugins, Storage, TargetName, TrackingUri, tracking
 from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
@@ -33,16 +32,8 @@ def search(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Training steps a candidate; default 600.")
     ] = None,
-    target: Annotated[
-        str,
-        typer.Option(
-            help="Where runtimes come from: cuda, cpu, a latency profile, or auto: cuda if there "
-            "is one, else predicted for an RTX 4090."
-        ),
-    ] = "auto",
-    data: Annotated[
-        Path | None, typer.Option(help="A set made by 'nas data prepare'; default the sample set.")
-    ] = None,
+    target: TargetName = "auto",
+    data: Data = None,
     teacher: Annotated[
         str, typer.Option(help="hat-tiny, a weights file, or none; see docs/training.md.")
     ] = "hat-tiny",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nas.cli.options import AsJson
+from nas.cli.options import AsJson, Data, Device
 
 app = typer.Typer(no_args_is_help=True, help="Train teachers and evaluate them.")
 
@@ -31,7 +31,7 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Peak learning rate; default 0.001.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and crops; default 0.")] = None,
     compressed: Annotated[bool, typer.Option(help="Learn from compressed LR as well.")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; default cuda if any.")] = None,
+    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a HAT on a prepared set. Can be stopped: the same command continues."""
@@ -64,9 +64,7 @@ def train(
 @app.command()
 def evaluate(
     teacher: Annotated[str, typer.Argument(help="hat-tiny or a weights file.")] = "hat-tiny",
-    data: Annotated[
-        Path | None, typer.Option(help="A prepared set; default the sample set.")
-    ] = None,
+    data: Data = None,
     compressed: Annotated[bool, typer.Option(help="Give it the compressed LR.")] = False,
     as_json: AsJson = False,
 ) -> None:

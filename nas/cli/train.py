@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli.options import AsJson, Plugins, Storage, TrackingUri, tracking
+from nas.cli.options import (
+    AsJson,
+    Data,
+    Device,
+    Licence,
+    Plugins,
+    RecipeName,
+    Seed,
+    Storage,
+    TrackingUri,
+    tracking,
+)
 from nas.cli.sources import NetworkArgument
 from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
@@ -21,12 +32,8 @@ if TYPE_CHECKING:
 
 def train(
     network: NetworkArgument,
-    recipe: Annotated[
-        str, typer.Option(help="A shipped recipe (see docs/training.md) or a .yaml file.")
-    ] = "standard",
-    data: Annotated[
-        Path | None, typer.Option(help="A prepared set; default the small sample set.")
-    ] = None,
+    recipe: RecipeName = "standard",
+    data: Data = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; default trainings/NETWORK-RECIPE.")
     ] = None,
@@ -42,12 +49,12 @@ def train(
     start: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A trained model to start from.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights and crops.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; default cuda if any.")] = None,
+    seed: Seed = 0,
+    device: Device = None,
     precision: Annotated[
         str, typer.Option(help="On a GPU: auto measures; or fp32, bf16, fp16.")
     ] = "auto",
-    licence: Annotated[str, typer.Option(help="Of the models, if they shall say one.")] = "",
+    licence: Licence = "",
     storage: Storage = DEFAULT_STORAGE,
     tracking_uri: TrackingUri = DEFAULT_TRACKING,
     plugin: Plugins = None,

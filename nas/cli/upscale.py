@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
+from nas.cli.options import AsJson, Device, Plugins, Storage, TrackingUri
 from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def upscale(
         float, typer.Option(help="Larger inputs are refused; at most 134.")
     ] = 40.0,
     force: Annotated[bool, typer.Option("--force", help="Make outputs that exist again.")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; default cuda if any.")] = None,
+    device: Device = None,
     half: Annotated[bool, typer.Option("--half", help="FP16, on CUDA only.")] = False,
     storage: Storage = DEFAULT_STORAGE,
     tracking_uri: TrackingUri = DEFAULT_TRACKING,

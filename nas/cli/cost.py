@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from nas.cli.networks import Height, Width
-from nas.cli.options import AsJson, Plugins, Storage, TrackingUri
+from nas.cli.options import AsJson, Height, Plugins, Storage, TrackingUri, Width
 from nas.cli.sources import NetworkArgument
 from nas.cli.sources import network as find
 from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
@@ -26,7 +25,7 @@ def cost(
     from nas.measure.layers import as_module
     from nas.measure.memory import compute_memory, measure_memory
 
-    _, architecture = find(network, storage=storage, tracking_uri=tracking_uri, plugins=plugin)
+    name, architecture = find(network, storage=storage, tracking_uri=tracking_uri, plugins=plugin)
     built = as_module(architecture)
     found = cost_of(built, height, width)
     memory = compute_memory(built, height, width)
@@ -36,7 +35,7 @@ def cost(
     if as_json:
         print_json(
             {
-                "name": network,
+                "name": name,
                 "architecture": architecture.to_dict(),
                 "params": found.params,
                 "macs_g": found.macs / 1e9,
