@@ -15,6 +15,7 @@ from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 if TYPE_CHECKING:
     from nas.data.store import PairSet
     from nas.measure.report import Entry
+    from nas.measure.targets import Target
     from search_spaces.model import Model
     from teachers.loading import Teacher
 
@@ -90,7 +91,7 @@ def evaluate(
 
 
 def _measure(
-    named: dict[str, Model], pair_set: PairSet, target: Any, device: str, full: bool
+    named: dict[str, Model], pair_set: PairSet, target: Target, device: str, full: bool
 ) -> list[Entry]:
     """Everything about each model, by name."""
     from dataclasses import replace

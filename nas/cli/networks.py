@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,8 @@ from nas.cli.sources import network as find
 from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
-    from nas.measure.table1 import Row
+    from nas.measure.table1 import Count, Row
+    from search_spaces.comparators import ReferenceNetwork
 
 app = typer.Typer(help="The survey's networks, and the layers of any network.")
 
@@ -29,54 +31,27 @@ def networks(
     """List the survey's networks with their cost beside the published figures."""
     if context.invoked_subcommand:
         return
-    from nas.cli.terminal import print_json, progress_bar, show, table
+    from nas.cli.terminal import print_json, progress_bar
     from nas.measure.latency_model import LatencyModel
     from nas.measure.table1 import count, table1
     from search_spaces import published
     from search_spaces import references as compared
 
     model = LatencyModel.load()
-    rows, others = [], {}
+    rows: list[Row] = []
+    others: list[tuple[ReferenceNetwork, Count]] = []
     total = len(published) + (len(compared) if references else 0)
     with progress_bar("counting") as progress:
         for row in table1(model):
             rows.append(row)
             progress(len(rows), total, row.network.name)
-        for name, reference in compared.items() if references else ():
-            others[name] = count(reference.architecture, model)
-            progress(len(rows) + len(others), total, name)
+        for network in compared.values() if references else ():
+            others.append((network, count(network.architecture, model)))
+            progress(len(rows) + len(others), total, network.name)
     if as_json:
-        documents = [_document(row) for row in rows]
-        for name, found in others.items():
-            documents.append(
-                {
-                    "name": name,
-                    "fidelity": "exact",
-                    "architecture": compared[name].architecture.to_dict(),
-                    **_counts(found),
-                    "published": {"params_m": compared[name].params / 1e6},
-                    "agrees_params": found.params == compared[name].params,
-                }
-            )
-        print_json(documents)
-        return
-    drawn = [_line(row) for row in rows]
-    for name, found in others.items():
-        params = compared[name].params
-        told = f"{params / 1e6:.3f}{_mark(found.params == params)}"
-        macs = [f"{found.macs / 1e9:.3f}", f"{found.macs_organiser / 1e9:.3f}", "-"]
-        drawn.append([name, "exact", f"{found.params:,}", told, *macs, f"{found.memory_mb:.1f}"])
-        drawn[-1] += [f"{found.runtime_ms:.3f}", *["-"] * 5]
-    columns = ["network", "fidelity", "params", "survey M", "MACs G", "organiser", "survey"]
-    columns += ["MB FP16", "ms predicted", "survey", "PSNR-Y 31/63", "SSIM-Y", "gain dB", "score"]
-    show(table(columns, drawn))
-    print(
-        "= agrees with the survey by rounding or truncation; PSNR, SSIM, gain, score: the survey's"
-    )
-    for row in rows:
-        if not row.agrees_macs or not row.agrees_params:
-            print(f"{row.network.name}: MACs {row.macs_difference:+.2%}. {row.network.note}")
-    print(f"runtime: {model.note}")
+        print_json([*map(_document, rows), *(_reference_document(*other) for other in others)])
+    else:
+        _show(rows, others, model.note)
 
 
 @app.command("show")
@@ -136,6 +111,21 @@ def show_network(
     print(f"runtime: {model.note}")
 
 
+def _show(rows: Sequence[Row], others: Sequence[tuple[ReferenceNetwork, Count]], note: str) -> None:
+    from nas.cli.terminal import show, table
+
+    columns = ["network", "fidelity", "params", "survey M", "MACs G", "organiser", "survey"]
+    columns += ["MB FP16", "ms predicted", "survey", "PSNR-Y 31/63", "SSIM-Y", "gain dB", "score"]
+    show(table(columns, [*map(_line, rows), *(_reference_line(*other) for other in others)]))
+    print(
+        "= agrees with the survey by rounding or truncation; PSNR, SSIM, gain, score: the survey's"
+    )
+    for row in rows:
+        if not row.agrees_macs or not row.agrees_params:
+            print(f"{row.network.name}: MACs {row.macs_difference:+.2%}. {row.network.note}")
+    print(f"runtime: {note}")
+
+
 def _document(row: Row) -> dict[str, Any]:
     network, figures = row.network, row.network.table1
     return {
@@ -151,7 +141,18 @@ def _document(row: Row) -> dict[str, Any]:
     }
 
 
-def _counts(found: Any) -> dict[str, Any]:
+def _reference_document(network: ReferenceNetwork, found: Count) -> dict[str, Any]:
+    return {
+        "name": network.name,
+        "fidelity": "exact",
+        "architecture": network.architecture.to_dict(),
+        **_counts(found),
+        "published": {"params_m": network.params / 1e6},
+        "agrees_params": found.params == network.params,
+    }
+
+
+def _counts(found: Count) -> dict[str, Any]:
     return {
         "params": found.params,
         "macs_g": found.macs / 1e9,
@@ -178,6 +179,21 @@ def _line(row: Row) -> list[str]:
         f"{figures.ssim_y_qp31:.3f}/{figures.ssim_y_qp63:.3f}",
         f"{figures.gain_db:+.3f}",
         "-" if figures.score is None else f"{figures.score:.2f}",
+    ]
+
+
+def _reference_line(network: ReferenceNetwork, found: Count) -> list[str]:
+    return [
+        network.name,
+        "exact",
+        f"{found.params:,}",
+        f"{network.params / 1e6:.3f}{_mark(found.params == network.params)}",
+        f"{found.macs / 1e9:.3f}",
+        f"{found.macs_organiser / 1e9:.3f}",
+        "-",
+        f"{found.memory_mb:.1f}",
+        f"{found.runtime_ms:.3f}",
+        *["-"] * 5,  # the survey tells no more of them
     ]
 
 
