@@ -97,6 +97,12 @@ def test_a_search_ends_with_a_front_in_the_study_and_in_mlflow(command, tmp_path
     assert "'demo' was made with another" in other.stderr
 
 
+def test_scripts_are_told_too_why_a_search_ended_early(command, tmp_path):
+    done = run(command, tmp_path, "--max-params", "1", "--tracking-uri", "none", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout) == []
+    assert "relax the budget" in done.stderr
+
+
 def test_a_search_killed_in_the_middle_goes_on_where_it_was(command, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     goal = ["--trials", "4", "--concurrency", "1"]

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from quick_search import Quick, settings
 from rich.console import Console
 
 from nas.cli import terminal
+from nas.cli.live import SearchView
+from studies.search import conduct
+from studies.study import open_study
 
 NAME = "holiday [red] [/] [#1]\\[2].png"  # a lone closing tag stops a printer of markup
 STEERING = "clears \x1b[2J the \r screen"
@@ -85,3 +89,21 @@ def test_links_that_lead_nowhere(nas, tmp_path, monkeypatch):
     assert "self.png: cannot be read (Too many levels" in err
     _, _, err = nas("data", "prepare", "pictures", "--out", "set")
     assert "gone.png" in err
+
+
+def test_a_search_without_a_terminal_is_a_line_an_outcome(tmp_path, own_database, capsys):
+    with SearchView() as view:
+        summary = conduct(settings(tmp_path), Quick(), on_event=view.on_event)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(summary.records)
+    best = summary.front[-1]
+    told = f"trial {best.trial} {best.name}: {best.gain_db:+.3f} dB at {best.runtime_ms:.3f} ms"
+    assert any(line.endswith(f"{told} predicted") for line in lines)
+    assert lines[-1].startswith("[8/8] ")
+
+
+def test_a_study_without_a_front(tmp_path, own_database, nas):
+    with open_study(settings(tmp_path)):
+        pass
+    code, out, _ = nas("front", "quick", "--storage", settings(tmp_path).storage)
+    assert code == 0 and out == "quick: 2 ms, 0 trained, 0 rejected: no front yet\n"

@@ -22,25 +22,15 @@ from studies.record import Record, counts
 _MOST_ROWS = 12
 
 
-class Preparing:
-    """What is done before the first candidate: pictures, teacher outputs."""
-
-    def __init__(self) -> None:
-        self.line = "preparing"
-
-    def report(self, done: int, total: int, note: str) -> None:
-        """Keep the latest progress; the view draws it."""
-        self.line = f"preparing {note} {done}/{total}"
-
-
 class SearchView:
     """Shows a search on stderr: a live table on a terminal, a line an outcome elsewhere.
 
-    ``on_event`` takes the search's events; it is a context manager around the search.
+    A context manager around the search, which reports to ``on_progress`` what it prepares before
+    the first candidate, and to ``on_event`` what comes then.
     """
 
-    def __init__(self, preparing: Preparing) -> None:
-        self._preparing = preparing
+    def __init__(self) -> None:
+        self._preparing = "preparing"
         self._terminal = err.is_terminal
         self._study = ""
         self._goal = 0
@@ -70,6 +60,10 @@ class SearchView:
         if self._terminal:
             self._live.stop()
 
+    def on_progress(self, done: int, total: int, note: str) -> None:
+        """Take note of how far the pictures and teacher outputs are."""
+        self._preparing = f"preparing {note} {done}/{total}"
+
     def on_event(self, event: Event) -> None:
         """Take note of one event of the search."""
         if isinstance(event, Opened):
@@ -98,7 +92,7 @@ class SearchView:
 
     def _render(self) -> RenderableType:
         if not self._study:
-            return Text(f"{self._preparing.line} …")
+            return Text(f"{self._preparing} …")
         records = list(self._records.values())
         members = front(with_probabilities(trained(records)))
         shown = members if len(members) <= _MOST_ROWS else members[-_MOST_ROWS:]
@@ -135,7 +129,8 @@ def _told(record: Record) -> str:
     """One line on what became of a candidate."""
     name, outcome = f"trial {record.trial} {record.candidate.name}", record.outcome
     if isinstance(outcome, Trained):
-        return f"{name}: {outcome.gain_db:+.3f} dB at {outcome.runtime.ms:.3f} ms"
+        runtime = outcome.runtime
+        return f"{name}: {outcome.gain_db:+.3f} dB at {runtime.ms:.3f} ms {runtime.kind}"
     if isinstance(outcome, Rejected | Broken):
         return f"{name}: {outcome.reason}"
     return name

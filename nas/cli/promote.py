@@ -173,7 +173,7 @@ def _tell_plan(plan: Plan, as_json: bool) -> None:
         f"{plan.info.name}: recipe {plan.recipe.name}, {plan.recipe.steps} steps on "
         f"{plan.pair_set.path.name}, teacher {_teacher(plan)}, device {plan.device}"
     )
-    columns = ["trial", "proxy dB", "ms", "params", "state", "network"]
+    columns = ["trial", "proxy dB", f"ms {_kind(plan)}", "params", "state", "network"]
     cells = [
         [
             str(row["trial"]),
@@ -193,6 +193,11 @@ def _state(winner: Winner) -> str:
     if winner.done is not None:
         return f"done, {winner.done.gain_db:+.3f} dB"
     return "begun" if (winner.folder / "checkpoint.pt").is_file() else "to do"
+
+
+def _kind(plan: Plan) -> str:
+    """Whether runtimes are measured or predicted: alike for all of a study."""
+    return plan.winners[0].member.runtime_kind
 
 
 def _teacher(plan: Plan) -> str:
@@ -246,11 +251,11 @@ def _document(summary: Summary) -> dict[str, Any]:
 
 
 def _tell(summary: Summary) -> None:
-    from nas.cli.terminal import say, show, table
+    from nas.cli.terminal import say, say_undelivered, show, table
 
     plan = summary.plan
     title = f"{plan.info.name}: {plan.recipe.name}, {plan.recipe.steps} steps each"
-    columns = ["trial", "proxy dB", "full dB", "ms", "params", "version", "network"]
+    columns = ["trial", "proxy dB", "full dB", f"ms {_kind(plan)}", "params", "version", "network"]
     show(table(columns, [_row(p, summary) for p in summary.promotions], title))
     if summary.agreement is not None:
         print(summary.agreement.sentence)
@@ -262,8 +267,7 @@ def _tell(summary: Summary) -> None:
         say("no ONNX files, its packages are missing: pip install onnx onnxscript onnxruntime")
     print(summary.gains)
     if summary.tracking_fault:
-        told = f"not all of it is in MLflow: {summary.tracking_fault}; run again to deliver."
-        say(told, style="yellow")
+        say_undelivered(summary.tracking_fault)
     if summary.promotions:
         print("next:")
         for command in _next(summary):

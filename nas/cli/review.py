@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,9 +22,9 @@ def front(
     as_json: AsJson = False,
 ) -> None:
     """Show a study's Pareto front: the networks that no other beats in gain and runtime."""
-    from nas.cli.terminal import print_json, show
+    from nas.cli.terminal import print_json
     from studies.front import front as front_of
-    from studies.front import knee, trained, with_probabilities
+    from studies.front import trained, with_probabilities
     from studies.reading import read_study
     from studies.record import counts
 
@@ -33,23 +34,31 @@ def front(
         print_json([member.to_dict() for member in members])
         return
     tally = counts(records)
-    best = knee(members)
     title = f"{info.name}: {info.budget}, {tally.trained} trained, {tally.rejected} rejected"
+    show_front(members, title)
+
+
+def show_front(members: Sequence[Member], title: str) -> None:
+    """Print a front, with its best compromise."""
+    from nas.cli.terminal import show
+    from studies.front import knee
+
+    best = knee(members)
+    if best is None:
+        print(f"{title}: no front yet")
+        return
     show(front_table(members, title, best))
-    if best is not None:
-        print(f"best compromise: trial {best.trial}, {best.name}")
+    print(f"* best compromise: trial {best.trial}, {best.name}")
 
 
-def front_table(
-    members: tuple[Member, ...], title: str, best: Member | None = None
-) -> RenderableType:
-    """A front as a table, fastest first; the best compromise is marked."""
+def front_table(members: Sequence[Member], title: str, best: Member | None) -> RenderableType:
+    """A front that is not empty as a table, fastest first; the best compromise is marked."""
     from nas.cli.terminal import table
     from studies.front import certainty, memory_shown
 
-    kind = members[0].runtime_kind if members else "runtime"
     repeated = any(member.front_probability is not None for member in members)
-    columns = ["trial", "gain dB", f"ms {kind}", "MACs G", "params", "MB", "network"]
+    columns = ["trial", "gain dB", f"ms {members[0].runtime_kind}"]
+    columns += ["MACs G", "params", "MB", "network"]
     if repeated:
         columns[2:2] = ["±", "on front"]
     rows = [

@@ -106,25 +106,26 @@ def search(
 
 
 def _run(settings: SearchSettings, as_json: bool) -> None:
-    from nas.cli.live import Preparing, SearchView
-    from nas.cli.terminal import print_json
+    from nas.cli.live import SearchView
+    from nas.cli.terminal import print_json, say, say_undelivered
     from studies.search import search as run
 
-    preparing = Preparing()
-    with SearchView(preparing) as view:
-        summary = run(settings, on_event=view.on_event, progress=preparing.report)
+    with SearchView() as view:
+        summary = run(settings, on_event=view.on_event, progress=view.on_progress)
     if as_json:
         print_json([member.to_dict() for member in summary.front])
     else:
         _show(summary)
+    if summary.ended:
+        say(summary.ended)
+    if summary.tracking_fault:
+        say_undelivered(summary.tracking_fault)
     if summary.interrupted:
         raise KeyboardInterrupt
 
 
 def _show(summary: SearchSummary) -> None:
-    from nas.cli.review import front_table
-    from nas.cli.terminal import say, show
-    from studies.front import knee
+    from nas.cli.review import show_front
 
     tally = summary.counts
     title = (
@@ -132,22 +133,12 @@ def _show(summary: SearchSummary) -> None:
         f"{tally.broken} broken, {tally.duplicates} duplicates"
     )
     members = summary.front
-    best = knee(members)
+    show_front(members, title)
     if members:
-        show(front_table(members, title, best))
-    else:
-        print(f"{title}: no front yet")
-    if summary.ended:
-        say(summary.ended)
-    if best is not None:
-        print(f"* best compromise: trial {best.trial}, {best.name}")
         print(f"hypervolume {summary.hypervolume:.3f} dB x octaves")
     for path in summary.files.values():
         print(path)
-    if summary.tracking_fault:
-        told = f"not all of it is in MLflow: {summary.tracking_fault}; run again to deliver."
-        say(told, style="yellow")
-    elif summary.tracking_uri:
+    if summary.tracking_uri and not summary.tracking_fault:
         print(f"review: {_review(summary.tracking_uri)}")
 
 

@@ -69,6 +69,11 @@ def say(text: str, *, mark: str = "", style: str = "") -> None:
     err.print(Text.assemble((mark, "yellow"), " ", line) if mark else line, soft_wrap=True)
 
 
+def say_undelivered(fault: str) -> None:
+    """Tell what keeps MLflow from having everything, and what brings it the rest."""
+    say(f"not all of it is in MLflow: {fault}; run again to deliver.", style="yellow")
+
+
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None
 ) -> RenderableType:

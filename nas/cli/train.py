@@ -26,6 +26,7 @@ from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
     from nas.training.events import Event, Finished
+    from nas.training.precision import Precision
     from search_spaces.progress import Progress
     from teachers.loading import Teacher
 
@@ -65,7 +66,7 @@ def train(
     On several GPUs: torchrun --nproc-per-node 4 -m nas.cli train NETWORK ...
     """
     from nas.cli import sources
-    from nas.cli.terminal import progress_bar, say
+    from nas.cli.terminal import progress_bar, say, say_undelivered
     from nas.data.sample import sample_set
     from nas.data.store import open_set
     from nas.measure.device import usable_device
@@ -104,7 +105,7 @@ def train(
                 progress=progress,
             )
             if uri is not None and world.first:
-                events = tracked(events, folder, name, uri, _warn)
+                events = tracked(events, folder, name, uri, say_undelivered)
             first = next(events, None)
         with progress_bar(f"training {name}") as progress:
             drawn = _Drawn(progress)
@@ -112,12 +113,6 @@ def train(
                 finished = drawn.show(event) or finished
     if finished is not None:
         _tell(finished, name, chosen.name, as_json)
-
-
-def _warn(fault: str) -> None:
-    from nas.cli.terminal import say
-
-    say(f"not all of it is in MLflow: {fault}; run again to deliver.", style="yellow")
 
 
 def _teacher(source: str, wanted: bool) -> Teacher | None:
@@ -131,7 +126,7 @@ def _teacher(source: str, wanted: bool) -> Teacher | None:
     return load_teacher(source.replace(bare, str(find_file(bare)), 1) if is_model else source)
 
 
-def _precision(name: str) -> Any:
+def _precision(name: str) -> Precision | None:
     from nas.training.precision import CHOICES, Precision
     from search_spaces.errors import InputError
 
