@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Reading what people write, and writing files so that a reader never sees half of one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,24 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from search_spaces.errors import InputError, reason
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file that a person wrote or edited.
+
+    It is UTF-8, without the mark that editors on Windows put before it.
+
+    Raises:
+        InputError: it cannot be read, or is no such text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as fault:
+        raise InputError(f"{path} cannot be read: {reason(fault)}") from fault
+    except UnicodeDecodeError as fault:
+        raise InputError(f"{path} is no text in UTF-8: save it as UTF-8") from fault
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from safetensors.torch import load as load_tensors
 
 from search_spaces.architecture import SCALE, Architecture
 from search_spaces.errors import InputError
-from search_spaces.files import write_atomic
+from search_spaces.files import read_text, write_atomic
 from search_spaces.network import Network, build, fuse
 from search_spaces.tensor_files import SEAL, require_whole, sealed
 
@@ -157,10 +157,7 @@ def read_architecture(path: Path) -> Architecture:
             raise InputError(f"{path} does not say which network its weights are of")
         text = header["architecture"]
     else:
-        try:
-            text = _content(path).decode("utf-8")
-        except UnicodeDecodeError as fault:
-            raise InputError(f"{path}: an architecture must be JSON text") from fault
+        text = read_text(path)
     try:
         return Architecture.from_json(text)
     except InputError as fault:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 import yaml
@@ -20,16 +21,31 @@ class _PlainLoader(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if key.tag != _MERGE and isinstance(key, yaml.ScalarNode) and key.value in seen:
-                fault = f"{key.value!r} stands there twice"
-                raise yaml.composer.ComposerError(None, None, fault, key.start_mark)
+                raise _fault(f"{key.value!r} stands there twice", key.start_mark)
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
         return node
 
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        """Compose what comes next; an anchor of its own must be new."""
+        if not self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            if event.anchor in self.anchors:
+                raise _fault(f"the anchor {event.anchor!r} stands there twice", event.start_mark)
+        return super().compose_node(parent, index)
+
     def get_single_node(self) -> Any:
         node = super().get_single_node()
-        if node is not None and _size(node, {}) > _MOST:
-            raise yaml.YAMLError("its references stand for more than a file of settings can hold")
+        if node is not None:
+            _size(node, {})
         return node
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """Make what a node says, which may be none of what it is called or looks like."""
+        try:
+            return super().construct_object(node, deep)
+        except (ArithmeticError, AttributeError, LookupError, ValueError) as fault:
+            kind = node.tag.rpartition(":")[2]
+            raise _fault(f"{reprlib.repr(node.value)} is no {kind}", node.start_mark) from fault
 
 
 def load_plain(text: str) -> Any:
@@ -50,13 +66,27 @@ def load_plain(text: str) -> Any:
         raise ValueError(" ".join(str(fault).split())) from fault
 
 
-def _size(node: Any, known: dict[int, int]) -> int:
-    """Number of values below a node, those of references counted wherever they stand."""
-    if id(node) not in known:
-        known[id(node)] = _MOST + 1  # until it is known: one that holds itself has no end
-        children = node.value if not isinstance(node, yaml.ScalarNode) else ()
-        flat = (
-            part for child in children for part in (child if type(child) is tuple else (child,))
-        )
-        known[id(node)] = 1 + sum(_size(part, known) for part in flat)
-    return known[id(node)]
+def _fault(told: str, mark: yaml.Mark) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=told, problem_mark=mark)
+
+
+def _size(node: Any, known: dict[int, int | None]) -> int:
+    """Number of values below a node, those of references counted wherever they stand.
+
+    Raises:
+        MarkedYAMLError: they are out of all reason, or have no end; says where.
+    """
+    if id(node) in known:
+        size = known[id(node)]
+        if size is None:
+            raise _fault("a value refers to itself", node.start_mark)
+        return size
+    known[id(node)] = None  # until it is known
+    children = node.value if not isinstance(node, yaml.ScalarNode) else ()
+    flat = (part for child in children for part in (child if type(child) is tuple else (child,)))
+    size = 1 + sum(_size(part, known) for part in flat)
+    if size > _MOST:
+        told = "its references stand for more than a file of settings can hold"
+        raise _fault(told, node.start_mark)
+    known[id(node)] = size
+    return size

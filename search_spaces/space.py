@@ -12,6 +12,7 @@ from typing import Any
 from search_spaces.architecture import Architecture, Stage, Tail
 from search_spaces.blocks import blocks, linear_sizes
 from search_spaces.errors import InputError
+from search_spaces.files import read_text
 from search_spaces.plain_yaml import load_plain
 from search_spaces.registry import Registry
 
@@ -226,15 +227,14 @@ def load_space(name_or_path: str) -> Space:
             f"there is no space '{name_or_path}'; choose "
             f"{', '.join((*PRESETS, *spaces))} or a YAML file"
         )
+    text = read_text(path)
     try:
-        description = load_plain(path.read_text(encoding="utf-8"))
+        description = load_plain(text)
     except ValueError as error:
         raise InputError(f"{path}: not valid YAML: {error}") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if isinstance(description, dict):
         description.setdefault("name", path.stem)
-    return Space.from_dict(description, str(name_or_path))
+    return Space.from_dict(description, name_or_path)
 
 
 def _choices(name: str, given: Any, source: str) -> tuple[Any, ...]:

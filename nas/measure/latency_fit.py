@@ -26,6 +26,8 @@ from nas.measure.memory import Precision
 from search_spaces.architecture import Architecture
 from search_spaces.comparators import references
 from search_spaces.errors import InputError
+from search_spaces.files import read_text
+from search_spaces.model import read_architecture
 from search_spaces.progress import Progress, silent
 from search_spaces.survey import published
 
@@ -226,19 +228,19 @@ def _called(entry: Entry) -> str:
 
 def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield each row of a CSV or JSON file with a name for its place."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"there is no folder or file {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as text: {error}") from error
+    if not path.exists():
+        raise InputError(f"there is no folder or file {path}")
+    text = read_text(path)
     if path.suffix.lower() == ".csv":
         reader = csv.DictReader(text.splitlines())
-        yield from ((f"{path}, line {reader.line_num}", row) for row in reader)
+        try:
+            yield from ((f"{path}, line {reader.line_num}", row) for row in reader)
+        except csv.Error as error:
+            raise InputError(f"{path}, line {reader.line_num + 1} is no CSV: {error}") from error
         return
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is neither CSV (named .csv) nor JSON: {error}") from error
     if isinstance(document, dict) and not set(_RUNTIMES) & document.keys():
         document = [{"network": name, "ms": ms} for name, ms in document.items()]
@@ -283,13 +285,11 @@ def _architecture(network: Any, place: str, folder: Path) -> Architecture:
             for name, found in known.items():
                 if name.lower() == text.lower():
                     return found.architecture
-        return Architecture.from_json((folder / text).read_text(encoding="utf-8"))
-    except OSError as error:
-        names = ", ".join((*published, *references))
-        raise InputError(
-            f"{place}: there is no network or file '{network}'; known are {names}"
-        ) from error
-    except (InputError, UnicodeDecodeError) as error:
+        if not (folder / text).is_file():
+            names = ", ".join((*published, *references))
+            raise InputError(f"there is no network or file '{network}'; known are {names}")
+        return read_architecture(folder / text)
+    except InputError as error:
         raise InputError(f"{place}: {error}") from error
 
 

@@ -28,7 +28,7 @@ from nas.measure.memory import Precision
 from nas.measure.nonnegative import robust_nonnegative
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
-from search_spaces.files import write_atomic
+from search_spaces.files import read_text, write_atomic
 
 PROFILES = Path(__file__).parent / "profiles"
 """The shipped profiles, one JSON file each."""
@@ -174,15 +174,14 @@ class LatencyModel:
         Raises:
             InputError: it is none.
         """
+        text = read_text(path)
         try:
-            model = cls.from_json(path.read_text(encoding="utf-8"))
+            model = cls.from_json(text)
             priced = model.prices.keys() == FEATURES.keys()
             sound = priced and all(0 <= price < math.inf for price in model.prices.values())
             if not sound or math.isnan(model.leave_one_out_mape):
                 raise ValueError("prices are missing, negative or without an end")
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(
                 f"{path} is no latency profile ({error}): make one with 'nas latency fit'"
             ) from error

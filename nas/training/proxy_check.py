@@ -21,6 +21,7 @@ from nas.training.proxy import ProxySettings
 from nas.training.proxy_runs import Job, Run, Source, run_all
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
+from search_spaces.files import read_text
 from search_spaces.progress import Progress, silent
 
 FEWEST = 3
@@ -170,13 +171,15 @@ def read_reference(path: Path) -> dict[str, float]:
         InputError: The file cannot be read, or holds neither.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = read_text(path)
+    except InputError as fault:
+        raise InputError(f"--reference {fault}") from fault
+    try:
+        document = json.loads(text)
         if isinstance(document, dict) and "models" in document:
             document = {model["name"]: model["gain_db"] for model in document["models"]}
         gains = {str(name): float(gain) for name, gain in document.items()}
-    except OSError as fault:
-        raise InputError(f"--reference {path} cannot be read: {fault.strerror}") from fault
-    except (ValueError, TypeError, KeyError, AttributeError) as fault:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as fault:
         raise InputError(
             f"--reference {path} holds no gains: it must be JSON such as "
             '{"RepTCN": 0.355}, or the evaluation.json of nas evaluate'

@@ -15,6 +15,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from nas.training.recipe_stage import Part, Stage
 from search_spaces.errors import InputError
+from search_spaces.files import read_text
 from search_spaces.plain_yaml import load_plain
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -131,12 +132,11 @@ def load_recipe(source: str | Path) -> Recipe:
                 f"there is no recipe '{source}'; choose one of {_listed(shipped_recipes())}, "
                 "or give a .yaml file"
             )
+    text = read_text(path)
     try:
-        given = load_plain(path.read_text(encoding="utf-8"))
+        given = load_plain(text)
     except ValueError as fault:
         raise InputError(f"{path}: a recipe must be YAML text: {fault}") from fault
-    except OSError as fault:
-        raise InputError(f"{path} cannot be read: {fault.strerror}") from fault
     return parse_recipe(given, path.stem, str(path))
 
 
