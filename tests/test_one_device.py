@@ -9,23 +9,30 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_training import SMALL, TWO_STAGES
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nas.deploy.eightbit import EightBit
+from nas.training.batches import Material
+from nas.training.crops import Crops
 from nas.training.distillation import affinity, contrastive, lanczos_up
+from nas.training.distributed import ALONE
 from nas.training.losses import losses
 from nas.training.patches import PatchBank
 from nas.training.phase_loss import PhaseLoss
 from nas.training.precision import Precision
 from nas.training.proxy_step import Learner
 from nas.training.replay import Tabled
+from nas.training.stage_run import StageRun
+from nas.training.student import first_form
 from search_spaces import Architecture, Stage, build, fuse, published
 from search_spaces.architecture import RESIDUALS, SCALE
 from teachers.hat import HAT, HATSettings
 from teachers.tiling import upscale
 
 DEVICE = torch.device("meta")
+FP32 = Precision()
 
 
 class OneDevice(TorchDispatchMode):
@@ -88,6 +95,20 @@ def test_a_proxy_step_looks_at_no_value_and_stays_on_its_device(name, heard, mon
     with OneDevice():
         steps.idle()
     assert steps.losses.device == DEVICE
+
+
+@pytest.mark.filterwarnings("ignore:for .* copying from a non-meta parameter")
+def test_a_training_goes_on_from_a_checkpoint_on_its_device():
+    """It is read on the CPU, and may have been written between two looks at the losses."""
+
+    def under_way(device: torch.device) -> StageRun:
+        student = first_form(SMALL, 0).to(device)
+        material = Material(Crops((), 16))
+        return StageRun(TWO_STAGES.stages[1], student, material, (0,), str(device), ALONE, FP32)
+
+    run = under_way(DEVICE)
+    run.load_state_dict(under_way(torch.device("cpu")).state_dict() | {"losses": [torch.ones(())]})
+    assert {loss.device for loss in run.state_dict()["losses"]} == {DEVICE}
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -20,7 +20,7 @@ from nas.training.calibration import calibrate
 from nas.training.crops import Crops
 from nas.training.distributed import World
 from nas.training.events import Looked, StageStarted
-from nas.training.precision import Precision
+from nas.training.precision import Precision, fastest
 from nas.training.recipe import load_recipe, shipped_recipes
 from nas.training.recipe_stage import Stage
 from nas.training.student import Student, enter, first_form, start_from, without_bias
@@ -218,6 +218,13 @@ def test_two_processes_train_as_one(pair_set, tmp_path):
     two, one = (load_model(tmp_path / name / "last.safetensors").network for name in ("two", "one"))
     for ours, theirs in zip(two.parameters(), one.parameters(), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_formats_are_timed_on_the_gpu_that_was_asked_for(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    fastest(lambda choice: None, "cuda:1")
+    assert waited and set(waited) == {"cuda:1"}
 
 
 @pytest.mark.gpu

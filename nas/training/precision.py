@@ -58,11 +58,12 @@ def parse_precision(text: str) -> Precision:
     return Precision(name, bool(layout))  # type: ignore[arg-type]
 
 
-def fastest(step: Callable[[Precision], None], rounds: int = 10) -> Precision:
+def fastest(step: Callable[[Precision], None], device: str, rounds: int = 10) -> Precision:
     """Time a step on a GPU in every format and layout and return the best.
 
     Args:
         step: does one forward and backward pass; called often, and must change no weights.
+        device: the GPU, which need not be the current one.
         rounds: how often each is timed, after three untimed ones.
     """
     names: list[PrecisionName] = ["fp32", "bf16" if torch.cuda.is_bf16_supported() else "fp16"]
@@ -72,11 +73,11 @@ def fastest(step: Callable[[Precision], None], rounds: int = 10) -> Precision:
             choice = Precision(name, channels_last)
             for _ in range(3):
                 step(choice)
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(device)
             began = time.perf_counter()
             for _ in range(rounds):
                 step(choice)
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(device)
             taken[choice] = time.perf_counter() - began
     full = min((c for c in taken if c.name == "fp32"), key=taken.__getitem__)
     best = min(taken, key=taken.__getitem__)

@@ -78,7 +78,7 @@ class StageRun:
             self.student.to(memory_format=precision.layout)  # type: ignore[call-overload]
             self._loss(batch).backward()
 
-        chosen = torch.tensor(ALL.index(fastest(step)), device=self.device)
+        chosen = torch.tensor(ALL.index(fastest(step, self.device)), device=self.device)
         self.student.zero_grad(set_to_none=True)
         self.world.share([chosen])
         return ALL[int(chosen)]
@@ -152,7 +152,8 @@ class StageRun:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned, for the same stage of the same training."""
         self._forget_batches()
-        self._losses = list(state["losses"])
+        # Checkpoints are read on the CPU; optimisers and networks copy theirs to where they are.
+        self._losses = [loss.to(self.device) for loss in state["losses"]]
         self.student.load_state_dict(state["student"])
         self.ema.load_state_dict(state["ema"])
         self.optimiser.load_state_dict(state["optimiser"])
