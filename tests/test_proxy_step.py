@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
+import re
+import subprocess
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
@@ -156,9 +158,24 @@ def test_where_nothing_can_be_captured_steps_run_kernel_by_kernel_and_say_why(ba
     assert trained(steps, bank)[0].isfinite().all()
 
 
+@pytest.mark.parametrize("first", [subprocess.CalledProcessError(1, ["cc"]), KeyError("no entry")])
+def test_compilers_may_fail_in_any_way(bank, monkeypatch, first):
+    """Triton calls that of the system, and raises while it handles what a cache did not hold."""
+
+    def fails(self: Tabled) -> None:
+        try:
+            raise first
+        except Exception:
+            raise RuntimeError("no kernel") from None
+
+    monkeypatch.setattr(Tabled, "capture", fails)
+    with pytest.warns(UserWarning, match=f"a proxy step cannot run as .*: {re.escape(str(first))}"):
+        assert fastest(make_from(bank), steps=10**6).way == "eager, fp32, channels_last"
+
+
 @pytest.mark.parametrize("closing", [False, True])
 def test_a_time_limit_that_strikes_during_a_capture_is_kept(bank, monkeypatch, closing):
-    class TimeUp(Exception):
+    class TimeUp(BaseException):
         pass
 
     def interrupted(self: Tabled) -> None:

@@ -184,25 +184,24 @@ def _ready(make: Callable[[Way], Tabled], way: Way) -> Tabled | None:
         return tried
     try:
         tried.capture()
-    except _CANNOT as fault:
-        # A capture that breaks off raises again as it is closed: what counts is what came first.
-        cause = _first(fault)
-        if isinstance(cause, torch.OutOfMemoryError) or not isinstance(cause, _CANNOT):
-            raise cause from None
-        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+    except Exception as fault:  # compilers of torch's, Triton's and the system's have no base class
+        faults = list(_back(fault))
+        for other in faults:
+            # A capture that something else breaks off (an interrupt, a time limit) raises in turn.
+            if isinstance(other, torch.OutOfMemoryError) or not isinstance(other, Exception):
+                raise other from None
+        first = faults[-1]
+        reason = (str(first).strip() or type(first).__name__).splitlines()[0]
         warnings.warn(f"a proxy step cannot run as '{way}': {reason}", stacklevel=2)
         return None
     return tried
 
 
-_CANNOT = (RuntimeError, AssertionError, ImportError)
-"""What torch and its compiler raise. A time limit, say, that strikes meanwhile is none of it."""
-
-
-def _first(fault: BaseException) -> BaseException:
-    while fault.__context__ is not None:
+def _back(fault: BaseException | None) -> Iterator[BaseException]:
+    """An exception, what was being handled when it was raised, and so on."""
+    while fault is not None:
+        yield fault
         fault = fault.__context__
-    return fault
 
 
 def _seconds(steps: Tabled) -> float:
