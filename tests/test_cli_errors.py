@@ -148,6 +148,15 @@ def test_cuda_where_there_is_none(nas):
     refused(nas("latency", "RepTCN", "--target", "cuda"), "cuda", "rtx4090")
 
 
+def test_a_gpu_without_memory_is_told_in_a_sentence():
+    import torch
+
+    from nas.cli.faults import sentence_for
+
+    fault = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee also")
+    assert "not enough memory" in sentence_for(fault) and "nvidia-smi" in sentence_for(fault)
+
+
 def test_debug_shows_the_traceback(nas):
     with pytest.raises(ValueError, match="RepTNC"):
         nas("cost", "RepTNC", "--debug")

@@ -65,4 +65,9 @@ def sentence_for(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in _ADVICE:
         where = f"{error.filename}: " if error.filename else ""
         return where + _ADVICE[error.errno]
+    if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which need not be imported for it
+        return (
+            "the GPU has not enough memory left: end what else uses it (nvidia-smi shows that), "
+            "or give smaller pictures, batches or networks"
+        )
     return None
