@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import optuna
+from optuna.storages import RDBStorage
 
 from search_spaces.errors import InputError
 from studies.record import Record
@@ -25,14 +27,12 @@ def read_study(storage: str, name: str) -> tuple[StudyInfo, tuple[Record, ...]]:
     Raises:
         InputError: The storage cannot be used, or has no such study.
     """
-    with explained(storage):
-        found = _names(storage)
+    with explained(storage), _existing(storage) as database:
+        found = _names(database)
         if name not in found:
             choices = ", ".join(found) or "none yet"
             raise InputError(f"There is no study {name!r} in {masked(storage)}: it has {choices}.")
-        raw = optuna.load_study(study_name=name, storage=opened(storage))
-        identity, runs = raw.user_attrs["identity"], tuple(raw.user_attrs["runs"])
-        return StudyInfo(name, identity, runs, masked(storage)), records_of(raw)
+        return _read(storage, database, name)
 
 
 def list_studies(storage: str) -> tuple[tuple[StudyInfo, tuple[Record, ...]], ...]:
@@ -41,19 +41,37 @@ def list_studies(storage: str) -> tuple[tuple[StudyInfo, tuple[Record, ...]], ..
     Raises:
         InputError: The storage cannot be used or does not exist.
     """
-    with explained(storage):
-        return tuple(read_study(storage, name) for name in _names(storage))
+    with explained(storage), _existing(storage) as database:
+        return tuple(_read(storage, database, name) for name in _names(database))
 
 
-def _names(storage: str) -> list[str]:
+@contextmanager
+def _existing(storage: str) -> Iterator[RDBStorage | None]:
+    """Open a database that is there; None while a search makes its tables, as opening would too."""
     file = sqlite_file(check_url(storage))
     if file is not None and not file.exists():
         raise InputError(f"There is no study database {file}: run nas search first, or name it.")
     if file is not None and not _is_made(file):
-        return []  # a search is making it now, and would meet half of its tables made by us
-    summaries = optuna.get_all_study_summaries(opened(storage), include_best_trial=False)
+        yield None
+        return
+    with opened(storage) as database:
+        yield database
+
+
+def _names(database: RDBStorage | None) -> list[str]:
+    if database is None:
+        return []
+    summaries = optuna.get_all_study_summaries(database, include_best_trial=False)
     # The last that a study gets before its first trial: it may have been killed sooner.
     return [s.study_name for s in summaries if "runs" in s.user_attrs]
+
+
+def _read(
+    storage: str, database: RDBStorage | None, name: str
+) -> tuple[StudyInfo, tuple[Record, ...]]:
+    raw = optuna.load_study(study_name=name, storage=database)
+    identity, runs = raw.user_attrs["identity"], tuple(raw.user_attrs["runs"])
+    return StudyInfo(name, identity, runs, masked(storage)), records_of(raw)
 
 
 def _is_made(file: Path) -> bool:
@@ -65,11 +83,16 @@ def _is_made(file: Path) -> bool:
         return "no such table" not in str(error)  # whatever else it is, Optuna will meet it
 
 
-def opened(url: str) -> optuna.storages.RDBStorage:
-    """Return Optuna's storage at a database URL, which it makes where there is none."""
+@contextmanager
+def opened(url: str) -> Iterator[RDBStorage]:
+    """Have Optuna's storage at a database URL, which it makes where there is none, and close it."""
     if sqlite_file(url) is None:
-        return optuna.storages.RDBStorage(driven(url), engine_kwargs={"pool_pre_ping": True})
-    patient = {"connect_args": {"timeout": _PATIENCE_S}}
-    storage = optuna.storages.RDBStorage(url, engine_kwargs=patient)
-    set_pragmas(storage.engine)
-    return storage
+        storage = RDBStorage(driven(url), engine_kwargs={"pool_pre_ping": True})
+    else:
+        storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _PATIENCE_S}})
+        set_pragmas(storage.engine)
+    try:
+        yield storage
+    finally:
+        storage.scoped_session.remove()
+        storage.engine.dispose()

@@ -10,7 +10,7 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -64,19 +64,17 @@ def open_study(settings: StudySettings) -> Iterator[Study]:
     check_name(settings.name)
     check_url(settings.storage)
     run = uuid4().hex[:12]
-    with presence(settings.storage, settings.name, run):
+    with presence(settings.storage, settings.name, run), ExitStack() as stack:
         with explained(settings.storage), turn(settings.storage, settings.name):
             raw = optuna.create_study(
                 study_name=settings.name,
-                storage=opened(settings.storage),
+                storage=stack.enter_context(opened(settings.storage)),
                 directions=["maximize", "minimize"],  # gain in dB, log of the runtime in ms
                 load_if_exists=True,
             )
             study = Study(raw, settings, run)
-        try:
-            yield study
-        finally:
-            study.release()
+        stack.callback(study.release)
+        yield study
 
 
 class Study:

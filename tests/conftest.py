@@ -70,13 +70,15 @@ def empty_database(tmp_path_factory):
     import optuna
     from quick_search import settings
 
+    from studies.reading import opened
     from studies.storage import sqlite_file
     from studies.study import open_study
 
     first = settings(tmp_path_factory.mktemp("empty"), name="first")
     with open_study(first):
         pass
-    optuna.delete_study(study_name=first.name, storage=first.storage)
+    with opened(first.storage) as database:  # closed before it is copied, or its log holds a part
+        optuna.delete_study(study_name=first.name, storage=database)
     return sqlite_file(first.storage)
 
 

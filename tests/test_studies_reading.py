@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import time
+from pathlib import Path
 
 import optuna
 import pytest
 from quick_search import Quick, settings
 
 from search_spaces.errors import InputError
-from studies.reading import read_study
+from studies.reading import list_studies, read_study
 from studies.search import conduct
 from studies.study import open_study
 
@@ -22,6 +24,20 @@ def test_a_running_study_can_be_read(tmp_path):
         candidate = study.ask()
         _, records = read_study(settings(tmp_path).storage, "quick")
         assert [(r.candidate, r.outcome) for r in records] == [(candidate, None)]
+
+
+def test_reading_leaves_no_connection_open(tmp_path):
+    for name in ("one", "two", "three"):
+        with open_study(settings(tmp_path, name=name)):
+            pass
+    gc.disable()  # which would close them some time
+    try:
+        found = list_studies(settings(tmp_path).storage)
+        still = [file.resolve().name for file in Path("/proc/self/fd").iterdir()]
+    finally:
+        gc.enable()
+    assert [info.name for info, _ in found] == ["one", "two", "three"]
+    assert not [name for name in still if name.startswith("studies.db")]
 
 
 def test_a_study_that_does_not_exist_is_named_with_those_that_do(tmp_path):
