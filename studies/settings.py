@@ -153,15 +153,3 @@ class StudyInfo:
         """PSNR-Y of the teacher over Lanczos on held-out pictures in dB, as a run measured it."""
         measured = (run.get("teacher_gain_db") for run in reversed(self.runs))
         return next((gain_db for gain_db in measured if gain_db is not None), None)
-
-
-def difference(name: str, recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """One sentence on the first setting in which a study differs from what is now asked for."""
-    key = next(k for k in [*recorded, *wanted] if recorded.get(k) != wanted.get(k))
-    old, new = recorded.get(key), wanted.get(key)
-    short = all(len(str(value)) < 60 for value in (old, new))
-    how = f" ({old} there, {new} now)" if short else ""
-    return (
-        f"The study {name!r} was made with another {key}{how}, so that its results cannot be "
-        "compared with new ones: use that one again, or give another --study."
-    )

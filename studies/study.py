@@ -16,18 +16,17 @@ from typing import Any
 from uuid import uuid4
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.errors import InputError
 from studies.candidate import Candidate
+from studies.identity import identify
 from studies.locks import is_present, presence, turn
 from studies.outcome import Broken, Outcome, Trained, to_dict
-from studies.provenance import provenance
 from studies.reading import opened
 from studies.record import Counts, Record, counts, violations, why_fruitless
 from studies.samplers import SAMPLERS, distribution, draw_unseen, make_sampler, seed_for
-from studies.settings import StudySettings, difference
+from studies.settings import StudySettings
 from studies.storage import check_name, check_url, explained, study_folder
 from studies.trials import (
     RUN,
@@ -72,6 +71,7 @@ def open_study(settings: StudySettings) -> Iterator[Study]:
                 directions=["maximize", "minimize"],  # gain in dB, log of the runtime in ms
                 load_if_exists=True,
             )
+            identify(raw, settings)
             study = Study(raw, settings, run)
         stack.callback(study.release)
         yield study
@@ -100,7 +100,6 @@ class Study:
         inside = ((n, self._space.parameters(a)) for n, a in settings.known.items())
         self._inside = tuple((n, p) for n, p in inside if p is not None)
         self._known: deque[tuple[str, Mapping[str, Any]]] = deque()
-        self._identify()
         self._catch_up()
         for record in self.records:
             self._stale = self._stale + 1 if record.duplicate_of is not None else 0
@@ -319,34 +318,7 @@ class Study:
         runtime = outcome.runtime.ms if outcome.runtime else limit * math.e
         return {"values": [worst_gain, math.log(runtime)]}
 
-    # -- opening ---------------------------------------------------------------------------
-
-    def _identify(self) -> None:
-        """Write down what the study is for, or refuse to continue it for something else."""
-        settings, wanted = self._settings, self._settings.fixed
-        recorded = self._raw.user_attrs.get("identity")
-        if recorded is None:
-            if self._raw.get_trials(deepcopy=False):
-                raise InputError(
-                    f"The study {settings.name!r} was not made by this tool: "
-                    "give another --study or --storage."
-                )
-            self._raw.set_user_attr("identity", wanted)
-        elif recorded != wanted:
-            raise InputError(difference(settings.name, recorded, wanted))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            self._raw.set_metric_names(["gain_db", "log_runtime_ms"])
-        runs = self._raw.user_attrs.get("runs", [])
-        self._raw.set_user_attr("runs", [*runs, self._provenance()])
-
-    def _provenance(self) -> dict[str, Any]:
-        settings = self._settings
-        return {
-            **provenance(),
-            "sources": dict(settings.sources),
-            "teacher_gain_db": settings.teacher_gain_db,
-        }
+    # -- with others ------------------------------------------------------------------------
 
     def _catch_up(self) -> None:
         """Read what other runs have done, and take over what those that are gone left behind."""

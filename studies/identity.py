@@ -1,0 +1,53 @@
+"""What a study is for: written down when it is made, and held to whenever it is continued."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+
+from search_spaces.errors import InputError
+from studies.provenance import provenance
+from studies.settings import StudySettings
+
+
+def identify(raw: optuna.Study, settings: StudySettings) -> None:
+    """Note what a study is for, if nobody has, and that one more run works on it.
+
+    Raises:
+        InputError: It was made for something else, or not by this tool.
+    """
+    wanted, recorded = settings.fixed, raw.user_attrs.get("identity")
+    if recorded is None:
+        if raw.get_trials(deepcopy=False):
+            raise InputError(
+                f"The study {settings.name!r} was not made by this tool: "
+                "give another --study or --storage."
+            )
+        raw.set_user_attr("identity", wanted)
+    elif recorded != wanted:
+        raise InputError(_difference(settings.name, recorded, wanted))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        raw.set_metric_names(["gain_db", "log_runtime_ms"])
+    run = {
+        **provenance(),
+        "sources": dict(settings.sources),
+        "teacher_gain_db": settings.teacher_gain_db,
+    }
+    raw.set_user_attr("runs", [*raw.user_attrs.get("runs", []), run])
+
+
+def _difference(name: str, recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """One sentence on the first setting in which a study differs from what is now asked for."""
+    key = next(k for k in [*recorded, *wanted] if recorded.get(k) != wanted.get(k))
+    old, new = recorded.get(key), wanted.get(key)
+    short = all(len(str(value)) < 60 for value in (old, new))
+    how = f" ({old} there, {new} now)" if short else ""
+    return (
+        f"The study {name!r} was made with another {key}{how}, so that its results cannot be "
+        "compared with new ones: use that one again, or give another --study."
+    )
