@@ -14,7 +14,7 @@ from studies.limits import Budget
 from studies.outcome import Trained
 from studies.places import Places
 from studies.record import Record
-from studies.sight import Sight, study_sight
+from studies.sight import Sight, runtime_label, study_sight, survey_points
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -57,9 +57,11 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
     if budget.runtime_ms:
         _draw_budget(axes, budget.runtime_ms)
     axes.axhline(0, color="black", linewidth=0.6)
-    _scale(axes, seen)
+    by_octaves(axes)
+    axes.set_xlim(seen.runtimes_ms)
+    axes.set_ylim(seen.gains_db)
     _tell_hidden(axes, sum(not seen.holds(m.runtime_ms, m.gain_db) for m in done))
-    axes.set_xlabel(_runtime_label(records))
+    axes.set_xlabel(runtime_label(records))
     axes.set_ylabel("PSNR-Y gain over Lanczos, mean over QPs [dB]")
     axes.set_title(title, loc="left", fontsize=11)
     axes.grid(True, which="major", linewidth=0.3)
@@ -100,6 +102,16 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def by_octaves(axes: Axes) -> None:
+    """Have runtimes by their logarithm, with plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
 def hypervolume_figure(records: Sequence[Record], budget: Budget) -> Figure:
     """Matplotlib figure: dominated hypervolume after each trained candidate."""
     from matplotlib.figure import Figure
@@ -131,11 +143,11 @@ def _promoted(folder: Path) -> Evidence:
 
 
 def _draw_survey(axes: Axes, seen: Sight) -> None:
-    survey = _survey()
-    beyond = sum(not seen.holds(*point) for point in survey)
+    survey = survey_points()
+    beyond = sum(not seen.holds(runtime_ms, gain_db) for _, runtime_ms, gain_db in survey)
     axes.scatter(
-        [ms for ms, _ in survey],
-        [gain for _, gain in survey],
+        [runtime_ms for _, runtime_ms, _ in survey],
+        [gain_db for *_, gain_db in survey],
         marker="x",
         s=24,
         linewidths=1,
@@ -187,31 +199,11 @@ def _draw_budget(axes: Axes, runtime_ms: float) -> None:
     )
 
 
-def _scale(axes: Axes, seen: Sight) -> None:
-    """Runtimes by octaves, with plain numbers, and no more than is to be in sight."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlim(seen.runtimes_ms)
-    axes.set_ylim(seen.gains_db)
-
-
 def _tell_hidden(axes: Axes, hidden: int) -> None:
     """Say how many are cut off, far below the others."""
     if hidden:
         told = f"{hidden} trained far below the others are not shown"
         axes.annotate(told, (0.01, 0.02), xycoords="axes fraction", fontsize=8, color=_SURVEY)
-
-
-def _survey() -> list[tuple[float, float]]:
-    """Runtime in ms and gain in dB of the survey's entries that have both."""
-    from search_spaces.survey import published
-
-    rows = [network.table1 for network in published.values()]
-    return [(row.runtime_ms, row.gain_db) for row in rows if row.gain_db is not None]
 
 
 def _infeasible_ms(records: Sequence[Record]) -> list[float]:
@@ -223,11 +215,3 @@ def _infeasible_ms(records: Sequence[Record]) -> list[float]:
         and record.outcome.runtime is not None
         and record.duplicate_of is None
     ]
-
-
-def _runtime_label(records: Sequence[Record]) -> str:
-    for record in records:
-        if record.outcome is not None and record.outcome.runtime is not None:
-            runtime = record.outcome.runtime
-            return f"runtime at 540x960 [ms], {runtime.kind} for {runtime.target}"
-    return "runtime [ms]"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
+
+from studies.figures import png
 
 _COLOURS = {1: "#1f6feb", 2: "#d1242f", 3: "#2da44e", 4: "#8250df"}
 """By working resolution: LR sides are divided by this."""
@@ -60,6 +61,4 @@ def scatter(found: Mapping[str, Any]) -> bytes:
         for factor in present
     ]
     axes[0].legend(handles=handles, title="working resolution", fontsize=7, title_fontsize=7)
-    out = io.BytesIO()
-    figure.savefig(out, format="png")
-    return out.getvalue()
+    return png(figure)

@@ -1,10 +1,11 @@
-"""What of a front's figures is in sight: axes chosen by a study's own points."""
+"""What every figure of a front shows: axes chosen by a study's own points, and the survey's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from search_spaces.survey import published
 from studies.front import Member, front
 from studies.limits import Budget
 from studies.record import Record
@@ -63,3 +64,18 @@ def study_sight(done: Sequence[Member], records: Sequence[Record], budget: Budge
     if budget.runtime_ms is not None:
         runtimes.append(budget.runtime_ms)
     return sight(front(done), done, runtimes)
+
+
+def runtime_label(records: Iterable[Record]) -> str:
+    """Return what a runtime axis is called: measured or predicted, for which device."""
+    for record in records:
+        if record.outcome is not None and record.outcome.runtime is not None:
+            runtime = record.outcome.runtime
+            return f"runtime at 540x960 [ms], {runtime.kind} for {runtime.target}"
+    return "runtime at 540x960 [ms]"
+
+
+def survey_points() -> list[tuple[str, float, float]]:
+    """Return name, runtime in ms and gain in dB of the survey's entries that have both."""
+    rows = [(name, network.table1) for name, network in published.items()]
+    return [(name, row.runtime_ms, row.gain_db) for name, row in rows if row.gain_db is not None]

@@ -318,7 +318,7 @@ class Study:
         runtime = outcome.runtime.ms if outcome.runtime else limit * math.e
         return {"values": [worst_gain, math.log(runtime)]}
 
-    # -- with others ------------------------------------------------------------------------
+    # -- with others -----------------------------------------------------------------------
 
     def _catch_up(self) -> None:
         """Read what other runs have done, and take over what those that are gone left behind."""

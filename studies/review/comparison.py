@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from studies.comparison import Comparison, Lead
-from studies.figures import png
+from studies.figures import by_octaves, png
+from studies.review.front_plots import overlay_plot
 from studies.review.page import Column, Section, page, paragraph, plot, table
-from studies.review.plots import LIMIT, colours, overlay_plot
+from studies.review.style import LIMIT, colours
 
 
 def told(lead: Lead) -> str:
@@ -53,7 +54,6 @@ def comparison_page(found: Comparison, limits_ms: Sequence[float]) -> str:
 def overlay_png(found: Comparison, limits_ms: Sequence[float]) -> bytes:
     """Return the fronts over each other as a PNG file."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(8, 5), dpi=130, layout="constrained")
     axes = figure.add_subplot()
@@ -65,10 +65,7 @@ def overlay_png(found: Comparison, limits_ms: Sequence[float]) -> bytes:
     for limit in sorted(set(limits_ms)):
         axes.axvline(limit, color=LIMIT, linewidth=1, linestyle=":")
     axes.axhline(0, color="black", linewidth=0.6)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    by_octaves(axes)
     axes.set_xlabel(_runtime_label(found))
     axes.set_ylabel("PSNR-Y gain over Lanczos, mean over QPs [dB]")
     axes.grid(True, which="major", linewidth=0.3)
@@ -129,4 +126,4 @@ def _leads(found: Comparison) -> str:
 
 
 def _runtime_label(found: Comparison) -> str:
-    return f"runtime [ms], {found.runtime_kind} for {found.target}"
+    return f"runtime at 540x960 [ms], {found.runtime_kind} for {found.target}"

@@ -11,7 +11,12 @@ from search_spaces.space import Space
 from studies.front import trained
 from studies.outcome import Broken, Rejected
 from studies.record import Record
-from studies.review import plots
+from studies.review.course_plots import (
+    curves_plot,
+    hypervolume_plot,
+    importance_plot,
+    parallel_plot,
+)
 from studies.review.importance import choices_of, gain_importance, least, runtime_importance
 from studies.review.page import Column, Section, paragraph, plot, table
 from studies.review.spent import spent
@@ -30,9 +35,9 @@ def course(info: StudyInfo, records: Sequence[Record], figures: Figures) -> Sect
     """Hypervolume, learning curves, time, and why candidates were not trained."""
     body = ""
     if trained(records):
-        figures["hypervolume"] = plots.hypervolume_plot(records, info.budget)
+        figures["hypervolume"] = hypervolume_plot(records, info.budget)
         body += "<h3>Hypervolume</h3>" + plot("hypervolume", "Hypervolume over candidates", 300)
-        curves = plots.curves_plot(records)
+        curves = curves_plot(records)
         body += "<h3>Learning curves of the front</h3>"
         if curves is None:
             body += paragraph("Their trainings were not watched on the way.", "note")
@@ -107,7 +112,7 @@ def dimensions(info: StudyInfo, records: Sequence[Record], figures: Figures) -> 
     runtime = runtime_importance(space, records, choices)
     body = "<h3>Importance</h3>"
     if gain or runtime:
-        figures["importance"] = plots.importance_plot(gain, runtime)
+        figures["importance"] = importance_plot(gain, runtime)
         shown = sum(len(dimension.choices) > 1 for dimension in space.dimensions)
         body += plot("importance", "Share of each dimension in gain and runtime", 90 + 42 * shown)
         body += paragraph(
@@ -122,7 +127,7 @@ def dimensions(info: StudyInfo, records: Sequence[Record], figures: Figures) -> 
         )
     known = [member for member in members if member.trial in choices]
     if len(known) > 1:
-        figures["parallel"] = plots.parallel_plot(space.dimensions, choices, known)
+        figures["parallel"] = parallel_plot(space.dimensions, choices, known)
         body += "<h3>All trained candidates</h3>"
         body += paragraph("Drag along an axis to keep only the candidates that pass there.", "note")
         drawn = plot("parallel", "Choices, runtime and gain of every trained candidate", 460)

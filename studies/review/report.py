@@ -20,9 +20,9 @@ from studies.outcome import Trained
 from studies.places import FIRST, Places
 from studies.promoted import agreement, best
 from studies.record import Record, counts
-from studies.review import plots
 from studies.review.course import Figures, course, dimensions, duration
 from studies.review.evidence import NOTHING, Evidence
+from studies.review.front_plots import front_plot
 from studies.review.page import (
     Column,
     Section,
@@ -37,7 +37,7 @@ from studies.review.page import (
 )
 from studies.review.spent import spent
 from studies.settings import StudyInfo
-from studies.sight import Sight, study_sight
+from studies.sight import Sight, study_sight, survey_points
 from studies.story import gain_told
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _front(info: StudyInfo, records: Sequence[Record], figures: Figures) -> Sect
     members = front(done)
     if not members:
         return Section("front", "Front", paragraph("No candidate has been trained yet."))
-    figures["front"] = plots.front_plot(done, records, info.budget)
+    figures["front"] = front_plot(done, records, info.budget)
     body = plot("front", "Gain over Lanczos against runtime of all candidates", 520)
     kind = members[0].runtime_kind
     if note := (info.identity.get("target") or {}).get("note"):
@@ -149,8 +149,8 @@ def _front(info: StudyInfo, records: Sequence[Record], figures: Figures) -> Sect
 def _beyond(seen: Sight, done: Sequence[Member]) -> str:
     """What the figure of the front does not show at first, in words; empty where it shows all."""
     ours = sum(not seen.holds(member.runtime_ms, member.gain_db) for member in done)
-    known = plots.survey_points()
-    theirs = sum(not seen.holds(ms, gain_db) for ms, gain_db, _ in known)
+    known = survey_points()
+    theirs = sum(not seen.holds(runtime_ms, gain_db) for _, runtime_ms, gain_db in known)
     told = [f"{ours} of the candidates, far below the others"] if ours else []
     told += [f"{theirs} of the survey's {len(known)} networks"] if theirs else []
     return "; ".join(told)

@@ -1,36 +1,25 @@
-"""The interactive figures of a study. Their theme comes from the page (`page.js`)."""
+"""The interactive figures of fronts: gain over runtime. Their theme comes from `page.js`."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import plotly.graph_objects as go
 
-from search_spaces.survey import published
-from studies.front import Member, front, hypervolume_history, reference_of, trained
+from studies.front import Member, front
 from studies.limits import Budget
 from studies.outcome import Broken, Outcome, Rejected, Trained
 from studies.record import Record
-from studies.sight import Sight, sight, study_sight
+from studies.review.style import FRONT, GREY, LABEL, LEGEND, LIMIT, OTHER, TICKS_MS, colours
+from studies.sight import Sight, runtime_label, sight, study_sight, survey_points
 
-if TYPE_CHECKING:
-    from search_spaces.space import Dimension
-
-FRONT, OTHER, GREY, LIMIT = "#1f6feb", "#6f9fe8", "#8a929e", "#d1343f"
-STUDIES = ("#1f6feb", "#d98324", "#1a9c74", "#b0559f", "#8a6d3b", "#4a9fc9")
-"""Colours of studies beside each other."""
-
-_LOW_TO_HIGH = ((0.0, "#7256b8"), (0.5, "#c4517f"), (1.0, "#ef9a3a"))
-"""Legible on white and on black."""
-
-_TICKS = [m * 10.0**e for e in range(-4, 5) for m in (1, 2, 5)]
-_LABEL = 0.025  # decades of runtime that a label needs
 _RUG = 0.03  # height of the marks of those without a gain
-_LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+
+_Point: TypeAlias = tuple[float, float, str]
+"""Runtime in ms, gain in dB, and what the pointer shows."""
 
 
 def front_plot(done: Sequence[Member], records: Sequence[Record], budget: Budget) -> go.Figure:
@@ -49,7 +38,7 @@ def front_plot(done: Sequence[Member], records: Sequence[Record], budget: Budget
     repeated = any(member.gain_sd_db for member in members)
     outcomes = {record.trial: record.outcome for record in records}
     figure = go.Figure()
-    _points(figure, "survey, full training", survey_points(), GREY, "x-thin-open", 8)
+    _points(figure, "survey, full training", _survey(), GREY, "x-thin-open", 8)
     rest = [member for member in done if member not in members]
     _points(figure, "trained", [_point(m, outcomes[m.trial]) for m in rest], OTHER, "circle", 9)
     _points(figure, "stopped early", list(_stopped(records)), GREY, "circle-open", 8)
@@ -76,117 +65,7 @@ def front_plot(done: Sequence[Member], records: Sequence[Record], budget: Budget
     if budget.runtime_ms:
         _limit(figure, budget.runtime_ms, f"budget {budget.runtime_ms:g} ms")
     seen = study_sight(done, records, budget)
-    return _gain_over_runtime(figure, seen, runtime_title(records))
-
-
-def hypervolume_plot(records: Sequence[Record], budget: Budget) -> go.Figure:
-    """The hypervolume after each trained candidate, in the order of their ends."""
-    reference = reference_of(trained(records), budget.runtime_ms)
-    curve = hypervolume_history(records, reference)
-    figure = go.Figure()
-    figure.add_scatter(
-        x=list(range(1, len(curve) + 1)),
-        y=curve,
-        mode="lines+markers",
-        line={"shape": "hv", "color": FRONT},
-        hovertemplate="%{y:.4f} dB x octaves after %{x} candidates<extra></extra>",
-    )
-    figure.update_xaxes(title="trained candidates", rangemode="tozero")
-    figure.update_yaxes(title="hypervolume [dB x octaves]", rangemode="tozero")
-    return figure.update_layout(showlegend=False)
-
-
-def curves_plot(records: Sequence[Record]) -> go.Figure | None:
-    """How the front's members learned; None where their training was not watched on the way."""
-    outcomes = {record.trial: record.outcome for record in records}
-    members = front(trained(records))
-    figure = go.Figure()
-    for index, member in enumerate(members):
-        outcome = outcomes[member.trial]
-        if not isinstance(outcome, Trained) or len(outcome.curve) < 2:
-            continue
-        figure.add_scatter(
-            x=[rung.step for rung in outcome.curve],
-            y=[rung.gain_db for rung in outcome.curve],
-            mode="lines+markers",
-            line={"color": shade(index / max(1, len(members) - 1)), "width": 2},
-            name=f"{member.trial} ({member.runtime_ms:.2f} ms)",
-            hovertemplate=f"trial {member.trial}: {escape(member.name)}<br>"
-            "%{y:+.3f} dB after %{x} steps<extra></extra>",
-        )
-    if not figure.data:
-        return None
-    figure.update_xaxes(title="training steps")
-    figure.update_yaxes(title="gain over Lanczos [dB]", tickformat="+.3~f")
-    return figure.update_layout(legend=_LEGEND)
-
-
-def importance_plot(gain: Mapping[str, float], runtime: Mapping[str, float]) -> go.Figure:
-    """How much of the differences in gain and in runtime each dimension explains."""
-    shares_of = {name: (gain.get(name, 0.0), runtime.get(name, 0.0)) for name in (*gain, *runtime)}
-    names = sorted(shares_of, key=shares_of.__getitem__)
-    figure = go.Figure()
-    sets = (("runtime (logarithm)", runtime, GREY), ("gain", gain, FRONT))
-    for told, shares, colour in sets:
-        if shares:
-            figure.add_bar(
-                x=[shares.get(name, 0.0) for name in names],
-                y=names,
-                orientation="h",
-                name=told,
-                marker={"color": colour},
-                hovertemplate="%{y}: %{x:.0%} of " + told + "<extra></extra>",
-            )
-    figure.update_xaxes(title="share of the differences", tickformat=".0%", rangemode="tozero")
-    return figure.update_layout(
-        barmode="group", bargap=0.25, showlegend=True, legend={**_LEGEND, "traceorder": "reversed"}
-    )
-
-
-def parallel_plot(
-    dimensions: Sequence[Dimension],
-    parameters: Mapping[int, Mapping[str, Any]],
-    members: Sequence[Member],
-) -> go.Figure:
-    """Every trained candidate as a line through its choices, its runtime and its gain.
-
-    Args:
-        dimensions: Of the space.
-        parameters: Choices of each trial.
-        members: Trained candidates, all of them with their choices.
-    """
-    axes = []
-    for dimension in dimensions:
-        used = {parameters[member.trial][dimension.name] for member in members}
-        if len(used) < 2:
-            continue
-        places = [dimension.choices.index(parameters[m.trial][dimension.name]) for m in members]
-        axes.append(
-            {
-                "label": dimension.name,
-                "values": places,
-                "range": [0, len(dimension.choices) - 1],
-                "tickvals": list(range(len(dimension.choices))),
-                "ticktext": [str(choice) for choice in dimension.choices],
-            }
-        )
-    logs = [math.log10(member.runtime_ms) for member in members]
-    ends = (min(logs), max(logs))
-    between = (t for t in map(math.log10, _TICKS) if ends[0] + _LABEL < t < ends[1] - _LABEL)
-    ticks = sorted({*ends, *between})
-    gains = [member.gain_db for member in members]
-    axes += [
-        {
-            "label": "runtime [ms]",
-            "values": logs,
-            "tickvals": ticks,
-            "ticktext": [f"{10**tick:.3g}" for tick in ticks],
-        },
-        {"label": "gain [dB]", "values": gains, "tickformat": "+.3f"},
-    ]
-    line = {"color": gains, "colorscale": _LOW_TO_HIGH, "cmin": min(gains), "cmax": max(gains)}
-    figure = go.Figure(go.Parcoords(dimensions=axes, line=line, labelside="top"))
-    return figure.update_layout(margin={"l": 90, "r": 50, "t": 60, "b": 24})
+    return _gain_over_runtime(figure, seen, runtime_label(records))
 
 
 def overlay_plot(
@@ -230,43 +109,16 @@ def hover(member: Member, outcome: Outcome | None) -> str:
     return "<br>".join(lines)
 
 
-def runtime_title(records: Iterable[Record]) -> str:
-    """What a runtime axis shows: measured or predicted, for which device."""
-    for record in records:
-        if record.outcome is not None and record.outcome.runtime is not None:
-            runtime = record.outcome.runtime
-            return f"runtime [ms], {runtime.kind} for {runtime.target}"
-    return "runtime [ms]"
-
-
-def survey_points() -> list[tuple[float, float, str]]:
-    """Runtime in ms, gain in dB and words of the survey's entries that have both."""
+def _survey() -> list[_Point]:
     return [
         (
-            network.table1.runtime_ms,
-            network.table1.gain_db,
-            f"<b>{name}</b><br>{network.table1.gain_db:+.2f} dB at "
-            f"{network.table1.runtime_ms:g} ms<br>as published: other pictures, full training",
+            runtime_ms,
+            gain_db,
+            f"<b>{name}</b><br>{gain_db:+.2f} dB at {runtime_ms:g} ms<br>as published: other "
+            "pictures, full training",
         )
-        for name, network in published.items()
-        if network.table1.gain_db is not None
+        for name, runtime_ms, gain_db in survey_points()
     ]
-
-
-def shade(share: float) -> str:
-    """The colour at a place between 0 and 1 of the scale that serves light and dark pages."""
-    for (low, first), (high, second) in itertools.pairwise(_LOW_TO_HIGH):
-        if share <= high:
-            part = (share - low) / (high - low)
-            ends = [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in (first, second)]
-            mixed = [round(a + (b - a) * part) for a, b in zip(*ends, strict=True)]
-            return "#" + "".join(f"{value:02x}" for value in mixed)
-    return _LOW_TO_HIGH[-1][1]
-
-
-def colours(count: int) -> list[str]:
-    """Colours for that many studies beside each other."""
-    return [STUDIES[index % len(STUDIES)] for index in range(count)]
 
 
 def _labels(members: Sequence[Member]) -> list[str]:
@@ -274,7 +126,7 @@ def _labels(members: Sequence[Member]) -> list[str]:
     labels: list[str] = []
     last = -math.inf
     for place in (math.log10(member.runtime_ms) for member in members):
-        clear = place - last > _LABEL
+        clear = place - last > LABEL
         labels.append(str(members[len(labels)].trial) if clear else "")
         last = place if clear else last
     return labels
@@ -305,20 +157,17 @@ def _gain_over_runtime(figure: go.Figure, seen: Sight, label: str) -> go.Figure:
     figure.update_xaxes(
         type="log",
         title=label,
-        tickvals=_TICKS,
-        ticktext=[f"{tick:g}" for tick in _TICKS],
+        tickvals=TICKS_MS,
+        ticktext=[f"{tick:g}" for tick in TICKS_MS],
         tickangle=0,
         range=[math.log10(ms) for ms in seen.runtimes_ms],
     )
-    figure.update_layout(legend=_LEGEND, hovermode="closest")
+    figure.update_layout(legend=LEGEND, hovermode="closest")
     # Not `update_yaxes`: the axis of those without a gain keeps its own range.
     figure.layout.yaxis.update(
         title="PSNR-Y gain over Lanczos [dB]", tickformat="+.3~f", range=seen.gains_db
     )
     return figure
-
-
-_Point = tuple[float, float, str]
 
 
 def _points(
