@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
-import itertools
 import json
 import math
 import re
 import shlex
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from pages import Page
 from photos import evaluation_set
 from PIL import Image
 from quick_search import BUDGET, Quick, Real, settings
@@ -25,17 +24,14 @@ from nas.data.manifest import HR
 from nas.measure.strips import upscale_picture
 from search_spaces import Architecture
 from search_spaces.model import load_model
-from search_spaces.space import Space
 from studies.candidate import Candidate
 from studies.figures import front_figure
 from studies.front import contributions, front, trained
-from studies.outcome import Broken, Rejected, Rung, Runtime, Size, Trained
+from studies.outcome import Broken, Rejected, Runtime, Size, Trained
 from studies.places import Places
 from studies.reading import read_study
 from studies.record import Record, counts
-from studies.review.importance import choices_of, gain_importance, least, runtime_importance
 from studies.review.report import report
-from studies.review.spent import spent
 from studies.search import conduct
 from studies.settings import StudyInfo
 from studies.storage import study_folder
@@ -60,43 +56,6 @@ def searched(tmp_path_factory, prepared):
     study = settings(folder, identity=identity, sources={"data": str(prepared.path)})
     conduct(study, Real())
     return study.storage
-
-
-class Page(HTMLParser):
-    """What a browser would find on a page: addresses, pictures, tables, text, figures."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.rows: list[list[str]] = []
-        self.words = ""
-        self.scripts: list[str] = []
-        self.styles = ""
-        self._inside = ""
-        self.feed(text)
-        (found,) = [s for s in self.scripts if s.startswith("{")] or ["{}"]
-        self.figures = json.loads(found)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self._inside = "heading" if tag == "button" and "data-whole" not in dict(attrs) else tag
-        if tag == "tr":
-            self.rows.append([])
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_endtag(self, tag):
-        self._inside = ""
-
-    def handle_data(self, data):
-        if self._inside == "script":
-            self.scripts[-1] += data
-        elif self._inside == "style":
-            self.styles += data
-        else:
-            self.words += data
-        if self._inside in ("td", "heading"):
-            self.rows[-1].append(data)
 
 
 def read(storage):
@@ -320,69 +279,3 @@ def test_runtimes_of_all_candidates_can_be_read_off_their_axis(searched):
     assert ends == pytest.approx([min(known), max(known)], rel=0.01)
     assert sorted(runtime["tickvals"]) == runtime["tickvals"]
     assert "over the limit of runtime" in page.words and "runtime_ms" not in page.words
-
-
-def records_of(space: Space, gain, runtime, count: int) -> list[Record]:
-    """Candidates all over a space, with a gain and a runtime by their choices."""
-    random = np.random.default_rng(0)
-    found = {}
-    while len(found) < count:
-        choices = {d.name: d.choices[random.integers(len(d.choices))] for d in space.dimensions}
-        trial = len(found)
-        outcome = Trained(
-            gain(choices), {}, {}, Runtime(runtime(choices), "predicted", "x"), Size(1, 1)
-        )
-        found[trial] = Record(Candidate(trial, space.architecture(choices)), outcome)
-    return list(found.values())
-
-
-def over(outcome: Trained) -> Rejected:
-    return Rejected("memory_mb", 2.0, 1.0, outcome.runtime, outcome.size)
-
-
-def test_importance_names_the_dimension_that_decides():
-    dimensions = {"width": [8, 12, 16, 20], "depth": [1, 2, 3], "activation": ["relu", "gelu"]}
-    space = Space.from_dict({"name": "small", "dimensions": dimensions}, "small")
-    records = records_of(space, lambda c: c["width"] / 20, lambda c: float(c["depth"]), 40)
-    choices = choices_of(space, records)
-    gain = gain_importance(space, records, choices)
-    runtime = runtime_importance(space, records, choices)
-    assert set(gain) == set(runtime) == set(dimensions)
-    assert gain["width"] > 0.9 and runtime["depth"] > 0.9
-    assert sum(gain.values()) == pytest.approx(1.0)
-    few = records[: least(space) - 1]
-    assert gain_importance(space, few, choices_of(space, few)) == {}
-    info = StudyInfo("s", {"budget": BUDGET.to_dict(), "space": space.to_dict()}, ())
-    cut = [replace(r, outcome=over(r.outcome)) for r in records[len(few) :]]
-    alone = Page(report(info, [*few, *cut], Places())).figures["importance"]
-    assert [bars["name"] for bars in alone["data"]] == ["runtime (logarithm)"]
-    shares = alone["data"][0]["x"]
-    assert shares == sorted(shares), "the largest share stands at the top"
-    assert alone["layout"]["showlegend"], "Plotly names a single set of bars nowhere by itself"
-    assert (
-        "Too few candidates to say what decides the gain" in Page(report(info, few, Places())).words
-    )
-    assert "importance" in Page(report(info, records, Places())).figures
-
-
-def test_time_is_counted_once():
-    runtime, size = Runtime(1.0, "predicted", "x"), Size(1, 1)
-    done = Trained(0.1, {}, {}, runtime, size, (Rung(1, 0.0, 4.0), Rung(2, 0.1, 7.0)), 2, 9.0)
-    over = Rejected("runtime_ms", 9.0, 8.0, runtime, size, seconds=1.0)
-    where = itertools.count()
-
-    def record(outcome, started, finished, **more):
-        candidate = Candidate(next(where), Architecture())
-        return Record(candidate, outcome, started=started, finished=finished, **more)
-
-    time = spent(
-        [
-            record(done, 100.0, 110.0),
-            record(done, 105.0, 115.0),
-            record(over, 200.0, 202.0),
-            record(done, 300.0, 310.0, duplicate_of=0),
-            record(None, 400.0, None),
-        ]
-    )
-    assert (time.training_s, time.measuring_s, time.overhead_s) == (14.0, 5.0, 3.0)
-    assert time.wall_s == 17.0 and time.at_once == pytest.approx(22 / 17)
