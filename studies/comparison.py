@@ -33,7 +33,7 @@ class Entry:
         trained: How many candidates it trained.
         members: Its front, fastest first.
         hypervolume: What the front covers, from the common reference.
-        leads: Share of the octaves of runtime in which no other front has a higher gain.
+        leads: Share of the octaves of runtime in which it has a higher gain than every other front.
         beaten: How many members of the front another study's front dominates.
     """
 
