@@ -98,8 +98,8 @@ def study_courier(
     """
 
     def connect() -> Deliver[Sequence[Record]]:
-        from studies.tracking import Tracking
+        from studies.tracking import StudyTracking
 
-        return Tracking(uri, info, folder, alone).deliver
+        return StudyTracking(uri, info, folder, alone).deliver
 
     return Courier(connect)

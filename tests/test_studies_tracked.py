@@ -59,7 +59,9 @@ def test_a_server_that_is_away_stops_nothing_and_is_made_up_for_later(tmp_path, 
 
 def test_a_store_that_hangs_keeps_nobody_waiting(tmp_path, monkeypatch):
     never = threading.Event()
-    monkeypatch.setattr("studies.tracking.Tracking.deliver", lambda *args, **more: never.wait(60))
+    monkeypatch.setattr(
+        "studies.tracking.StudyTracking.deliver", lambda *args, **more: never.wait(60)
+    )
     monkeypatch.setattr("studies.courier._CLOSE_S", 0.3)
     info = StudyInfo("quick", settings(tmp_path).fixed, ())
     courier = study_courier(f"sqlite:///{tmp_path}/mlflow.db", info, tmp_path, nullcontext)

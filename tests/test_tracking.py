@@ -18,7 +18,7 @@ from studies.candidate import Candidate
 from studies.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Weights
 from studies.record import Record
 from studies.settings import StudyInfo
-from studies.tracking import EXPERIMENT, Tracking
+from studies.tracking import EXPERIMENT, StudyTracking
 from studies.tracking.store import connected, network_params
 from studies.weights import weights_folder
 
@@ -62,7 +62,7 @@ def records(tmp_path):
 
 def test_a_study_becomes_runs_models_figures_and_a_note(tmp_path, records):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    assert Tracking(uri, INFO, tmp_path).deliver(records, final=True).fault is None
+    assert StudyTracking(uri, INFO, tmp_path).deliver(records, final=True).fault is None
 
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
@@ -124,7 +124,7 @@ def test_a_network_is_told_in_columns_to_sort_and_to_draw_by():
 
 def test_a_tracked_network_loads_without_running_code(tmp_path, records):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    Tracking(uri, INFO, tmp_path).deliver(records)
+    StudyTracking(uri, INFO, tmp_path).deliver(records)
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     run = client.search_runs([experiment], "tags.trial = '1'")[0]
@@ -144,24 +144,24 @@ def test_delivering_again_changes_nothing_and_a_lost_view_is_made_anew(tmp_path,
         )
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    Tracking(uri, INFO, tmp_path).deliver(records[:2])
-    again = Tracking(uri, INFO, tmp_path)  # as after a restart
+    StudyTracking(uri, INFO, tmp_path).deliver(records[:2])
+    again = StudyTracking(uri, INFO, tmp_path)  # as after a restart
     assert again.deliver(records, final=True).written == 2
     assert again.deliver(records, final=True).written == 0
 
     other = f"sqlite:///{tmp_path}/rebuilt.db"
-    Tracking(other, INFO, tmp_path).deliver(records, final=True)
+    StudyTracking(other, INFO, tmp_path).deliver(records, final=True)
     assert seen(other) == seen(uri)
 
 
 def test_a_child_cut_off_while_being_written_is_written_anew(tmp_path, records):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    Tracking(uri, INFO, tmp_path).deliver(records[:1])
+    StudyTracking(uri, INFO, tmp_path).deliver(records[:1])
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     run = client.search_runs([experiment], "tags.trial = '0'")[0]
     client.update_run(run.info.run_id, status="RUNNING")
-    assert Tracking(uri, INFO, tmp_path).deliver(records[:1]).written == 1
+    assert StudyTracking(uri, INFO, tmp_path).deliver(records[:1]).written == 1
     assert len(client.search_runs([experiment], "tags.trial = '0'")) == 1
 
 
@@ -177,14 +177,14 @@ def test_a_database_is_there_whole_or_not_at_all(tmp_path, records, monkeypatch)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(MlflowClient, "search_experiments", killed)
-        Tracking(f"sqlite:///{database}", INFO, tmp_path).deliver(records)
+        StudyTracking(f"sqlite:///{database}", INFO, tmp_path).deliver(records)
     assert not database.exists()
-    assert Tracking(f"sqlite:///{database}", INFO, tmp_path).deliver(records).fault is None
+    assert StudyTracking(f"sqlite:///{database}", INFO, tmp_path).deliver(records).fault is None
     assert [path.name for path in tmp_path.glob(".*")] == []
 
 
 def test_a_tracking_server_that_is_away_is_told_in_one_sentence_without_secrets(tmp_path, records):
-    tracking = Tracking("http://user:secret@127.0.0.1:9", INFO, tmp_path)
+    tracking = StudyTracking("http://user:secret@127.0.0.1:9", INFO, tmp_path)
     delivery = tracking.deliver(records)
     assert delivery.written == 0
     assert delivery.fault and "secret" not in delivery.fault and "127.0.0.1" in delivery.fault

@@ -6,6 +6,6 @@ time writes. A store that fails never stops the work: what it missed is delivere
 """
 
 from studies.tracking.store import EXPERIMENT, Delivery, server_command
-from studies.tracking.study import Tracking
+from studies.tracking.study import StudyTracking
 
-__all__ = ["EXPERIMENT", "Delivery", "Tracking", "server_command"]
+__all__ = ["EXPERIMENT", "Delivery", "StudyTracking", "server_command"]

@@ -15,7 +15,7 @@ from studies.settings import StudyInfo
 from studies.story import story, use_registered
 from studies.tracking import registry
 from studies.tracking.store import DONE, NOTE, REGISTERED, Delivery, Store, connected, fault
-from studies.tracking.study import Tracking
+from studies.tracking.study import StudyTracking
 from studies.tracking.training import Title, began, find, show_training
 
 _REGISTERED_AS = "registered"
@@ -64,7 +64,7 @@ class PromotionTracking:
         written = 0
         try:
             if not self._whole:  # the study itself may not be there, or not all of it
-                study = Tracking(self._uri, self._info, self._study_folder)
+                study = StudyTracking(self._uri, self._info, self._study_folder)
                 if told := study.deliver(self._records(), final=True).fault:
                     return Delivery(0, told)
                 self._whole = True

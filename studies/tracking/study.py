@@ -40,7 +40,7 @@ from studies.weights import weights_file
 _TRIAL = "trial"
 
 
-class Tracking:
+class StudyTracking:
     """Writes one study to one tracking store.
 
     Args:
