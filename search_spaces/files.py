@@ -1,7 +1,8 @@
-"""Reading what people write, and writing files so that a reader never sees half of one."""
+"""Files: what they are called, reading what people write, and writing so that none is half."""
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,11 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path} cannot be read: {reason(fault)}") from fault
     except UnicodeDecodeError as fault:
         raise InputError(f"{path} is no text in UTF-8: save it as UTF-8") from fault
+
+
+def file_name(text: str) -> str:
+    """Return a name for a file or folder that is called after something: no blanks, no slashes."""
+    return re.sub(r"[^\w.+-]+", "-", text).strip(".-")[:80] or "unnamed"
 
 
 @contextmanager

@@ -97,6 +97,7 @@ def test_a_models_name_chooses_neither_a_place_nor_terminal_codes(tmp_path, nas,
     assert code == 0
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) == 2 and all(path.parent == inside for path in written)
+    assert not [path for path in written if path.name.startswith(".")], "hidden"
 
 
 class Command:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,6 +58,7 @@ def evaluate(
     from nas.measure.report import document, write
     from nas.measure.targets import resolve_target
     from search_spaces.errors import InputError
+    from search_spaces.files import file_name
     from teachers.loading import load_teacher
 
     found = [
@@ -76,7 +76,7 @@ def evaluate(
             "--validation 1, or a smaller share"
         )
     named = _distinct(found)
-    folder = out or Path("evaluations") / _file_name("+".join(named))
+    folder = out or Path("evaluations") / file_name("+".join(named))
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out {folder} is a file: give a folder")
     entries = _measure(named, pair_set, chosen, where, full)
@@ -131,7 +131,7 @@ def _draw(
     from nas.cli.terminal import progress_bar
     from nas.measure.evaluation import upscaler_of
     from nas.measure.extremes import draw, extremes
-    from search_spaces.files import atomic_path
+    from search_spaces.files import atomic_path, file_name
 
     pictures = {picture.name: picture for picture in pair_set.validation}
     with progress_bar("drawing") as progress:
@@ -140,7 +140,7 @@ def _draw(
             upscaler = replace(upscaler_of(entry.model, device), name=name)
             told["side_by_side"] = {}
             for which, figures in extremes(entry.evaluation).items():
-                file = f"{which}-{_file_name(name)}.png"
+                file = f"{which}-{file_name(name)}.png"
                 image = draw(which, figures, pictures[figures.picture], upscaler, teacher, device)
                 with atomic_path(folder / file) as aside:
                     image.save(aside)
@@ -188,7 +188,3 @@ def _distinct(models: Sequence[Model]) -> dict[str, Model]:
         name = model.name if model.name not in named else f"{model.name} {model.digest[:6]}"
         named[name] = model
     return named
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.+-]+", "-", name).strip(".-")[:80] or "model"

@@ -51,6 +51,7 @@ def export(
     from nas.deploy.export import export as write
     from nas.deploy.formats import FORMATS
     from search_spaces.errors import InputError
+    from search_spaces.files import file_name
 
     found = load(model, storage=storage, tracking_uri=tracking_uri, plugins=plugin)
     chosen = format or (format_of(output) if output else "onnx")
@@ -60,7 +61,7 @@ def export(
     if opset is not None and chosen != "onnx":
         raise InputError(f"--opset is for onnx; leave it out for {chosen}")
     if output is None and chosen in FORMATS:
-        output = Path(re.sub(r"[^\w.+-]+", "-", found.name) + FORMATS[chosen].suffixes[0])
+        output = Path(file_name(found.name) + FORMATS[chosen].suffixes[0])
     if output is not None and (output.is_dir() or _same(output, model)):
         raise InputError(f"--output {output} is the model itself or a folder; name another file")
     made = write(

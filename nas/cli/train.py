@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -73,6 +72,7 @@ def train(
     from nas.training.distributed import joined
     from nas.training.recipe import load_recipe
     from nas.training.trainer import train as run
+    from search_spaces.files import file_name
     from studies.full_training import tracked
 
     where: dict[str, Any] = {"storage": storage, "tracking_uri": tracking_uri, "plugins": plugin}
@@ -82,7 +82,7 @@ def train(
         chosen = chosen.scaled(steps)
     begin = None if start is None else sources.model(start, **where)
     device = usable_device(device)
-    folder = out or Path("trainings") / _folder(f"{name}-{chosen.name}")
+    folder = out or Path("trainings") / file_name(f"{name}-{chosen.name}")
     uri = tracking(tracking_uri)
     finished: Finished | None = None
     with joined(device) as (world, device):
@@ -135,11 +135,6 @@ def _precision(name: str) -> Precision | None:
     if name not in CHOICES:
         raise InputError(f"--precision is '{name}'; choose auto, {', '.join(CHOICES)}")
     return Precision(name)
-
-
-def _folder(name: str) -> str:
-    """A folder's name without blanks and the like."""
-    return re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-")
 
 
 class _Drawn:
