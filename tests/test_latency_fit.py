@@ -72,7 +72,7 @@ def measure_all(nas, *more, names=FITTED):
 def test_runtimes_in_a_csv_become_a_target_that_predicts_the_rest(nas, tmp_path):
     lines = [f"{name.lower()},{truth(published[name].architecture)}" for name in FITTED]
     (tmp_path / "mine.csv").write_text("\n".join(["network,runtime_ms", *lines]))
-    found = json.loads(nas("latency", "fit", "mine.csv", "--out", "box.json", "--json"))
+    found = json.loads(nas("latency", "fit", "mine.csv", "-o", "box.json", "--json"))
     assert found["name"] == "mine" and found["runtimes"] == len(FITTED)
     assert found["leave_one_out_spearman"] > 0.9
     assert all(found["prices"][name] >= 0 for name in FEATURES)
@@ -175,7 +175,7 @@ def test_more_of_anything_is_never_faster_whatever_was_measured(nas, tmp_path):
 def test_a_target_takes_its_model_along_to_other_machines(nas, tmp_path):
     rows = {name: truth(published[name].architecture) for name in FITTED}
     (tmp_path / "box.json").write_text(json.dumps(rows))
-    nas("latency", "fit", "box.json", "--out", "profile.json")
+    nas("latency", "fit", "box.json", "--output", "profile.json")
     target = resolve_target("profile.json")
     ms = target.latency(published[HELD_OUT].architecture).ms
     (tmp_path / "profile.json").unlink()

@@ -223,7 +223,7 @@ def test_a_set_that_is_not_the_studys_is_refused(nas, searched, prepared, tmp_pa
     for arguments, told in (
         (["--data", prepared.path], "is not the set that the study was made with"),
         (["--data", tmp_path / "nowhere"], "nowhere"),
-        (["-o", "/proc/nowhere/page.html"], "cannot be written"),
+        (["-o", "/proc/nowhere/page.html"], "/proc/nowhere: there is no such file"),
     ):
         code, out, err = nas("report", "quick", "--storage", study.storage, *arguments)
         assert code == 2 and out == "" and told in " ".join(err.split()), err

@@ -111,8 +111,9 @@ def fit(
             "default what was measured on this machine."
         ),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Write the profile there; default kept under its name.")
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="The profile's file; default kept under its name."),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the profile; default the device's or the file's.")
@@ -134,6 +135,7 @@ def fit(
     from nas.data.cache import cache_root
     from nas.measure.latency_fit import fit_runtimes, profile_name, read_runtimes
     from nas.measure.latency_model import fitted_profiles
+    from search_spaces.files import write_atomic
     from search_spaces.plugins import load_all
 
     load_all(plugin or ())
@@ -150,8 +152,8 @@ def fit(
     for line in runtimes.left_out:
         say(f"left out: {line}", style="dim")
     model = fit_runtimes(runtimes, profile_name(runtimes) if name is None else name)
-    place = out or fitted_profiles() / f"{model.device}.json"
-    _write(model, place)
+    place = output or fitted_profiles() / f"{model.device}.json"
+    write_atomic(place, model.to_json().encode())
     worst = sorted(model.rows, key=_error, reverse=True)[:_WORST]
     if as_json:
         print_json(
@@ -171,17 +173,7 @@ def fit(
             }
         )
     else:
-        _show(model, worst, place if out else model.device)
-
-
-def _write(model: LatencyModel, place: Path) -> None:
-    from search_spaces.errors import InputError
-    from search_spaces.files import write_atomic
-
-    try:
-        write_atomic(place, model.to_json().encode())
-    except OSError as error:
-        raise InputError(f"the profile {place} cannot be written: {error.strerror}") from error
+        _show(model, worst, place if output else model.device)
 
 
 def _show(model: LatencyModel, worst: list[FittedRow], target: str | Path) -> None:

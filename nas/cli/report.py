@@ -29,6 +29,7 @@ def report(
 ) -> None:
     """Write what a study found as one HTML page: front, pictures, importance, what to do next."""
     from nas.cli.terminal import print_json, progress_bar, say
+    from search_spaces.files import write_atomic
     from search_spaces.plugins import load_all
     from studies.places import Places
     from studies.reading import read_study
@@ -42,7 +43,7 @@ def report(
         evidence = gather(info, records, study_folder(storage, study), data, progress)
     places = Places(storage, info.sources.get("tracking_uri") or DEFAULT_TRACKING)
     page = report_of(info, records, places, evidence).encode()
-    _write(output, page)
+    write_atomic(output, page)
     if evidence.pictures is None:
         say(f"no pictures: {evidence.why_no_pictures}")
     if as_json:
@@ -63,23 +64,28 @@ def compare(
 ) -> None:
     """Compare studies: whose front covers more, and whose leads at which runtime."""
     from nas.cli.terminal import print_json, say
+    from search_spaces.errors import InputError
+    from search_spaces.files import write_atomic
     from studies.comparison import compare as compared
     from studies.reading import read_study
     from studies.review.comparison import comparison_page, overlay_png
 
+    picture = output.with_suffix(".png")
+    if picture == output:
+        raise InputError(f"--output {output} is a picture's name: give the page's, as in both.html")
     read = [read_study(storage, name) for name in study]
     found = compared(read)
     for note in found.notes:
         say(f"note: {note}")
     budgets = [info.budget.runtime_ms for info, _ in read]
     limits = [ms for ms in budgets if ms is not None]
-    _write(output, comparison_page(found, limits).encode())
-    _write(output.with_suffix(".png"), overlay_png(found, limits))
+    write_atomic(output, comparison_page(found, limits).encode())
+    write_atomic(picture, overlay_png(found, limits))
     if as_json:
         print_json(found.to_dict())
     else:
         _show(found)
-        print(f"fronts over each other: {output}, {output.with_suffix('.png')}")
+        print(f"fronts over each other: {output}, {picture}")
 
 
 def _show(found: Comparison) -> None:
@@ -108,13 +114,3 @@ def _show(found: Comparison) -> None:
     print()
     for lead in found.leads:
         print(told(lead))
-
-
-def _write(path: Path, content: bytes) -> None:
-    from search_spaces.errors import InputError
-    from search_spaces.files import write_atomic
-
-    try:
-        write_atomic(path, content)
-    except OSError as fault:
-        raise InputError(f"--output {path} cannot be written: {fault.strerror}") from fault
