@@ -146,6 +146,7 @@ def test_cuda_where_there_is_none(nas):
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
     refused(nas("latency", "RepTCN", "--target", "cuda"), "cuda", "rtx4090")
+    refused(nas("teacher", "evaluate", "--device", "cuda"), "--device cuda")
 
 
 def test_a_gpu_without_memory_is_told_in_a_sentence():

@@ -66,19 +66,22 @@ def evaluate(
     teacher: Annotated[str, typer.Argument(help="hat-tiny or a weights file.")] = "hat-tiny",
     data: Data = None,
     compressed: Annotated[bool, typer.Option(help="Give it the compressed LR.")] = False,
+    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a teacher's PSNR-Y gain over Lanczos on held-out pictures; refuse one without."""
     from nas.cli.terminal import print_json, progress_bar, show, table
     from nas.data.sample import sample_set
     from nas.data.store import open_set
+    from nas.measure.device import usable_device
     from nas.training.teacher import evaluate_teacher, require_gain
     from teachers.loading import load_teacher
 
+    where = usable_device(device)
     loaded = load_teacher(f"{teacher}:compressed" if compressed else teacher)
     with progress_bar("evaluating teacher") as progress:
         pair_set = open_set(data or sample_set(progress))
-        quality = evaluate_teacher(loaded, pair_set, progress=progress)
+        quality = evaluate_teacher(loaded, pair_set, device=where, progress=progress)
     if as_json:
         print_json(
             {
