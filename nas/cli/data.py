@@ -15,14 +15,18 @@ app = typer.Typer(no_args_is_help=True, help="Prepare sets of pictures and look 
 
 @app.command()
 def prepare(
-    hr_dir: Annotated[Path, typer.Argument(help="Folder of HR pictures, searched recursively.")],
+    hr_dir: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="HR pictures, also in folders below it.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the prepared set.")],
     qps: Annotated[str, typer.Option(help="Comma-separated QPs.")] = "31,39,47,55,63",
     validation: Annotated[float, typer.Option(help="Share of pictures held out.")] = 0.2,
     workers: Annotated[
         int | None, typer.Option(help="Parallel encoders; default all cores.")
     ] = None,
-    strict: Annotated[bool, typer.Option(help="Fail on the first unusable picture.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail on the first unusable picture.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make the AVIF-compressed LR pictures by the survey's ffmpeg command.
@@ -67,7 +71,7 @@ def prepare(
 @app.command()
 def info(
     path: Annotated[
-        Path | None, typer.Argument(help="A prepared set; default the sample set.")
+        Path | None, typer.Argument(metavar="SET", help="A prepared set; default the sample set.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -107,8 +107,9 @@ def fit(
     store: Annotated[
         Path | None,
         typer.Argument(
+            metavar="STORE",
             help="Folder of measured runtimes, or a CSV or JSON file of network and runtime_ms; "
-            "default what was measured on this machine."
+            "default what was measured on this machine.",
         ),
     ] = None,
     output: Annotated[

@@ -57,7 +57,10 @@ def search(
         int, typer.Option(min=1, help="Trainings of the front's members and near misses.")
     ] = 1,
     early_stopping: Annotated[
-        bool, typer.Option(help="Stop candidates that fall behind in Pareto rank at rungs.")
+        bool,
+        typer.Option(
+            "--early-stopping", help="Stop candidates that fall behind in Pareto rank at rungs."
+        ),
     ] = False,
     time_limit: Annotated[
         float, typer.Option(min=1, help="Seconds after which a candidate is given up.")
@@ -74,7 +77,7 @@ def search(
     """Search a space for the Pareto front of PSNR-Y gain against runtime.
 
     Runs until --trials candidates are trained. It can be stopped or killed at any moment: the same
-    command continues. Candidates over the budget are told apart before they cost any training.
+    command continues. Candidates over the budget are rejected before they cost any training.
     """
     from studies.limits import parse_budget
     from studies.settings import SearchSettings

@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="Train teachers and evaluate them."
 
 @app.command()
 def train(
-    out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="The .safetensors file to write.")],
     data: Annotated[Path, typer.Option(help="A prepared set; its training pictures are used.")],
     preset: Annotated[str, typer.Option(help="hat-tiny, hat-s, hat or hat-l.")] = "hat-tiny",
     start: Annotated[str | None, typer.Option(help="A teacher to fine-tune instead.")] = None,
@@ -29,8 +29,12 @@ def train(
         int | None, typer.Option(min=16, help="LR side of a crop; default 32.")
     ] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate; default 0.001.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights and crops; default 0.")] = None,
-    compressed: Annotated[bool, typer.Option(help="Learn from compressed LR as well.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of weights and crops; default 0.")
+    ] = None,
+    compressed: Annotated[
+        bool, typer.Option("--compressed", help="Learn from compressed LR as well.")
+    ] = False,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
@@ -63,9 +67,13 @@ def train(
 
 @app.command()
 def evaluate(
-    teacher: Annotated[str, typer.Argument(help="hat-tiny or a weights file.")] = "hat-tiny",
+    teacher: Annotated[
+        str, typer.Argument(metavar="TEACHER", help="hat-tiny or a weights file.")
+    ] = "hat-tiny",
     data: Data = None,
-    compressed: Annotated[bool, typer.Option(help="Give it the compressed LR.")] = False,
+    compressed: Annotated[
+        bool, typer.Option("--compressed", help="Give it the compressed LR.")
+    ] = False,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
