@@ -1,7 +1,7 @@
-"""Files that can be computed again, with a hash of themselves: damage is seen, never believed.
+"""Files that can be made again, with a hash of themselves: damage is seen, never believed.
 
 Disks flip bits, crashes tear files, people copy half of a cache. Whoever reads one of these files
-gets what was written, or None and computes it again.
+gets what was written, or None and makes it again.
 """
 
 from __future__ import annotations
@@ -54,13 +54,15 @@ def read_array(path: Path, mode: Literal["r", "c"] = "r") -> np.ndarray | None:
         return None
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a dictionary as JSON with its seal.
+def write_json(path: Path, content: Mapping[str, Any], indent: int | None = None) -> None:
+    """Write a dictionary as JSON with its seal; with ``indent``, for people to look at.
 
     Raises:
         OSError: it cannot be written.
     """
-    write_atomic(path, json.dumps({**content, _SEAL: _seal_of(content)}).encode())
+    plain = json.loads(json.dumps(content))  # as it is read: with names that are strings, say
+    sealed = {**plain, _SEAL: _seal_of(plain)}
+    write_atomic(path, json.dumps(sealed, indent=indent).encode())
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -70,7 +72,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(content, dict):
         return None

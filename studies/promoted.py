@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
+
 from nas.measure.agreement import kendall, spearman
-from search_spaces.files import write_atomic
+from search_spaces.errors import InputError
+from search_spaces.sealed import read_json, write_json
 from studies.markdown import plain
 
 MODEL, ONNX, RESULT = "model.safetensors", "model.onnx", "promotion.json"
@@ -65,18 +68,18 @@ class Promotion:
     data: str
     data_name: str
     teacher: str
-    proxy_gain_db: float
-    gain_db: float
-    gain_db_per_qp: Mapping[int, float]
-    psnr_y_db: Mapping[int, float]
-    runtime_ms: float
+    proxy_gain_db: FiniteFloat
+    gain_db: FiniteFloat
+    gain_db_per_qp: Mapping[int, FiniteFloat]
+    psnr_y_db: Mapping[int, FiniteFloat]
+    runtime_ms: FiniteFloat
     runtime_kind: str
     runtime_target: str
-    macs_g: float
+    macs_g: FiniteFloat
     params: int
     digest: str
-    onnx_error: float | None
-    seconds: float
+    onnx_error: FiniteFloat | None
+    seconds: FiniteFloat
     made_by: Mapping[str, Any]
     number: int = 0
 
@@ -84,19 +87,8 @@ class Promotion:
         """Return it as JSON."""
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Promotion:
-        """Read what `to_dict` wrote, also after a round trip through JSON text.
 
-        Raises:
-            TypeError, KeyError, ValueError, AttributeError: It is something else.
-        """
-        told = {"number": 0, **data}
-        values = {field.name: told[field.name] for field in fields(cls)}
-        for name in ("gain_db_per_qp", "psnr_y_db"):  # JSON has made the QPs strings
-            values[name] = {int(qp): float(value) for qp, value in values[name].items()}
-        values["made_by"], values["number"] = dict(values["made_by"]), int(values["number"])
-        return cls(**values)
+_WRITTEN = TypeAdapter(Promotion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,39 +135,63 @@ def folder_of(study_folder: Path, trial: int, recipe: str, identity: Mapping[str
 
 
 def read(folder: Path) -> Promotion | None:
-    """Return what a folder's promotion ended with; None while it has not ended."""
-    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        found = Promotion.from_dict(json.loads((folder / RESULT).read_bytes()))
-        if (folder / MODEL).is_file():
-            return found
+    """Return what a folder's promotion ended with; None while it has not ended.
+
+    Raises:
+        InputError: What it says has changed since it was written.
+    """
+    path = folder / RESULT
+    if not path.is_file() or not (folder / MODEL).is_file():
+        return None
+    try:
+        return _WRITTEN.validate_python(read_json(path))
+    except ValidationError as fault:
+        raise InputError(
+            f"{path} is damaged, it is not as it was written: remove it, "
+            f"and 'nas promote' of trial {folder.parent.name} makes it again"
+        ) from fault
+
+
+def kept(folder: Path) -> Promotion | None:
+    """Return what a folder's promotion ended with, if all of it is as it was written then."""
+    from nas.training.folder import read_training  # imports torch, which tables do without
+
+    with suppress(OSError, InputError):
+        done, _ = read(folder), read_training(folder)
+        if done is not None:
+            digest = hashlib.sha256((folder / MODEL).read_bytes()).hexdigest()
+            return done if digest == done.digest else None
     return None
-
-
-def is_kept(folder: Path) -> bool:
-    """Whether a folder's promotion has ended, and its model is as it was written then."""
-    done = read(folder)
-    if done is None:
-        return False
-    with suppress(OSError):
-        return hashlib.sha256((folder / MODEL).read_bytes()).hexdigest() == done.digest
-    return False
 
 
 def write(folder: Path, promotion: Promotion) -> None:
     """Say that a promotion has ended; the last thing that is written."""
-    content = json.dumps(promotion.to_dict(), indent=2, allow_nan=False)
-    write_atomic(folder / RESULT, content.encode())
+    write_json(folder / RESULT, promotion.to_dict(), indent=2)
 
 
-def ended(study_folder: Path) -> dict[Path, Promotion]:
-    """Return all promotions of a study that have ended, by folder, the oldest first.
+def told(study_folder: Path, trial: int | None = None) -> Iterator[Path]:
+    """Yield the folders of promotions that say how they ended, of one trial or of all."""
+    whose = "*" if trial is None else trial
+    for result in promoted_root(study_folder).glob(f"{whose}/*/{RESULT}"):
+        yield result.parent
+
+
+def ended(study_folder: Path, trial: int | None = None) -> dict[Path, Promotion]:
+    """Return promotions of a study that have ended, by folder, the oldest first.
 
     By what they say themselves: a copy has other times of its files, and clocks jump.
+
+    Args:
+        study_folder: The study's folder.
+        trial: Whose they are; None for those of all trials.
+
+    Raises:
+        InputError: One of them is damaged.
     """
     found = [
-        (result.parent, promotion)
-        for result in promoted_root(study_folder).glob(f"*/*/{RESULT}")
-        if (promotion := read(result.parent)) is not None
+        (folder, promotion)
+        for folder in told(study_folder, trial)
+        if (promotion := read(folder)) is not None
     ]
     return dict(sorted(found, key=lambda item: (item[1].number, str(item[1].made_by.get("time")))))
 
@@ -186,9 +202,13 @@ def next_number(study_folder: Path) -> int:
 
 
 def promoted_model(study_folder: Path, trial: int) -> Path | None:
-    """Return the model of a trial's promotion, the newest if there are several."""
-    models = [f / MODEL for f, p in ended(study_folder).items() if p.trial == trial]
-    return models[-1] if models else None
+    """Return the model of a trial's promotion, the newest if there are several.
+
+    Raises:
+        InputError: One of them is damaged.
+    """
+    folders = list(ended(study_folder, trial))
+    return folders[-1] / MODEL if folders else None
 
 
 def best(promotions: Sequence[Promotion], limit_ms: float | None) -> Promotion | None:

@@ -96,7 +96,7 @@ def promote(
         try:
             for winner in plan.winners:
                 try:
-                    if not promoted.is_kept(winner.folder):
+                    if promoted.kept(winner.folder) is None:
                         _promote_one(winner, plan, settings, desk, on_event, progress)
                 except InputError as fault:  # its own: the others may do better
                     failed[winner.member.trial] = str(fault)
@@ -106,7 +106,7 @@ def promote(
                 write_atomic(gains, json.dumps(promoted.gains(alike), indent=2).encode())
         finally:
             desk.close()
-    ended = [promoted.read(winner.folder) for winner in plan.winners]
+    ended = [promoted.kept(winner.folder) for winner in plan.winners]
     return Summary(
         plan=plan,
         promotions=tuple(promotion for promotion in ended if promotion is not None),
@@ -172,6 +172,10 @@ def _promote_one(
     on_event: OnEvent,
     progress: Progress,
 ) -> None:
+    try:
+        promoted.read(winner.folder)
+    except InputError:  # what it said is lost, and would stand in the way of the others
+        (winner.folder / promoted.RESULT).unlink()
     finished: Finished | None = None
     for event in _events(winner, plan, settings, progress):
         if isinstance(event, Looked):

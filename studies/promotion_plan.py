@@ -71,7 +71,7 @@ class Winner:
     Attributes:
         member: The candidate as the front has it.
         folder: Where its full training lies.
-        done: What it ended with, if it has.
+        done: What it ended with, if it has, and nothing of it was damaged since.
     """
 
     member: Member
@@ -112,7 +112,7 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
     """Check everything that was asked for, before anything that takes long.
 
     Raises:
-        InputError: Something asked for does not exist, or is not what the study had.
+        InputError: Something asked for does not exist, is not what the study had, or is damaged.
     """
     info, records = _read(settings)
     chosen = winners(info.name, records, info.budget, settings.choice)
@@ -129,12 +129,15 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
         "seed": settings.seed,
     }
     places = [promoted.folder_of(folder, m.trial, recipe.name, identity) for m in chosen]
+    for other in promoted.told(folder):
+        if other not in places:
+            promoted.read(other)  # a damaged one is told before the training, not after it
     under = settings.choice.under_ms
     return Plan(
         info=info,
         records=records,
         winners=tuple(
-            Winner(member, place, promoted.read(place))
+            Winner(member, place, promoted.kept(place))
             for member, place in zip(chosen, places, strict=True)
         ),
         recipe=recipe,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlflow import MlflowClient
-from mlflow.entities import Run
 from PIL import Image
 from skimage import data as photographs
 
@@ -19,8 +18,10 @@ from studies.promotion import Summary, promote
 from studies.promotion_plan import PromotionSettings, prepare
 from studies.search import conduct
 from studies.settings import SearchSettings
-from studies.tracking import EXPERIMENT
-from studies.tracking.store import connected
+
+if TYPE_CHECKING:  # it takes seconds, and not all tests need it
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 SPACE = """
 dimensions:
@@ -57,11 +58,17 @@ def make_study(folder: Path) -> None:
     )
     prepared = prepare_search(asked)
     conduct(prepared.study, partial(evaluate, settings=prepared.evaluation))
-    connected(f"sqlite:///{folder}/mlflow.db")  # once: MLflow takes seconds for its tables
 
 
-def copied(study: Path, folder: Path) -> Path:
-    """Copy it: the study knows where its set lies, in the original."""
+def copied(study: Path, folder: Path, *, shown: bool = True) -> Path:
+    """Copy it: the study knows where its set lies, in the original.
+
+    With the tables of MLflow, which are made once, unless nothing is to be ``shown`` there.
+    """
+    if shown and not (study / "mlflow.db").exists():
+        from studies.tracking.store import connected
+
+        connected(f"sqlite:///{study}/mlflow.db")
     wanted = [*study.glob("studies*"), *study.glob("mlflow.db*"), study / "quick.yaml"]
     for path in wanted:  # databases with their logs
         copy = shutil.copytree if path.is_dir() else shutil.copyfile
@@ -89,12 +96,16 @@ def run(asked: PromotionSettings) -> Summary:
 
 def client_of(folder: Path) -> MlflowClient:
     """Whom to ask what MLflow shows."""
+    from mlflow import MlflowClient
+
     uri = f"sqlite:///{folder}/mlflow.db"
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def runs(folder: Path, condition: str) -> list[Run]:
     """What MLflow shows under a condition."""
+    from studies.tracking import EXPERIMENT
+
     client = client_of(folder)
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     return client.search_runs([experiment], condition)

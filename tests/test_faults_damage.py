@@ -26,6 +26,7 @@ from nas.training.checkpoint import load_checkpoint, save_checkpoint
 from nas.training.proxy import proxy_data
 from nas.training.teacher import evaluate_teacher
 from search_spaces.errors import InputError
+from search_spaces.sealed import read_json, write_json
 from studies.outcome import Trained
 from studies.search import conduct
 from studies.storage import study_folder
@@ -125,6 +126,11 @@ def test_a_figure_of_quality_that_was_damaged_is_computed_again(pictures):
         at = text.index(".") + 1
         path.write_text(f"{text[:at]}{(int(text[at]) + 1) % 10}{text[at + 1 :]}")
     assert figures() == good
+
+
+def test_names_that_json_makes_words_are_no_damage(tmp_path):
+    write_json(tmp_path / "told.json", {"gain_db_per_qp": {31: 0.2, 5: 0.1}}, indent=2)
+    assert read_json(tmp_path / "told.json") == {"gain_db_per_qp": {"31": 0.2, "5": 0.1}}
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, remove])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from promoting import RECIPE, copied, run, settings
+from refusals import refused
 
 from nas.cli.sources import model
 from search_spaces import InputError
@@ -17,11 +20,31 @@ from studies.storage import study_folder
 from studies.winners import Choice
 
 
+@pytest.fixture(scope="module")
+def once(small_study, tmp_path_factory):
+    """A study one of whose trials has been promoted: (folder, the promotion's, what it says)."""
+    folder = copied(small_study, tmp_path_factory.mktemp("once"), shown=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("studies.promotion.find_spec", lambda package: None)
+        return folder, *promote(folder)
+
+
 @pytest.fixture
-def folder(small_study, tmp_path, monkeypatch):
-    """A study that a test may change, on a machine without ONNX, which takes seconds."""
+def folder(once, tmp_path, monkeypatch):
+    """Its copy, which a test may change, on a machine without ONNX, which takes seconds."""
     monkeypatch.setattr("studies.promotion.find_spec", lambda package: None)
-    return copied(small_study, tmp_path)
+    return copied(once[0], tmp_path, shown=False)
+
+
+@pytest.fixture
+def first(once):
+    return once[2]
+
+
+@pytest.fixture
+def place(once, folder):
+    """Where the promotion lies in the copy."""
+    return folder / once[1].relative_to(once[0])
 
 
 def promote(folder, **changes):
@@ -29,9 +52,7 @@ def promote(folder, **changes):
     return summary.plan.winners[0].folder, summary.promotions[0]
 
 
-def test_the_newest_is_the_last_whatever_files_and_clocks_say(folder, tmp_path, monkeypatch):
-    _, first = promote(folder)
-
+def test_the_newest_is_the_last_whatever_files_and_clocks_say(folder, first, tmp_path, monkeypatch):
     def earlier():
         yesterday = datetime.now(timezone.utc) - timedelta(days=1)
         return {"time": yesterday.isoformat(timespec="seconds"), "git": None}
@@ -52,29 +73,92 @@ def test_the_newest_is_the_last_whatever_files_and_clocks_say(folder, tmp_path, 
     assert model("demo/0", storage=f"sqlite:///{copy}/studies.db").digest == second.digest
 
 
-def test_those_of_earlier_versions_did_not_count_and_come_first(folder):
-    place, first = promote(folder)
+def test_those_of_earlier_versions_did_not_count_and_come_first(place, first):
     for number, day in ((2, "2025-03-01"), (1, "2025-02-01")):
         older = place.with_name(f"older-{number}")
         shutil.copytree(place, older)
         made_by = {**first.made_by, "time": f"{day}T00:00:00+00:00"}
         promoted.write(older, replace(first, seed=number, made_by=made_by))
-        text = (older / promoted.RESULT).read_text()
-        (older / promoted.RESULT).write_text(text.replace('"number": 1', '"nothing": 1'))
+        told = json.loads((older / promoted.RESULT).read_text())
+        del told["number"], told["sha256"]  # nor did they have a seal
+        (older / promoted.RESULT).write_text(json.dumps(told))
     found = promoted.ended(place.parents[2]).values()
     assert [promotion.seed for promotion in found] == [1, 2, 0]
     assert promoted.next_number(place.parents[2]) == 2
 
 
-def test_a_damaged_model_is_refused_and_made_again_by_the_same_command(folder):
-    (folder / "quick.yaml").write_text(RECIPE)
-    place, before = promote(folder)
-    file = place / promoted.MODEL
-    content = bytearray(file.read_bytes())
+def edited(path: Path, **changes) -> None:
+    """Change what a file says by hand, in a file that has no seal."""
+    told = {**json.loads(path.read_text()), **changes}
+    told.pop("sha256", None)
+    path.write_text(json.dumps(told))
+
+
+DAMAGES = {
+    "a digit": lambda path: path.write_text(path.read_text().replace('"seed": 0', '"seed": 1')),
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:-9]),
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("done"),
+    "a list": lambda path: path.write_text("[]"),
+    "too deep": lambda path: path.write_text("[" * 100_000),
+    "a field is gone": lambda path: path.write_text('{"number": 1}'),
+    "words": lambda path: edited(path, gain_db="much"),
+    "no number": lambda path: edited(path, gain_db=float("nan")),
+    "none": lambda path: edited(path, psnr_y_db={"31": None}),
+    "a QP in words": lambda path: edited(path, psnr_y_db={"low": 30.0}),
+}
+
+
+TOLD = "promotion.json is damaged, it is not as it was written: remove it"
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_whatever_is_damaged_of_what_it_says_is_told(place, damage):
+    assert promoted.read(place) is not None
+    damage(place / promoted.RESULT)
+    with pytest.raises(InputError, match=TOLD):
+        promoted.read(place)
+
+
+def test_every_command_that_reads_a_damaged_one_tells_it(folder, place, nas, monkeypatch):
+    DAMAGES["cut short"](place / promoted.RESULT)
+    monkeypatch.chdir(folder)
+    refused(nas("report", "demo"), TOLD)
+    refused(nas("cost", "demo/0"), TOLD)
+    refused(nas("promote", "demo", "--trial", "1"), TOLD)
+    assert not (place.parents[1] / "1").exists(), "before it trains"
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
     content[-1] ^= 1
-    file.write_bytes(content)
-    with pytest.raises(InputError, match=r"model\.safetensors is damaged"):
-        model("demo/0", storage=f"sqlite:///{folder}/studies.db")
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        (promoted.MODEL, flip),
+        (promoted.RESULT, DAMAGES["cut short"]),
+        ("training.json", DAMAGES["cut short"]),
+    ],
+)
+def test_what_is_damaged_of_one_is_seen_and_made_again(
+    folder, place, first, nas, monkeypatch, file, damage
+):
+    def state():
+        command = ["promote", "demo", "--trial", "0", "--recipe", "quick.yaml", "--dry-run"]
+        return json.loads(nas(*command, "--json")[1])["winners"][0]["state"]
+
+    (folder / "quick.yaml").write_text(RECIPE)
+    monkeypatch.chdir(folder)
+    assert state() == f"done, {first.gain_db:+.3f} dB"
+    damage(place / file)
+    assert state() == "damaged, to be made again"
+    if file == promoted.MODEL:
+        with pytest.raises(InputError, match=r"model\.safetensors is damaged"):
+            model("demo/0", storage=f"sqlite:///{folder}/studies.db")
     _, after = promote(folder)
-    assert (after.digest, after.gain_db) == (before.digest, before.gain_db)
-    assert model("demo/0", storage=f"sqlite:///{folder}/studies.db").digest == before.digest
+    assert (after.digest, after.gain_db) == (first.digest, first.gain_db)
+    assert state() == f"done, {first.gain_db:+.3f} dB"
+    assert model("demo/0", storage=f"sqlite:///{folder}/studies.db").digest == first.digest

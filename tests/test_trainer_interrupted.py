@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from small_training import SMALL, TWO_STAGES, one_stage, run
 
 from nas.training import stage_run
 from nas.training.events import Finished, Looked, Saved, Started, WentBack
+from nas.training.folder import read_training
 from nas.training.precision import Precision
 from nas.training.trainer import train
 from search_spaces.errors import InputError
@@ -123,6 +125,64 @@ class TestInterruptions:
         assert isinstance(told, Finished) and told.already
         assert told.steps == 22
         assert (uninterrupted / "best.safetensors").stat().st_mtime_ns == before
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def with_changed_result(path: Path, **changes) -> None:
+    told = json.loads(path.read_text())
+    told["result"] |= changes
+    del told["sha256"]  # as a person would, who knows how
+    path.write_text(json.dumps(told))
+
+
+class TestDamage:
+    """What a finished training has lost since is made again, where its checkpoint can."""
+
+    @pytest.mark.parametrize(
+        ("file", "damage"),
+        [
+            ("best.safetensors", flip),
+            ("best.safetensors", Path.unlink),
+            ("last.safetensors", flip),
+            ("training.json", cut_short),
+            ("training.json", lambda path: path.write_text("{}")),
+            ("training.json", lambda path: with_changed_result(path, gain_db="much")),
+            ("training.json", lambda path: with_changed_result(path, seconds=float("nan"))),
+            ("training.json", lambda path: with_changed_result(path, psnr_y_db={"low": 1.0})),
+        ],
+    )
+    def test_it_is_made_again(self, pair_set, uninterrupted, tmp_path, file, damage):
+        out = tmp_path / "out"
+        shutil.copytree(uninterrupted, out)
+        damage(out / file)
+        *_, told = run(pair_set, out)
+        assert isinstance(told, Finished) and not told.already
+        assert same_models(out, uninterrupted)
+        assert read_training(out) == read_training(uninterrupted)
+        (again,) = run(pair_set, out)
+        assert again.already
+
+    def test_a_best_model_that_no_checkpoint_holds_is_missed_at_once(self, pair_set, tmp_path):
+        recipe, best = one_stage(steps=3, lr=0.5), tmp_path / "best.safetensors"
+        *_, told = run(pair_set, tmp_path, recipe)
+        assert told.best_step == 0
+        flip(best)
+        with pytest.raises(
+            InputError, match=r"best\.safetensors is damaged or gone, .* remove .*checkpoint\.pt"
+        ):
+            run(pair_set, tmp_path, recipe)
+        (tmp_path / "checkpoint.pt").unlink()
+        *_, again = run(pair_set, tmp_path, recipe)
+        assert again.gain_db == told.gain_db
 
 
 class TestRefusals:

@@ -190,8 +190,12 @@ def _tell_plan(plan: Plan, as_json: bool) -> None:
 
 
 def _state(winner: Winner) -> str:
+    from studies.promoted import RESULT
+
     if winner.done is not None:
         return f"done, {winner.done.gain_db:+.3f} dB"
+    if (winner.folder / RESULT).is_file():
+        return "damaged, to be made again"
     return "begun" if (winner.folder / "checkpoint.pt").is_file() else "to do"
 
 

@@ -101,6 +101,9 @@ class Course:
             start: a trained model to start from; None starts at the interpolation baseline.
             precision: number format on a GPU; None measures which is fastest.
             saved: state of a checkpoint, which goes before ``start`` and ``precision``.
+
+        Raises:
+            InputError: the best model was damaged since, and cannot be made again.
         """
         self._precision = precision
         student = first_form(described(architecture, self._recipe), self._seed).to(self._device)
@@ -126,6 +129,8 @@ class Course:
         self.best_step, self._best_gain = saved["best_step"], saved["best_gain"]
         self.seconds = saved["seconds"]
         self._loss = saved["losses"]
+        if self._world.first and math.isfinite(self._best_gain):
+            self._require_best()
 
     def run(
         self, turns: Turns, wish: interrupts.Interrupts, checkpoint_seconds: float
@@ -233,8 +238,7 @@ class Course:
         best = quality.gain_db > self._best_gain
         if best:
             self.best_step, self._best_gain = self.step, quality.gain_db
-            facts = {"at_step": str(self.step), "gain_db": f"{quality.gain_db:.4f}"}
-            self._folder.keep(BEST, network, facts)
+            self._keep_best()
         losses, self._loss = self._loss, []
         looked = Looked(
             self.step,
@@ -250,6 +254,24 @@ class Course:
         self._folder.add_to_curve(_point(looked))
         yield looked
         self._turns.release()
+
+    def _keep_best(self) -> None:
+        facts = {"at_step": str(self.best_step), "gain_db": f"{self._best_gain:.4f}"}
+        self._folder.keep(BEST, self._run.ema.network, facts)
+
+    def _require_best(self) -> None:
+        """See that the best model is whole: no checkpoint holds it, unless it is the newest."""
+        try:
+            self._folder.kept(BEST)
+        except InputError as fault:
+            if self.best_step == self.step:
+                self._keep_best()
+                return
+            best, checkpoint = self._folder.path / BEST, self._folder.checkpoint
+            raise InputError(
+                f"{best} is damaged or gone, and only the whole training makes it again: remove "
+                f"{checkpoint} to begin again, or take {LAST} beside it"
+            ) from fault
 
     def _go_back(self, sound: dict[str, Any], loss: float) -> WentBack:
         run = self._run

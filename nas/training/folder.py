@@ -11,16 +11,60 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from search_spaces.errors import InputError, reason
 from search_spaces.files import write_atomic
 from search_spaces.model import SUFFIX, Model, load_model, save_model
 from search_spaces.network import Network
+from search_spaces.sealed import read_json, write_json
 
 BEST, LAST = f"best{SUFFIX}", f"last{SUFFIX}"
 CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.jsonl"
 TRAINING = "training.json"
+
+
+class Result(BaseModel):
+    """How a training ended: figures as in `nas.training.events.Finished`."""
+
+    best_step: int
+    gain_db: FiniteFloat
+    gain_db_per_qp: dict[int, FiniteFloat]
+    psnr_y_db: dict[int, FiniteFloat]
+    last_gain_db: FiniteFloat
+    steps: int
+    seconds: FiniteFloat
+
+
+class Training(BaseModel):
+    """What is read of ``training.json``.
+
+    Attributes:
+        settings: what the training depends on, by name.
+        result: how it ended; None if it has not.
+    """
+
+    settings: dict[str, str]
+    result: Result | None
+
+
+def read_training(folder: Path) -> Training | None:
+    """Read what a folder says of its training; None where it says nothing.
+
+    Raises:
+        InputError: that has changed since it was written.
+    """
+    path = folder / TRAINING
+    if not path.is_file():
+        return None
+    try:
+        return Training.model_validate(read_json(path))
+    except ValidationError as fault:
+        raise InputError(
+            f"{path} is damaged, it is not as it was written: "
+            "the command that trained there makes it again"
+        ) from fault
 
 
 class TrainingFolder:
@@ -64,14 +108,16 @@ class TrainingFolder:
             "result": result,
         }
         with self._writing():
-            write_atomic(self.path / TRAINING, json.dumps(content, indent=2).encode())
+            write_json(self.path / TRAINING, content, indent=2)
 
     def result(self) -> dict[str, Any] | None:
-        """How the training ended; None if it has not, or if that cannot be read."""
-        with suppress(OSError, ValueError, TypeError, KeyError, InputError):
-            found = json.loads((self.path / TRAINING).read_bytes())["result"]
-            if isinstance(found, dict) and all((self.path / f).is_file() for f in (BEST, LAST)):
-                return found
+        """How the training ended; None if it has not, or not all that it left is whole."""
+        with suppress(InputError):
+            told = read_training(self.path)
+            if told is not None and told.result is not None:
+                for file in (BEST, LAST):
+                    self.kept(file)
+                return told.result.model_dump()
         return None
 
     def shorten_curve(self, step: int) -> None:

@@ -55,8 +55,8 @@ def train(
     ``out`` gets ``best.safetensors`` (the average of the weights where it did best on held-out
     windows), ``last.safetensors``, ``curve.jsonl``, ``training.json`` and, about every minute and
     when the training is interrupted or closed, ``checkpoint.pt``. The same call continues; after
-    the end it only tells the result again. With several processes the first one alone tells,
-    measures and writes.
+    the end it only tells the result again, or makes again what has been damaged since. With several
+    processes the first one alone tells, measures and writes.
 
     Args:
         name: of the models that are written.
@@ -76,8 +76,8 @@ def train(
         progress: called while the teacher upscales and pictures are searched for detail.
 
     Raises:
-        InputError: something given cannot be used, ``out`` holds another training or cannot be
-            written, or the training diverges again and again.
+        InputError: something given cannot be used, ``out`` holds another training, has lost its
+            best model or cannot be written, or the training diverges again and again.
         KeyboardInterrupt: it was interrupted, after the checkpoint was written.
     """
     settings = {
@@ -109,7 +109,7 @@ def train(
     sources = Sources(recipe, architecture.factor, pair_set, teacher, look, world, device, progress)
     course = Course(recipe, folder, sources, look, settings, seed, device, world)
     course.begin(architecture, start, precision, saved)
-    if world.first and saved is None:
+    if world.first:
         folder.describe(settings, None)
     with ExitStack() as stack:
         wish = stack.enter_context(interrupts.kept())

@@ -15,6 +15,8 @@ from typing import Any
 
 from mlflow.entities import Metric, Run
 
+from nas.training.folder import BEST, CURVE, LAST, Result, read_training
+from nas.training.folder import TRAINING as _SETTINGS
 from search_spaces.files import write_atomic
 from studies.tracking.store import (
     PARENT,
@@ -29,7 +31,7 @@ from studies.tracking.store import (
 TRAINING = "training"
 """The tag that says which training's folder a run shows."""
 
-_ID, _CURVE, _SETTINGS, _SAMPLES = "tracking.json", "curve.jsonl", "training.json", "samples"
+_ID, _SAMPLES = "tracking.json", "samples"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +90,21 @@ class TrainingTracking:
             return Delivery(0, fault(self._uri, error))
 
     def _write(self, store: Store, final: bool) -> int:
-        result = _settings(self._folder).get("result")
-        ended = isinstance(result, Mapping)
+        told = read_training(self._folder)
+        result = None if told is None else told.result
         there = find(store, self._folder)
-        if ended and there is not None and there.info.status == "FINISHED":
+        if result is not None and there is not None and there.info.status == "FINISHED":
             return 0
         run_id = show_training(store, self._folder, self._title)
-        if ended and final:
+        if result is not None and final:
             started = store.client.get_run(run_id).info.start_time
-            metrics = [Metric(k, v, started, 0) for k, v in _figures(result or {}).items()]
+            metrics = [Metric(k, v, started, 0) for k, v in _figures(result).items()]
             store.client.log_batch(run_id, metrics=metrics)
-            for name in _MODELS:
+            for name in (BEST, LAST):
                 store.client.log_artifact(run_id, str(self._folder / name))
         if final:
-            store.client.set_terminated(run_id, "FINISHED" if ended else "KILLED")
+            store.client.set_terminated(run_id, "KILLED" if result is None else "FINISHED")
         return 1
-
-
-_MODELS = ("best.safetensors", "last.safetensors")
 
 
 def began(folder: Path) -> bool:
@@ -143,11 +142,11 @@ def _create(store: Store, folder: Path, title: Title) -> Run:
 
 def _add_settings(store: Store, run: Run, folder: Path) -> None:
     """What the training depends on, as parameters: architecture and recipe field by field."""
-    settings = _settings(folder).get("settings")
-    if not isinstance(settings, Mapping) or run.data.params:
+    told = read_training(folder)
+    if told is None or run.data.params:
         return
     values: dict[str, Any] = {}
-    for name, value in settings.items():
+    for name, value in told.settings.items():
         key = name.replace(" ", "_")
         try:
             parsed = json.loads(value)
@@ -190,12 +189,11 @@ def _metrics(point: Mapping[str, Any], started: int) -> list[Metric]:
     ]
 
 
-def _figures(result: Mapping[str, Any]) -> dict[str, float]:
+def _figures(result: Result) -> dict[str, float]:
     """How a training ended, under the names that trials and promotions use."""
-    values = {"gain_db": result["gain_db"], "seconds": result["seconds"]}
-    values |= {f"gain_db_qp{qp}": v for qp, v in result["gain_db_per_qp"].items()}
-    values |= {f"psnr_y_db_qp{qp}": v for qp, v in result["psnr_y_db"].items()}
-    return {name: float(value) for name, value in values.items()}
+    values = {"gain_db": result.gain_db, "seconds": result.seconds}
+    values |= {f"gain_db_qp{qp}": gain for qp, gain in result.gain_db_per_qp.items()}
+    return values | {f"psnr_y_db_qp{qp}": psnr for qp, psnr in result.psnr_y_db.items()}
 
 
 def _add_files(store: Store, run_id: str, folder: Path, place: str) -> None:
@@ -209,17 +207,9 @@ def _curve(folder: Path) -> list[dict[str, Any]]:
     """The looks of a training; a line torn by a kill is left out."""
     points = []
     with suppress(OSError):
-        for line in (folder / _CURVE).read_text().splitlines():
+        for line in (folder / CURVE).read_text().splitlines():
             with suppress(ValueError, KeyError, TypeError):
                 point = json.loads(line)
                 float(point["gain_db"]), int(point["step"])
                 points.append(point)
     return points
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        found = json.loads((folder / _SETTINGS).read_bytes())
-        if isinstance(found, dict):
-            return found
-    return {}
