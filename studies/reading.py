@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import optuna
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 
 from search_spaces.errors import InputError
 from studies.record import Record
@@ -46,29 +46,25 @@ def list_studies(storage: str) -> tuple[tuple[StudyInfo, tuple[Record, ...]], ..
 
 
 @contextmanager
-def _existing(storage: str) -> Iterator[RDBStorage | None]:
-    """Open a database that is there; None while a search makes its tables, as opening would too."""
+def _existing(storage: str) -> Iterator[BaseStorage]:
+    """Open a database that is there; one whose tables a search is making is taken for empty."""
     file = sqlite_file(check_url(storage))
     if file is not None and not file.exists():
         raise InputError(f"There is no study database {file}: run nas search first, or name it.")
     if file is not None and not _is_made(file):
-        yield None
+        yield InMemoryStorage()  # opening it would make them too, and meet half of them
         return
     with opened(storage) as database:
         yield database
 
 
-def _names(database: RDBStorage | None) -> list[str]:
-    if database is None:
-        return []
+def _names(database: BaseStorage) -> list[str]:
     summaries = optuna.get_all_study_summaries(database, include_best_trial=False)
     # The last that a study gets before its first trial: it may have been killed sooner.
     return [s.study_name for s in summaries if "runs" in s.user_attrs]
 
 
-def _read(
-    storage: str, database: RDBStorage | None, name: str
-) -> tuple[StudyInfo, tuple[Record, ...]]:
+def _read(storage: str, database: BaseStorage, name: str) -> tuple[StudyInfo, tuple[Record, ...]]:
     raw = optuna.load_study(study_name=name, storage=database)
     identity, runs = raw.user_attrs["identity"], tuple(raw.user_attrs["runs"])
     return StudyInfo(name, identity, runs, masked(storage)), records_of(raw)
