@@ -92,12 +92,12 @@ def promote(
     folder = study_folder(settings.storage, plan.info.name)
     failed: dict[int, str] = {}
     with held(settings.storage, plan.info.name, "promoted"):
-        desk = _Desk(settings, plan, folder)
+        view = _View(settings, plan, folder)
         try:
             for winner in plan.winners:
                 try:
                     if promoted.kept(winner.folder) is None:
-                        _promote_one(winner, plan, settings, desk, on_event, progress)
+                        _promote_one(winner, plan, settings, view, on_event, progress)
                 except InputError as fault:  # its own: the others may do better
                     failed[winner.member.trial] = str(fault)
             alike = _alike(plan, folder)
@@ -105,7 +105,7 @@ def promote(
             if alike:
                 write_atomic(gains, json.dumps(promoted.gains(alike), indent=2).encode())
         finally:
-            desk.close()
+            view.close()
     ended = [promoted.kept(winner.folder) for winner in plan.winners]
     return Summary(
         plan=plan,
@@ -114,15 +114,15 @@ def promote(
         champion=promoted.best(alike, plan.limit_ms),
         agreement=promoted.agreement(alike),
         gains=gains,
-        versions=desk.versions,
-        registered=desk.champion,
+        versions=view.versions,
+        registered=view.champion,
         tracking_uri=None if settings.tracking_uri is None else masked(settings.tracking_uri),
-        tracking_fault=desk.fault,
+        tracking_fault=view.fault,
     )
 
 
-class _Desk:
-    """Whoever shows the promotions elsewhere: MLflow, in a thread of its own."""
+class _View:
+    """MLflow's view of the promotions, written by a thread of its own; none without MLflow."""
 
     def __init__(self, settings: PromotionSettings, plan: Plan, folder: Path) -> None:
         self._courier: Courier[None] | None = None
@@ -168,7 +168,7 @@ def _promote_one(
     winner: Winner,
     plan: Plan,
     settings: PromotionSettings,
-    desk: _Desk,
+    view: _View,
     on_event: OnEvent,
     progress: Progress,
 ) -> None:
@@ -180,7 +180,7 @@ def _promote_one(
     for event in _events(winner, plan, settings, progress):
         if isinstance(event, Looked):
             keep_samples(event, winner.folder / promoted.SAMPLES)
-            desk.news()
+            view.news()
         elif isinstance(event, Finished):
             finished = event
         on_event(winner, event)
@@ -194,7 +194,7 @@ def _promote_one(
     promoted.write(
         winner.folder, _promotion(winner, plan, settings, finished, evaluation, model, onnx_error)
     )
-    desk.news()
+    view.news()
 
 
 def _events(

@@ -269,7 +269,8 @@ def _tell(summary: Summary) -> None:
         print(f"* champion{limit}: trial {best.trial}, {best.name}, {best.gain_db:+.3f} dB")
     if summary.promotions and any(p.onnx_error is None for p in summary.promotions):
         say("no ONNX files, its packages are missing: pip install onnx onnxscript onnxruntime")
-    print(summary.gains)
+    if summary.promotions:
+        print(summary.gains)
     if summary.tracking_fault:
         say_undelivered(summary.tracking_fault)
     if summary.promotions:
