@@ -349,6 +349,11 @@ def test_a_block_that_cannot_take_its_place_says_so():
         blocks["etds"](3, 3)
     with pytest.raises(InputError, match="not 12"):
         blocks["etds_stem"](12, 8)
+    with pytest.raises(InputError, match="a multiple of 4, not 10"):
+        blocks["safmn"](8, 10)
+    for name in ("imdb", "rfdn_body"):
+        with pytest.raises(InputError, match=f"block {name} .* a width above 3, not 3"):
+            blocks[name](3, 3)
 
 
 def test_the_registry_refuses_duplicates_and_lists_its_choices():

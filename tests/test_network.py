@@ -224,5 +224,5 @@ def test_a_faulty_description_is_told_apart(text, told):
 
 
 def test_a_block_that_cannot_have_its_channels_is_named():
-    with pytest.raises(InputError, match="block 'safmn' cannot be made for 3 to 3 channels"):
-        build(Architecture(width=3, stages=(Stage("safmn", 3),)))
+    with pytest.raises(InputError, match="block 'safmnpp' cannot be made for 1 to 1 channels"):
+        build(Architecture(width=1, stages=(Stage("safmnpp", 1),)))

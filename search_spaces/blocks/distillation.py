@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces.blocks.linear import matching
+from search_spaces.errors import InputError
 
 SLOPE = 0.05
 """Negative slope of every LeakyReLU of these networks."""
@@ -20,12 +21,22 @@ def _conv3(in_channels: int, out_channels: int, bias: bool) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)
 
 
+def _quarter(block: str, channels: int) -> int:
+    """A quarter of a block's channels, rounded down."""
+    if channels < 4:
+        raise InputError(
+            f"block {block} works on quarters of its channels: give it a width above 3, "
+            f"not {channels}"
+        )
+    return channels // 4
+
+
 class IMDB(nn.Module):
     """Three times a quarter of a 3x3's output is kept and the rest goes on; 1x1 over all, + x."""
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
         super().__init__()
-        kept = out_channels // 4
+        kept = _quarter("imdb", out_channels)
         rest = out_channels - kept
         self.sizes = (kept, rest)
         self.act = nn.LeakyReLU(SLOPE)
@@ -87,7 +98,7 @@ class RFDB(nn.Module):
         self.refine = nn.ModuleList(_conv3(channels, channels, bias) for _ in range(3))
         self.last = _conv3(channels, kept, bias)
         self.mix = nn.Conv2d(4 * kept, channels, 1, bias=bias)
-        self.attention = SpatialAttention(channels, channels // 4, 3, bias)
+        self.attention = SpatialAttention(channels, _quarter("rfdn_body", channels), 3, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape."""

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from search_spaces.blocks.linear import matching
 from search_spaces.blocks.pooling import max_pool_by
+from search_spaces.errors import InputError
 
 LEVELS = 4
 """Scales of the modulation: full resolution, a half, a quarter, an eighth."""
@@ -33,11 +34,16 @@ class SAFM(nn.Module):
 
     def __init__(self, channels: int, bias: bool) -> None:
         super().__init__()
+        if channels % LEVELS:
+            raise InputError(
+                f"block safmn parts its channels among {LEVELS} scales: "
+                f"give it a width that is a multiple of {LEVELS}, not {channels}"
+            )
         part = channels // LEVELS
         self.levels = nn.ModuleList(
             nn.Conv2d(part, part, 3, padding=1, groups=part, bias=bias) for _ in range(LEVELS)
         )
-        self.mix = nn.Conv2d(LEVELS * part, channels, 1, bias=bias)
+        self.mix = nn.Conv2d(channels, channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape."""
