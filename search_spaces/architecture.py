@@ -75,12 +75,16 @@ class Architecture:
     """
 
     stem: str = "conv"
+    """How the picture becomes features, and at which resolution: one of `STEMS`."""
     width: int = 16
     """Channels after the stem."""
     stages: tuple[Stage, ...] = ()
+    """The body."""
     tail: Tail = field(default_factory=Tail)
     activation: str = "relu"
+    """One of `ACTIVATIONS`: follows the stem and each linear block of the body."""
     bias: bool = True
+    """Whether convolutions have biases."""
     skip: str = "none"
     """Feature skip from the stem to the body's end: added (``long``) or concatenated and mixed by
     a 1x1 convolution (``concat``)."""
@@ -88,7 +92,9 @@ class Architecture:
     """Image-space residual: an interpolation of the input added to the output; ``learned`` starts
     as bicubic and is trained; ``lr`` adds the LR image inside a cascade of 3 channels (CASR)."""
     stem_block: str = "conv"
+    """Linear block that the stem's convolution is in training."""
     stem_activation: bool = True
+    """Whether the activation follows the stem."""
     neck: str = "none"
     """Linear block (3x3, no activation) between the feature skip and the tail, as RVSR has; with
     skip ``concat`` it takes the place of the mixing 1x1 convolution, as in SPAN-R."""
@@ -96,6 +102,7 @@ class Architecture:
     """``gradient`` concatenates the image's gradient magnitude to it (FEM of MegastudyEdu)."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "stages", tuple(self.stages))  # from Python a list is as good
         for name in ("stem_block", "neck"):
             _of_kind(name, getattr(self, name), str)
         for name in ("bias", "stem_activation"):
@@ -143,7 +150,8 @@ class Architecture:
     def key(self) -> str:
         """12 hexadecimal digits that identify this description.
 
-        Fields at their default do not count, so that a field added later changes no key.
+        Fields at their default do not count, so that one added here later changes no key. Those of
+        stages and of a tail that is not the default do count.
         """
         default = Architecture().to_dict()
         told = {name: value for name, value in self.to_dict().items() if value != default[name]}

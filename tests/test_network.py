@@ -207,6 +207,11 @@ def test_a_key_holds_when_fields_are_spelt_out_or_left_to_their_defaults():
     assert Architecture.from_dict(architecture.to_dict()) == architecture
 
 
+def test_stages_given_as_a_list_describe_the_same_network():
+    listed = Architecture(stages=[Stage("ecb", 16, 2)])  # type: ignore[arg-type]
+    assert listed == Architecture(stages=(Stage("ecb", 16, 2),)) and len({listed}) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
