@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Architecture
 from search_spaces.blocks.etds import ClippedTail
 from search_spaces.blocks.folding import Kernel, add
-from search_spaces.blocks.linear import Branch, LinearBlock
+from search_spaces.blocks.linear import Branch, Conv, LinearBlock
 from search_spaces.initialisation import assign, holder
 from search_spaces.network import Network, build
 
@@ -20,11 +20,16 @@ from search_spaces.network import Network, build
 class Topped(LinearBlock):
     """A block with a plain convolution beside it, zero at first; both fold into one."""
 
+    kernel_sizes = Conv.kernel_sizes
+
     def __init__(self, block: LinearBlock) -> None:
-        super(LinearBlock, self).__init__()
-        self.in_channels, self.out_channels = block.in_channels, block.out_channels
-        self.kernel_size, self.stride = block.kernel_size, block.stride
-        self.has_bias = block.has_bias
+        super().__init__(
+            block.in_channels,
+            block.out_channels,
+            kernel_size=block.kernel_size,
+            stride=block.stride,
+            bias=block.has_bias,
+        )
         self.block = block
         self.conv = Branch(self.in_channels, self.out_channels, self.kernel_size, self.has_bias)
         for parameter in self.conv.parameters():

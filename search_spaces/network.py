@@ -49,10 +49,10 @@ class Network(nn.Module):
         self.stem = nn.Sequential(*_stem(a))
         self.body = nn.Sequential(*_body(a))
         self.neck = _neck(a)
-        phases = a.tail.cascade or 3 * SCALE**2
+        channels = a.tail.cascade or 3 * SCALE**2
         tail = a.tail.block if a.tail.kernel == 3 else "conv"
         self.tail = _end(
-            tail, a.body_width, phases * a.factor**2, kernel_size=a.tail.kernel, bias=a.bias
+            tail, a.body_width, channels * a.factor**2, kernel_size=a.tail.kernel, bias=a.bias
         )
         self.lift: nn.Module | None = None
         if a.tail.cascade:
