@@ -98,7 +98,8 @@ class Evaluation:
     @property
     def averaged(self) -> tuple[Figures, ...]:
         """Those that means are over: without the pictures in `exact`."""
-        return tuple(figure for figure in self.figures if figure.picture not in self.exact)
+        exact = self.exact
+        return tuple(figure for figure in self.figures if figure.picture not in exact)
 
     @property
     def exact(self) -> tuple[str, ...]:
