@@ -13,12 +13,13 @@ from PIL import Image
 from refusals import refused
 from skimage import data as photographs
 from skimage.metrics import peak_signal_noise_ratio
+from torch import nn
 
 from nas.data.baseline import lanczos
 from nas.data.prepare import prepare
 from nas.data.store import open_set
 from nas.measure.evaluation import LANCZOS, Upscaler, evaluate_all, upscaler_of
-from nas.measure.extremes import extremes
+from nas.measure.extremes import draw, extremes
 from nas.measure.memory import compute_memory
 from nas.measure.quality import psnr_y, ssim_y
 from nas.measure.report import score
@@ -27,6 +28,7 @@ from nas.measure.strips import upscale_picture
 from search_spaces import Architecture, build, fuse, published
 from search_spaces.errors import InputError
 from search_spaces.model import Model, load_model, save_model
+from teachers.loading import Teacher
 
 pytestmark = pytest.mark.usefixtures("own_place")
 
@@ -206,6 +208,35 @@ def test_extremes_are_by_mean_gain_and_each_at_its_own_qp(prepared, model_file):
     assert gains[found["worst"].picture] == min(gains.values())
     same = [f.gain_db for f in evaluation.figures if f.picture == found["worst"].picture]
     assert found["worst"].gain_db == min(same)
+
+
+class Cup:
+    """A photograph that notes which LR of it is asked for."""
+
+    name = "cup"
+
+    def __init__(self) -> None:
+        self.asked: list[int | None] = []
+
+    def hr(self):
+        return photographs.coffee()[:192, :192]
+
+    def lr(self, qp):
+        self.asked.append(qp)
+        return self.hr()[::4, ::4]
+
+
+class Nearest(nn.Module):
+    def forward(self, x):
+        return nn.functional.interpolate(x, scale_factor=4)
+
+
+@pytest.mark.parametrize(("sees", "asked"), [("clean", {31, None}), ("compressed", {31})])
+def test_a_teacher_is_shown_by_what_it_makes_of_the_lr_that_it_sees(sees, asked):
+    picture, teacher = Cup(), Teacher("t", Nearest(), "", input=sees)
+    (evaluation,) = evaluate_all([LANCZOS], [picture], (31,))
+    draw("best", evaluation.figures[0], picture, LANCZOS, teacher)
+    assert set(picture.asked) == asked
 
 
 def test_the_place_shown_is_where_one_picture_beats_the_other_most():

@@ -48,7 +48,8 @@ def draw(
 ) -> Image.Image:
     """Draw a picture's most telling place: where the model wins or loses most against Lanczos.
 
-    The teacher sees the LR that no encoder touched, as it does when it teaches.
+    The teacher sees what it sees when it teaches: LR that no encoder touched, or what the model
+    sees.
 
     Args:
         which: What the picture is among its set.
@@ -67,9 +68,10 @@ def draw(
     level = "no compression" if figures.qp is None else f"QP {figures.qp}"
     panels = [Panel(f"Lanczos ({level})", place.of(base)), Panel(upscaler.name, place.of(ours))]
     if teacher is not None:
-        clean = np.asarray(picture.lr(None))
-        seen = f"{teacher.name} (teacher, clean LR)"
-        panels.append(Panel(seen, _taught(teacher, clean, place, device)))
+        (seen,) = teacher.levels((figures.qp,))
+        told = f"{teacher.name} (teacher, {'clean LR' if seen is None else level})"
+        lr = np.asarray(picture.lr(seen))
+        panels.append(Panel(told, _taught(teacher, lr, place, device)))
     return side_by_side(
         f"{figures.picture}, {level}: {which} picture of {upscaler.name}",
         f"PSNR-Y of the whole picture: Lanczos {figures.lanczos.psnr_y_db:.2f} dB, "
@@ -81,7 +83,7 @@ def draw(
     )
 
 
-def _taught(teacher: Teacher, clean: np.ndarray, place: Place, device: str) -> np.ndarray:
+def _taught(teacher: Teacher, lr: np.ndarray, place: Place, device: str) -> np.ndarray:
     """What a teacher makes of a place; the rest of the picture is spared."""
     from teachers.cache import upscale_pixels
 
@@ -89,7 +91,7 @@ def _taught(teacher: Teacher, clean: np.ndarray, place: Place, device: str) -> n
     bottom, right = top + place.height // SCALE, left + place.width // SCALE
     first, before = max(0, top - _MARGIN), max(0, left - _MARGIN)
     large = upscale_pixels(
-        teacher, clean[first : bottom + _MARGIN, before : right + _MARGIN], device=device
+        teacher, lr[first : bottom + _MARGIN, before : right + _MARGIN], device=device
     )
     inner = Place(SCALE * (top - first), SCALE * (left - before), place.height, place.width)
     return inner.of(large)
