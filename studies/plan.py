@@ -19,6 +19,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.progress import Progress, silent
 from search_spaces.space import Space
+from studies.durations import duration
 from studies.evaluation import EvaluationSettings, load_data
 from studies.limits import Budget
 from studies.preparation import Prepared, prepare
@@ -99,7 +100,7 @@ class Plan:
             f"{self.share_within:.0%} of {_DRAWN} drawn are within {self.budget}",
             f"known networks first: {first}",
             *self.notes,
-            f"estimated {self.seconds_each:.0f} s a candidate, {_duration(self.seconds)} in all",
+            f"estimated {self.seconds_each:.0f} s a candidate, {duration(self.seconds)} in all",
         )
 
 
@@ -192,11 +193,3 @@ def _timed(architecture: Architecture, evaluation: EvaluationSettings, steps: in
     for _ in run_proxy(architecture, data, proxy):
         pass
     return time.perf_counter() - begin
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

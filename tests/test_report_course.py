@@ -13,6 +13,7 @@ from quick_search import BUDGET
 from search_spaces import Architecture
 from search_spaces.space import Space
 from studies.candidate import Candidate
+from studies.durations import duration
 from studies.outcome import Rejected, Rung, Runtime, Size, Trained
 from studies.places import Places
 from studies.record import Record
@@ -63,6 +64,10 @@ def test_importance_names_the_dimension_that_decides():
         "Too few candidates to say what decides the gain" in Page(report(info, few, Places())).words
     )
     assert "importance" in Page(report(info, records, Places())).figures
+
+
+def test_times_are_told_in_the_unit_that_suits_them():
+    assert [duration(s) for s in (41.6, 426, 172_800)] == ["42 s", "7.1 min", "48.0 h"]
 
 
 def test_time_is_counted_once():

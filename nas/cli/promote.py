@@ -129,6 +129,7 @@ class _Drawn:
         """Draw an event of one winner's training."""
         from nas.cli.terminal import say
         from nas.training import events
+        from studies.durations import duration
 
         if winner.member.trial not in self._seen:
             self._seen.append(winner.member.trial)
@@ -151,8 +152,8 @@ class _Drawn:
             case events.Measuring():
                 self._progress(event.done, event.pictures, f"{place}, measuring whole pictures")
             case events.Finished():
-                minutes = f"{event.seconds / 60:.1f} minutes"
-                say(f"{place}: {event.gain_db:+.3f} dB over Lanczos after {minutes} of training")
+                spent = duration(event.seconds)
+                say(f"{place}: {event.gain_db:+.3f} dB over Lanczos after {spent} of training")
 
 
 def _tell_plan(plan: Plan, as_json: bool) -> None:

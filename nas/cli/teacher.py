@@ -44,6 +44,7 @@ def train(
     from nas.measure.device import usable_device
     from nas.training.teacher import train_teacher
     from nas.training.teacher_run import TeacherTraining
+    from studies.durations import duration
 
     given: dict[str, Any] = {"steps": steps, "minutes": minutes, "batch": batch, "patch": patch}
     given |= {"lr": lr, "seed": seed, "input": "compressed" if compressed else None}
@@ -62,7 +63,7 @@ def train(
         path = str(trained.path)
         print_json({"teacher": path, "steps": trained.steps, "seconds": trained.seconds})
     else:
-        print(f"{trained.path}: {trained.steps} steps in {trained.seconds / 60:.1f} minutes")
+        print(f"{trained.path}: {trained.steps} steps in {duration(trained.seconds)}")
 
 
 @app.command()

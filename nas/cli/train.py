@@ -179,6 +179,7 @@ class _Drawn:
 
 def _tell(finished: Finished, name: str, recipe: str, as_json: bool) -> None:
     from nas.cli.terminal import print_json, say, show, table
+    from studies.durations import duration
 
     if finished.already:
         say(f"this training is finished: {finished.out}")
@@ -207,4 +208,4 @@ def _tell(finished: Finished, name: str, recipe: str, as_json: bool) -> None:
     rows.append(["mean", "", f"{finished.gain_db:+.3f}"])
     title = f"{name}, {recipe}, best at step {finished.best_step} of {finished.steps}"
     show(table(["QP", "PSNR-Y dB", "gain over Lanczos dB"], rows, title))
-    print(f"{finished.best} in {finished.seconds / 60:.1f} minutes of training")
+    print(f"{finished.best} in {duration(finished.seconds)} of training")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from search_spaces.errors import InputError
 from search_spaces.space import Space
+from studies.durations import duration
 from studies.front import trained
 from studies.outcome import Broken, Rejected
 from studies.record import Record
@@ -133,12 +134,3 @@ def dimensions(info: StudyInfo, records: Sequence[Record], figures: Figures) -> 
         drawn = plot("parallel", "Choices, runtime and gain of every trained candidate", 460)
         body += f'<div class="scroll">{drawn}</div>'
     return Section("dimensions", "Dimensions", body)
-
-
-def duration(seconds: float) -> str:
-    """A time for people: ``42 s``, ``7.1 min``, ``3.5 h``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h"

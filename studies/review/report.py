@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from studies.durations import duration
 from studies.front import (
     Member,
     contributions,
@@ -20,7 +21,7 @@ from studies.outcome import Trained
 from studies.places import FIRST, Places
 from studies.promoted import agreement, best
 from studies.record import Record, counts
-from studies.review.course import Figures, course, dimensions, duration
+from studies.review.course import Figures, course, dimensions
 from studies.review.evidence import NOTHING, Evidence
 from studies.review.front_plots import front_plot
 from studies.review.page import (
