@@ -6,17 +6,19 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
 import torch
+import torch._dynamo  # a first step of an optimiser does: here once for all commands
 import yaml
 from promoting import copied
-from test_stopping import ROOT, wait_for
+from test_stopping import wait_for
 
-from nas.training import interrupts
+from nas.cli import main
+from nas.training import interrupts, teacher, trainer
 from nas.training.teacher import train_teacher
 from nas.training.teacher_run import TeacherRun, TeacherTraining
 from search_spaces import Architecture
@@ -25,38 +27,51 @@ STEPS = 1_000_000
 RECIPE = yaml.safe_dump(
     {"stages": [{"steps": STEPS, "patch": 16, "batch": 1, "losses": {"mse": 1}}]}
 )
-NAS = """
-from nas.cli import main
-from nas.training import teacher, trainer
 
-for train in (teacher.train_teacher, trainer.train):
-    train.__kwdefaults__["checkpoint_seconds"] = 0.2  # to see that it is under way
-main()
-"""
+
+def begin(arguments: list[str], folder: Path, said: Path) -> int:
+    """Start a command in a process of its own, forked off this one, which has done the imports."""
+    if (child := os.fork()) != 0:
+        return child
+    code = 1
+    try:
+        os.chdir(folder)
+        sys.stdout = sys.stderr = said.open("w")
+        sys.argv = ["nas", *arguments]
+        for train in (teacher.train_teacher, trainer.train):
+            train.__kwdefaults__["checkpoint_seconds"] = 0.2  # to see that it is under way
+        main()
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def stopped(arguments: list[str], folder: Path, checkpoint: Path, how: signal.Signals) -> str:
     """Send a command a signal after its next checkpoint, and return what it said."""
     before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
+    said = folder / "said"
+    command = begin(arguments, folder, said)
+
+    def ended() -> bool:
+        return os.waitid(os.P_PID, command, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def saved() -> bool:
-        ended = command.poll() is not None
-        return ended or (checkpoint.exists() and checkpoint.stat().st_mtime_ns != before)
+        there = checkpoint.exists() and checkpoint.stat().st_mtime_ns != before
+        return there or ended()
 
-    command = subprocess.Popen(
-        [sys.executable, "-c", NAS, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
     assert wait_for(saved, seconds=120)
-    command.send_signal(how)
-    _, said = command.communicate(timeout=60)
-    assert command.returncode == 128 + how, said
-    assert said.rstrip().endswith("nas: interrupted; the same command continues.")
-    assert "Traceback" not in said
-    return said
+    os.kill(command, how)
+    assert wait_for(ended)
+    _, status = os.waitpid(command, 0)
+    told = said.read_text()
+    assert os.waitstatus_to_exitcode(status) == 128 + how, told
+    assert told.rstrip().endswith("nas: interrupted; the same command continues.")
+    assert "Traceback" not in told
+    return told
 
 
 def steps_in(checkpoint: Path) -> int:
@@ -85,7 +100,7 @@ def test_a_training_of_a_teacher(pair_set, tmp_path):
 
 
 def test_a_promotion(small_study, tmp_path, nas, monkeypatch):
-    folder = copied(small_study, tmp_path)
+    folder = copied(small_study, tmp_path, shown=False)
     (folder / "quick.yaml").write_text(RECIPE)
     promote = ["promote", "demo", "--trial", "0", "--recipe", "quick.yaml"]
     promote += ["--tracking-uri", "none"]
