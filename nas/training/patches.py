@@ -74,7 +74,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class PatchBatch:
     """What one step trains on, uint8. HR pictures come in pieces, so that none need be copied.
 
     Attributes:
@@ -101,7 +101,7 @@ def choose(bank: PatchBank, size: int, patch: int, generator: torch.Generator) -
     return Choice(where, level, top, left, turn)
 
 
-def cut(bank: PatchBank, choice: Choice, patch: int) -> Batch:
+def cut(bank: PatchBank, choice: Choice, patch: int) -> PatchBatch:
     """Cut what was chosen; the HR pieces are single pictures, views of the bank where not flipped.
 
     That is the fastest way on a CPU, and impossible on a GPU that must not wait for one.
@@ -117,14 +117,14 @@ def cut(bank: PatchBank, choice: Choice, patch: int) -> Batch:
     places, levels = choice.places.tolist(), choice.levels.tolist()
     hr = tuple(piece(bank.hr, place) for place in places)
     if bank.teacher is None:
-        return Batch(_turned(lr, choice.turn), hr)
+        return PatchBatch(_turned(lr, choice.turn), hr)
     taught = bank.teacher.unbind(1)
     chosen = zip(places, levels, strict=True)
     teacher = tuple(piece(taught[level % len(taught)], place) for place, level in chosen)
-    return Batch(_turned(lr, choice.turn), hr, teacher)
+    return PatchBatch(_turned(lr, choice.turn), hr, teacher)
 
 
-def draw(bank: PatchBank, size: int, patch: int, generator: torch.Generator) -> Batch:
+def draw(bank: PatchBank, size: int, patch: int, generator: torch.Generator) -> PatchBatch:
     """Choose and cut."""
     return cut(bank, choose(bank, size, patch, generator), patch)
 
@@ -143,7 +143,7 @@ class Gatherer:
         self._lr = _crop_cells(bank.side, patch).to(bank.lr.device)
         self._hr = _crop_cells(SCALE * bank.side, SCALE * patch).to(bank.lr.device)
 
-    def __call__(self, numbers: Tensor) -> Batch:
+    def __call__(self, numbers: Tensor) -> PatchBatch:
         """The batch of `Choice.numbers`; the HR pictures are one piece."""
         size = (len(numbers) - 3) // 2
         places, levels, (top, left, turn) = (
@@ -165,7 +165,7 @@ class Gatherer:
             heard = levels.remainder(bank.teacher.shape[1])
             taught = bank.teacher.flatten(3)[places, heard, self._channels, cells]
             teacher = (taught.unflatten(-1, sides),)
-        return Batch(lr.unflatten(-1, (self._patch, self._patch)), (hr,), teacher)
+        return PatchBatch(lr.unflatten(-1, (self._patch, self._patch)), (hr,), teacher)
 
 
 def _crop_cells(side: int, length: int) -> Tensor:

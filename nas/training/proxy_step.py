@@ -12,9 +12,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from nas.measure.runs import compiled as by_compiler
 from nas.training.ema import Ema
 from nas.training.muon import Muon, is_kernel
-from nas.training.patches import Batch, Choice, PatchBank, cut
+from nas.training.patches import Choice, PatchBank, PatchBatch, cut
 from nas.training.phase_loss import PhaseLoss
 from nas.training.precision import Precision
 from search_spaces.network import Network
@@ -53,7 +54,7 @@ class Learner:
         self.precision = precision = precision or Precision()
         self.network = network.to(memory_format=precision.layout)  # type: ignore[call-overload]
         self.ema = Ema(network, decay)
-        self._features = torch.compile(network.features) if compiled else network.features
+        self._features = by_compiler(network.features) if compiled else network.features
         self._loss, self._clip = loss, clip
         self._parameters = list(network.parameters())
         others = [p for p in self._parameters if not is_kernel(p)]
@@ -70,7 +71,7 @@ class Learner:
                 capturable=device.type == "cuda",
             )
 
-    def learn(self, batch: Batch, rates: Tensor) -> Tensor:
+    def learn(self, batch: PatchBatch, rates: Tensor) -> Tensor:
         """Do one step and return its loss.
 
         Args:
@@ -114,7 +115,7 @@ class Learner:
         return self.network.finished(features.float(), x)
 
     def _parts(
-        self, batch: Batch
+        self, batch: PatchBatch
     ) -> Iterator[tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]]:
         """Large batches go through a CPU in parts: gradients of a sum are the sum of gradients."""
         most = max(1, _CPU_PIXELS // batch.lr[0, 0].numel())

@@ -15,6 +15,7 @@ from nas.training.ema import Ema
 from nas.training.objective import Prediction, objective
 from nas.training.optimiser import Optimiser
 from nas.training.precision import ALL, LossScale, Precision, fastest
+from nas.training.proxy_step import network_input
 from nas.training.recipe_stage import Stage
 from nas.training.student import Student
 from search_spaces.network import Network
@@ -172,7 +173,7 @@ class StageRun:
 
     def _loss(self, batch: Batch) -> Tensor:
         network = self.student.network
-        lr = batch.lr.to(torch.float32, memory_format=self.precision.layout).div_(255)
+        lr = network_input(batch.lr, self.precision.layout)
         with self.precision.autocast(self.device):
             features = network.features(lr)
         features = features.float()

@@ -132,7 +132,7 @@ def without_bias(network: Network) -> Network:
     """The same network, in the same form, without the biases that its description speaks of."""
     bare = replace(network.architecture, bias=False)
     fresh = training_form(bare, 0)
-    if is_folded(network):
+    if _is_folded(network):
         fresh = fuse(fresh)
     state = network.state_dict()
     kept = {name: state[name] for name in fresh.state_dict()}
@@ -142,7 +142,7 @@ def without_bias(network: Network) -> Network:
     return fresh.to(next(network.parameters()).device)
 
 
-def is_folded(network: Network) -> bool:
+def _is_folded(network: Network) -> bool:
     """Whether a network is in deploy form."""
     return not any(isinstance(module, Foldable) for module in network.modules())
 
