@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from search_spaces.architecture import SCALE
+from search_spaces.residual import interpolation_kernel
 from teachers.hat_blocks import HybridBlock, OverlapBlock, overlap_index, self_index
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K; the checkpoints rely on it but do not hold it
@@ -191,12 +192,6 @@ def _initialise(module: nn.Module) -> None:
 def _lanczos_skip() -> nn.Conv2d:
     """A 3-lobed Lanczos 4x upsampler of each colour, to be followed by a pixel shuffle."""
     skip = nn.Conv2d(3, 3 * SCALE**2, SKIP_KERNEL, groups=3, bias=False)
-    taps = torch.arange(SKIP_KERNEL, dtype=torch.float64, device="cpu") - SKIP_KERNEL // 2
-    phase = (torch.arange(SCALE, dtype=torch.float64, device="cpu") + 0.5) / SCALE - 0.5
-    distance = taps[None, :] - phase[:, None]
-    rows = torch.sinc(distance) * torch.sinc(distance / 3) * (distance.abs() < 3)
-    rows = rows / rows.sum(dim=1, keepdim=True)
-    kernel = torch.einsum("iy,jx->ijyx", rows, rows).reshape(SCALE**2, 1, SKIP_KERNEL, SKIP_KERNEL)
-    with torch.no_grad():
-        skip.weight.copy_(kernel.repeat(3, 1, 1, 1))
+    with torch.no_grad(), torch.device("cpu"):  # really computed, see `hat_blocks._coordinates`
+        skip.weight.copy_(interpolation_kernel("lanczos")[:, None].repeat(3, 1, 1, 1))
     return skip

@@ -12,8 +12,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def to_windows(x: Tensor, window: int) -> Tensor:
@@ -24,7 +24,7 @@ def to_windows(x: Tensor, window: int) -> Tensor:
 
 
 def from_windows(windows: Tensor, window: int, h: int, w: int) -> Tensor:
-    """Undo :func:`to_windows` for a map of ``h`` x ``w``."""
+    """Undo `to_windows` for a map of ``h`` x ``w``."""
     c = windows.shape[-1]
     x = windows.view(-1, h // window, w // window, window, window, c)
     return x.transpose(2, 3).reshape(-1, h, w, c)
