@@ -26,7 +26,18 @@ import torch
 from nas.data import detail
 from nas.data.cache import cache_root
 from nas.data.store import open_set
-from nas.training import calibration, ema, muon, patches, phase_loss, proxy, proxy_step, replay
+from nas.training import (
+    calibration,
+    ema,
+    muon,
+    patches,
+    phase_loss,
+    precision,
+    proxy,
+    proxy_step,
+    replay,
+    schedules,
+)
 from nas.training.proxy import Diverged, ProxyData, ProxyResult, ProxySettings, proxy_data
 from search_spaces import initialisation, plugins
 from search_spaces.architecture import Architecture
@@ -124,6 +135,8 @@ _STEPS_OF_A_RUN = (
     proxy,
     proxy_step,
     replay,
+    precision,
+    schedules,
     patches,
     phase_loss,
     calibration,
