@@ -15,6 +15,7 @@ from search_spaces.architecture import SCALE
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _STRIP = 64  # LR rows at a time: a 4K picture as floats would take 100 MB
 _GRID = 8  # LR pixels between the places that a window is tried at
+_LEAST = 56  # LR side of a window where the picture has as much: a training patch
 
 
 def detail(hr: np.ndarray) -> np.ndarray:
@@ -110,9 +111,8 @@ def windows(pictures: Sequence[Picture], area: int, least: int = 56) -> tuple[Wi
     Args:
         pictures: where to look.
         area: LR pixels of all windows; of more pictures than fit, evenly spaced ones are taken.
-        least: smallest side of a window in LR pixels, where the picture has as much.
     """
-    most = max(1, area // least**2)
+    most = max(1, area // _LEAST**2)
     if len(pictures) > most:
         pictures = [pictures[i * len(pictures) // most] for i in range(most)]
     shares = _shares([p.height * p.width // SCALE**2 for p in pictures], area)

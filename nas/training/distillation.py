@@ -86,8 +86,9 @@ def _frequencies(pictures: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def _cosines(side: int = 8) -> Tensor:
+def _cosines() -> Tensor:
     """The orthonormal patterns (63, 8, 8) of the two-dimensional cosine transform, but the mean."""
+    side = 8
     place = torch.arange(side, dtype=torch.float64)
     rows = torch.cos(torch.pi * (place + 0.5) * place[:, None] / side) * (2 / side) ** 0.5
     rows[0] /= 2**0.5
