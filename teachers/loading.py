@@ -27,7 +27,7 @@ from search_spaces.errors import InputError
 from search_spaces.files import write_atomic
 from search_spaces.model import SUFFIX, is_model, load_model
 from search_spaces.tensor_files import require_whole, sealed
-from teachers.hat import HAT, OFFICIAL_CONV_SCALE, SCALE, HATSettings
+from teachers.hat import HAT, OFFICIAL_CONV_SCALE, HATSettings
 
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = {"hat-tiny": "dda2bd8a0682188721bffe14893171a04dcd104a9f68168b09b5961a852e4fcb"}
@@ -49,14 +49,12 @@ class Teacher:
         network: In eval mode, without gradients; ``(N, 3, H, W)`` in [0, 1] to 4 times the sides.
         digest: SHA-256 of the file, 64 hex digits, and of what it sees unless that is clean:
             outputs are cached under it.
-        scale: Always 4.
         input: What it sees.
     """
 
     name: str
     network: nn.Module
     digest: str
-    scale: int = SCALE
     input: TeacherInput = "clean"
 
     def levels(self, qps: Sequence[int | None]) -> tuple[int | None, ...]:
@@ -93,11 +91,11 @@ def load_teacher(source: str | Path) -> Teacher:
         digest = hashlib.sha256((teacher.digest + _COMPRESSED).encode()).hexdigest()
         return replace(teacher, name=teacher.name + _COMPRESSED, digest=digest, input=sees)
     shipped = str(source) in SHIPPED
-    path = WEIGHTS / f"{source}.safetensors" if shipped else Path(source)
+    path = WEIGHTS / f"{source}{SUFFIX}" if shipped else Path(source)
     if not path.is_file():
         raise InputError(
-            f"There is no teacher {str(source)!r}: "
-            f"give {' or '.join(SHIPPED)}, or a .safetensors or .pth file."
+            f"there is no teacher {str(source)!r}: "
+            f"give {' or '.join(SHIPPED)}, or a .safetensors or .pth file"
         )
     try:
         content = path.read_bytes()
@@ -136,20 +134,16 @@ def settings_of(tensors: Mapping[str, Tensor]) -> HATSettings:
     Raises:
         InputError: A tensor that every 4x HAT has is missing; names it.
     """
-    embed, features = (
-        _shape(tensors, "conv_first.weight")[0],
-        _shape(tensors, "conv_last.weight")[1],
-    )
-    if (
-        _shape(tensors, "upsample.0.weight")[0] != 4 * features
-        or "upsample.2.weight" not in tensors
-    ):
+    embed = _shape(tensors, "conv_first.weight")[0]
+    features = _shape(tensors, "conv_last.weight")[1]
+    doubles = _shape(tensors, "upsample.0.weight")[0] == 4 * features
+    if not doubles or "upsample.2.weight" not in tensors:
         raise InputError("it does not upscale by 4 (no upsample.2.weight, or of another shape)")
     block = "layers.0.residual_group.blocks.0"
     overlap_table = "layers.{}.residual_group.overlap_attn.relative_position_bias_table"
     window = (math.isqrt(_shape(tensors, f"{block}.attn.relative_position_bias_table")[0]) + 1) // 2
     extent = math.isqrt(_shape(tensors, overlap_table.format(0))[0]) + 1 - window
-    depths = _count(tensors, r"layers\.(\d+)\.residual_group\.blocks\.(\d+)\.")
+    depths = _depths(tensors, r"layers\.(\d+)\.residual_group\.blocks\.(\d+)\.")
     conv_scale = tensors.get("conv_scale")
     return HATSettings(
         embed_dim=embed,
@@ -173,7 +167,7 @@ def _shape(tensors: Mapping[str, Tensor], name: str) -> torch.Size:
     return tensor.shape
 
 
-def _count(tensors: Mapping[str, Tensor], pattern: str) -> tuple[int, ...]:
+def _depths(tensors: Mapping[str, Tensor], pattern: str) -> tuple[int, ...]:
     """How many blocks each group has."""
     found = {tuple(map(int, hit.groups())) for name in tensors if (hit := re.match(pattern, name))}
     groups = 1 + max(group for group, _ in found)
@@ -185,7 +179,7 @@ def _count(tensors: Mapping[str, Tensor], pattern: str) -> tuple[int, ...]:
 def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
     """Read a file's tensors as float32 (indices as they are)."""
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix == SUFFIX:
             loaded: object = load_safetensors(content)
         else:
             with warnings.catch_warnings():
