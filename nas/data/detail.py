@@ -101,7 +101,7 @@ def with_detail(pictures: Sequence[P]) -> tuple[P, ...]:
     return tuple(picture for picture in pictures if not _is_of_one_colour(picture.hr()))
 
 
-def windows(pictures: Sequence[Picture], area: int, least: int = 56) -> tuple[Window, ...]:
+def windows(pictures: Sequence[Picture], area: int) -> tuple[Window, ...]:
     """Return the most detailed window of each picture, of ``area`` LR pixels all together.
 
     Pictures that are small enough come whole; those of one colour are left out. So the work on a
