@@ -23,7 +23,7 @@ import torch
 from nas.data.store import open_set
 from nas.measure.cost import cost
 from nas.measure.latency import Latency
-from nas.measure.layers import as_module
+from nas.measure.layers import deploy_form
 from nas.measure.memory import compute_memory
 from nas.measure.targets import Target
 from nas.training.proxy import (
@@ -151,7 +151,7 @@ def _steps(
     architecture: Architecture, data: ProxyData, settings: EvaluationSettings, found: _Found
 ) -> Evaluation:
     budget, target = settings.budget, settings.target
-    network = as_module(architecture)
+    network = deploy_form(architecture)
     counted = cost(network)
     memory = compute_memory(network, target.height, target.width, target.precision)
     found.size = Size(counted.params, counted.macs, memory.mb)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from nas.measure.cost import cost
-from nas.measure.layers import as_module
+from nas.measure.layers import deploy_form
 from nas.measure.memory import compute_memory
 from nas.measure.targets import Target
 from nas.training.proxy import run_proxy
@@ -152,7 +152,7 @@ def _draw(space: Space, seed: int) -> Iterator[Architecture]:
 
 
 def _sample(architecture: Architecture, target: Target, budget: Budget) -> Sample:
-    network = as_module(architecture)
+    network = deploy_form(architecture)
     counted, latency = cost(network), target.latency(network)
     memory = compute_memory(network, target.height, target.width, target.precision)
     memory_mb = latency.details.get("memory_mb", memory.mb)

@@ -96,11 +96,11 @@ def kept(
                 array = _stored(path, shape)
     except OSError as fault:
         raise InputError(
-            f"The teacher's outputs cannot be kept in {folder} ({reason(fault)}): "
-            "make room, or allow writing there."
+            f"the teacher's outputs cannot be kept in {folder} ({reason(fault)}): "
+            "make room, or allow writing there"
         ) from fault
     if array is None:
-        raise InputError(f"{path} does not read back as it was written: check that disk.")
+        raise InputError(f"{path} does not read back as it was written: check that disk")
     return array
 
 

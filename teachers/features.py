@@ -54,8 +54,8 @@ class Features:
         layers = _layers(teacher.network)
         if not layers:
             raise InputError(
-                f"The teacher {teacher.name} has no features at the LR's resolution: "
-                "take a recipe without affinity."
+                f"the teacher {teacher.name} has no features at the LR's resolution: "
+                "take a recipe without affinity"
             )
         depths = [math.ceil(len(layers) * (i + 1) / MAPS) - 1 for i in range(MAPS)]
         self._taps = [layers[depth] for depth in sorted(set(depths))]

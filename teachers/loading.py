@@ -100,10 +100,10 @@ def load_teacher(source: str | Path) -> Teacher:
     try:
         content = path.read_bytes()
     except OSError as fault:
-        raise InputError(f"{path} cannot be read: {fault.strerror}.") from fault
+        raise InputError(f"{path} cannot be read: {fault.strerror}") from fault
     digest = hashlib.sha256(content).hexdigest()
     if shipped and digest != SHIPPED[str(source)]:
-        raise InputError(f"{path} is damaged: install nas-workbench again.")
+        raise InputError(f"{path} is damaged: install nas-workbench again")
     require_whole(path, content)
     tensors = _tensors(path, content)
     if path.suffix == SUFFIX and is_model(path):
@@ -188,21 +188,21 @@ def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
     except Exception as fault:  # bytes that are no checkpoint make unpicklers raise anything
         raise InputError(
             f"{path} cannot be read as weights: it must be a .safetensors file, "
-            "or a .pth file that holds tensors and nothing else."
+            "or a .pth file that holds tensors and nothing else"
         ) from fault
     for container in CONTAINERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(container), Mapping):
             loaded = loaded[container]
             break
     if not isinstance(loaded, Mapping):
-        raise InputError(f"{path} is no teacher: it holds no named tensors.")
+        raise InputError(f"{path} is no teacher: it holds no named tensors")
     tensors = {
         str(name).removeprefix("module."): t.float() if t.is_floating_point() else t
         for name, t in loaded.items()
         if isinstance(t, Tensor)
     }
     if any(bool(tensor.isnan().any()) for tensor in tensors.values()):
-        raise InputError(f"{path} holds weights that are no numbers: give another teacher.")
+        raise InputError(f"{path} holds weights that are no numbers: give another teacher")
     return tensors
 
 
@@ -221,7 +221,7 @@ def _assemble(path: Path, tensors: Mapping[str, Tensor]) -> HAT:
             network = HAT(settings_of(tensors))
         network.load_state_dict(tensors, strict=True, assign=True)
     except InputError as fault:
-        raise InputError(f"{path} is no teacher: {fault}; a 4x HAT is needed.") from fault
+        raise InputError(f"{path} is no teacher: {fault}; a 4x HAT is needed") from fault
     except (RuntimeError, ValueError, IndexError, ZeroDivisionError) as fault:
         detail = " ".join(str(fault).split())[:300]
         raise InputError(f"{path} is no teacher that fits together: {detail}") from fault

@@ -223,7 +223,7 @@ def test_two_at_once_share_the_work(folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "sentence"),
-    [(errno.ENOSPC, "No space left"), (errno.EACCES, "cannot be written.*Permission denied")],
+    [(errno.ENOSPC, "no space left"), (errno.EACCES, "cannot be written.*Permission denied")],
 )
 def test_a_disk_that_refuses_is_one_sentence_and_nothing_is_lost(
     folder, tmp_path, monkeypatch, number, sentence

@@ -135,7 +135,7 @@ def test_a_database_that_may_only_be_read_is_named(tmp_path, disk):
 def test_a_cache_without_room_is_named_and_used_once_there_is_some(pair_set, disk, monkeypatch):
     monkeypatch.setenv("NAS_CACHE", str(disk.path))
     disk.fill(leave=8192)
-    with pytest.raises(InputError, match=r"The cache .* cannot be written .*make room"):
+    with pytest.raises(InputError, match=r"the cache .* cannot be written .*make room"):
         proxy_data(pair_set)
     assert not [path for path in disk.path.rglob(".*") if path.is_file()]
     disk.free()
@@ -150,7 +150,7 @@ def test_a_cache_that_may_only_be_read_is_named_and_upscaling_does_without(
     disk.remount("ro")
     picture = next((pair_set.path.parent / "hr").iterdir())
     assert nas("upscale", picture, "-o", tmp_path / "x.png")[0] == 0
-    told = ("The cache", "cannot be written (Read-only file system)", "NAS_CACHE")
+    told = ("the cache", "cannot be written (Read-only file system)", "NAS_CACHE")
     refused(nas("evaluate", "avif4x", "--data", pair_set.path, "--out", tmp_path), *told)
 
 

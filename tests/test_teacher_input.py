@@ -75,5 +75,5 @@ def test_it_is_another_teacher_by_name_and_digest_and_is_missed_by_its_own_name(
     assert (clean.input, compressed.input) == ("clean", "compressed")
     assert compressed.name == f"{clean.name}:compressed"
     assert compressed.digest != clean.digest
-    with pytest.raises(InputError, match="There is no teacher 'nothing'"):
+    with pytest.raises(InputError, match="there is no teacher 'nothing'"):
         load_teacher("nothing:compressed")

@@ -73,7 +73,7 @@ def test_no_teacher_is_said_where_the_recipe_wants_one(train):
         (("IVP", "--recipe", "fast"), "there is no recipe 'fast'; choose one of anunet,"),
         (("IVP", "--recipe", "reptcn", "--steps", 2), "has 3 stages"),
         (("IVP", "--start", "quick.yaml"), "quick.yaml"),
-        (("IVP", "--teacher", "hat-huge"), "There is no teacher 'hat-huge'"),
+        (("IVP", "--teacher", "hat-huge"), "there is no teacher 'hat-huge'"),
         (("IVP", "--teacher", "quick.yaml"), "cannot be read as weights"),
         (("IVP", "--precision", "fp8"), "choose auto, fp32, bf16, fp16"),
         (("IVP", "--data", "nowhere"), "nowhere"),

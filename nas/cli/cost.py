@@ -22,11 +22,11 @@ def cost(
 
     from nas.cli.terminal import count, print_json, show, table
     from nas.measure.cost import cost as cost_of
-    from nas.measure.layers import as_module
+    from nas.measure.layers import deploy_form
     from nas.measure.memory import compute_memory, measure_memory
 
     name, architecture = find(network, storage=storage, tracking_uri=tracking_uri, plugins=plugin)
-    built = as_module(architecture)
+    built = deploy_form(architecture)
     found = cost_of(built, height, width)
     memory = compute_memory(built, height, width)
     if torch.cuda.is_available():

@@ -24,6 +24,6 @@ def unwritable(fault: OSError, machine: str = "") -> InputError:
     """What to raise where the cache cannot be written, on this machine or on one that is named."""
     where = f"{cache_root()} of {machine}" if machine else cache_root()
     return InputError(
-        f"The cache {where} cannot be written ({reason(fault)}): "
-        "make room there, or set NAS_CACHE to another folder."
+        f"the cache {where} cannot be written ({reason(fault)}): "
+        "make room there, or set NAS_CACHE to another folder"
     )

@@ -56,8 +56,8 @@ def ffmpeg_binary() -> str:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except (ImportError, RuntimeError) as fault:
         raise InputError(
-            "No ffmpeg to make AVIF pictures with: install the package imageio-ffmpeg, "
-            "or point IMAGEIO_FFMPEG_EXE at an ffmpeg that has libsvtav1."
+            "no ffmpeg to make AVIF pictures with: install the package imageio-ffmpeg, "
+            "or point IMAGEIO_FFMPEG_EXE at an ffmpeg that has libsvtav1"
         ) from fault
 
 
@@ -76,7 +76,7 @@ def encoder() -> Encoder:
     if told.returncode or not ffmpeg:
         raise InputError(
             f"{command[0]} cannot encode with libsvtav1: "
-            "use the ffmpeg of the package imageio-ffmpeg (unset IMAGEIO_FFMPEG_EXE)."
+            "use the ffmpeg of the package imageio-ffmpeg (unset IMAGEIO_FFMPEG_EXE)"
         )
     return Encoder(ffmpeg.group(1), svt.group(1) if svt else "unknown")
 
@@ -86,7 +86,7 @@ def degrade(hr: np.ndarray, outputs: Mapping[int | None, Path], *, threads: int 
 
     Args:
         hr: uint8, H x W x 3, RGB; both sides multiples of 4.
-        outputs: QP to the ``.avif`` file to write; :data:`CLEAN` to a ``.png`` file.
+        outputs: QP to the ``.avif`` file to write; `CLEAN` to a ``.png`` file.
         threads: SVT-AV1's level of parallelism. It changes the speed, never the bytes.
 
     Raises:

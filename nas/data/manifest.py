@@ -138,7 +138,7 @@ def read_manifest(folder: Path) -> Manifest:
         if content["version"] != VERSION:
             raise InputError(
                 f"{path} has layout version {content['version']}, this program reads {VERSION}: "
-                f"{advice} a new folder."
+                f"{advice} a new folder"
             )
         entries = tuple(
             Entry(_record(item), str(item["source"]), str(item["split"]))
@@ -155,7 +155,7 @@ def read_manifest(folder: Path) -> Manifest:
     except NotADirectoryError as fault:
         raise InputError(f"{folder} is no prepared set, it is a file: {advice} FOLDER") from fault
     except OSError as fault:
-        raise InputError(f"{path} cannot be read: {fault.strerror}.") from fault
+        raise InputError(f"{path} cannot be read: {fault.strerror}") from fault
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         if isinstance(fault, InputError):
             raise

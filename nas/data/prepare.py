@@ -90,12 +90,12 @@ def prepare(
             a skipped picture.
     """
     if not 0 <= validation <= 1:
-        raise InputError(f"A validation share of {validation} cannot be: give one from 0 to 1.")
+        raise InputError(f"a validation share of {validation} cannot be: give one from 0 to 1")
 
     def choose(records: Mapping[str, Record]) -> frozenset[str]:
         if len(records) == 1 and 0 < validation < 1:
             raise InputError(
-                f"{hr_dir} holds one usable picture: a set needs two, one of them to validate on."
+                f"{hr_dir} holds one usable picture: a set needs two, one of them to validate on"
             )
         names = held_out(list(records.values()), validation)
         return frozenset(source for source, record in records.items() if record.name in names)
@@ -117,7 +117,7 @@ def prepare_sources(
     is_sample: bool = False,
     progress: Progress = silent,
 ) -> PrepareReport:
-    """Make or complete a prepared set from given files; :func:`prepare` explains the rest.
+    """Make or complete a prepared set from given files; `prepare` explains the rest.
 
     Args:
         sources: the files, with names that differ.
@@ -130,9 +130,9 @@ def prepare_sources(
         progress: called after every picture.
     """
     if not qps or not all(1 <= qp <= 63 for qp in qps):
-        raise InputError(f"QPs {list(qps)} cannot be encoded: give whole numbers from 1 to 63.")
+        raise InputError(f"QPs {list(qps)} cannot be encoded: give whole numbers from 1 to 63")
     if workers is not None and workers < 1:
-        raise InputError(f"{workers} workers cannot work: give at least 1.")
+        raise InputError(f"{workers} workers cannot work: give at least 1")
     other = "set NAS_CACHE to another folder" if is_sample else "choose another folder"
     with _faults_of(out, other), _alone(out, len(sources), progress):
         shutil.rmtree(out / WORK, ignore_errors=True)  # what a killed run left
@@ -245,7 +245,7 @@ def _refuse_if_useless(
     if skipped and (strict or not records):
         name, reason = min(skipped)
         raise InputError(
-            f"{len(skipped)} of {total} pictures cannot be used, the first is {name}: {reason}."
+            f"{len(skipped)} of {total} pictures cannot be used, the first is {name}: {reason}"
         )
 
 
@@ -253,10 +253,10 @@ def _refuse_if_useless(
 def _alone(out: Path, total: int, progress: Progress) -> Iterator[None]:
     """Hold the set alone: another preparation of it waits here, and then finds the work done."""
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: name a new folder, or a prepared set.")
+        raise InputError(f"{out} is a file: name a new folder, or a prepared set")
     ours = any((out / mark).exists() for mark in (MANIFEST, RECORDS, LOCK))
     if out.is_dir() and not ours and any(out.iterdir()):
-        raise InputError(f"{out} holds other files: name a new folder, or a prepared set.")
+        raise InputError(f"{out} holds other files: name a new folder, or a prepared set")
     out.mkdir(parents=True, exist_ok=True)
     with (out / LOCK).open("w") as lock:
         try:
@@ -277,11 +277,11 @@ def _faults_of(out: Path, other: str) -> Iterator[None]:
     except OSError as fault:
         if fault.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(
-                f"No space left for {out}: free some and run the same command again, "
-                "it goes on where it stopped."
+                f"no space left for {out}: free some and run the same command again, "
+                "it goes on where it stopped"
             ) from fault
         if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise InputError(
-                f"{out} cannot be written ({fault.strerror}): {other}, or change its permissions."
+                f"{out} cannot be written ({fault.strerror}): {other}, or change its permissions"
             ) from fault
-        raise InputError(f"{out} cannot be prepared: {fault.strerror or fault}.") from fault
+        raise InputError(f"{out} cannot be prepared: {fault.strerror or fault}") from fault

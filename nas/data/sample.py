@@ -90,7 +90,7 @@ def _found(names: tuple[str, ...]) -> list[Source]:
                 found.append(Source(path, name))
     if not found:
         raise InputError(
-            "No photographs for the sample set: install scikit-image and scikit-learn, "
+            "no photographs for the sample set: install scikit-image and scikit-learn, "
             "or prepare pictures of your own with: nas data prepare"
         )
     return found

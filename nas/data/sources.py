@@ -31,9 +31,9 @@ def find_sources(
         InputError: no such folder, or no picture in it.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder: name a folder of pictures.")
+        raise InputError(f"{folder} is not a folder: name a folder of pictures")
     if leave_out.resolve() == folder.resolve():
-        raise InputError(f"{folder} holds the pictures: name another folder for what is made.")
+        raise InputError(f"{folder} holds the pictures: name another folder for what is made")
     seen = {leave_out.resolve()}
     found = []
 
@@ -55,7 +55,7 @@ def find_sources(
                 found.append(Source(path, _printable(path.relative_to(folder))))
     if not found:
         kinds = " ".join(sorted(suffixes))
-        raise InputError(f"{folder} holds no picture: files named {kinds} are looked for.")
+        raise InputError(f"{folder} holds no picture: files named {kinds} are looked for")
     return sorted(found, key=lambda source: source.name)
 
 

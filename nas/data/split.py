@@ -13,7 +13,7 @@ TRAIN = "train"
 VALIDATION = "validation"
 
 NEAR = 3
-"""Of 64 bits of :func:`look`, how many may differ between two sizes of one picture."""
+"""Of 64 bits of `look`, how many may differ between two sizes of one picture."""
 
 
 def look(pixels: np.ndarray) -> str:

@@ -80,7 +80,7 @@ class Picture:
         files = self.entry.record.files
         if key not in files:
             there = ", ".join(key for key in files if key.isdigit())
-            raise InputError(f"{self.folder} has no QP {key}: prepared are {there}.")
+            raise InputError(f"{self.folder} has no QP {key}: prepared are {there}")
         return files[key]
 
     def _decoded(self, file: FileEntry, height: int, width: int) -> np.ndarray:
@@ -97,7 +97,7 @@ class Picture:
             raise unwritable(fault) from fault
         array = _mapped(place, shape)
         if array is None:
-            raise InputError(f"{place} does not read back as it was written: check that disk.")
+            raise InputError(f"{place} does not read back as it was written: check that disk")
         return array
 
 
@@ -212,7 +212,7 @@ def _per_qp(pair_set: PairSet, progress: Progress) -> dict[str, dict[str, float 
     }
 
 
-_AGAIN = "prepare the set again, the damaged picture alone is redone."
+_AGAIN = "prepare the set again, the damaged picture alone is redone"
 
 
 def _mapped(place: Path, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -137,21 +137,20 @@ def _require_size(output: torch.Tensor, height: int, width: int) -> None:
         )
 
 
-@overload
-def as_module(network: Architecture) -> Network: ...
-@overload
-def as_module(network: nn.Module | Architecture) -> nn.Module: ...
-def as_module(network: nn.Module | Architecture) -> nn.Module:
-    """Return ``network``, or the deploy form of an architecture, freshly initialised.
+def deploy_form(architecture: Architecture) -> Network:
+    """Build the deploy form of an architecture, freshly initialised.
 
-    Building takes longer than most of what is asked of a network: whoever asks several things of an
+    That takes longer than most of what is asked of a network: whoever asks several things of an
     architecture builds it once.
     """
-    if isinstance(network, nn.Module):
-        return network
     from search_spaces.network import build, fuse
 
-    return fuse(build(network, seed=0))
+    return fuse(build(architecture, seed=0))
+
+
+def as_module(network: nn.Module | Architecture) -> nn.Module:
+    """Return ``network``, or the deploy form of an architecture."""
+    return network if isinstance(network, nn.Module) else deploy_form(network)
 
 
 def as_run(network: nn.Module | Architecture, mode: str) -> nn.Module:

@@ -228,7 +228,7 @@ def cut_patches(
             _write(folder / f"{name}.npy", _cut(name, pictures, places, qps, side, teacher_outputs))
         arrays = _read(folder, names)
     if arrays is None:
-        raise InputError(f"{folder} does not read back as it was written: check that disk.")
+        raise InputError(f"{folder} does not read back as it was written: check that disk")
     return PatchBank(**{name: torch.from_numpy(array) for name, array in arrays.items()})
 
 

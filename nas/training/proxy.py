@@ -154,8 +154,7 @@ def proxy_data(
     held_out = windows(pair_set.validation, HELD_OUT_AREA)
     if not held_out:
         raise InputError(
-            f"{pair_set.path} holds out no picture of more than one colour "
-            "to measure candidates on."
+            f"{pair_set.path} holds out no picture of more than one colour to measure candidates on"
         )
     seen = windows(pair_set.train, TRAINING_AREA)
     outputs = None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.measure.cost import cost
-from nas.measure.layers import as_module
+from nas.measure.layers import deploy_form
 from nas.measure.ranking import SIMILAR, Field, Pairs, Verdict, judge
 from nas.measure.targets import Target
 from nas.training.proxy import ProxySettings
@@ -264,7 +264,7 @@ def _subject(
         reference = _gain(runs[plan.long_steps, REFERENCE_SEED])
     else:
         reference = plan.reference[name]
-    built = as_module(architecture)
+    built = deploy_form(architecture)
     counted = cost(built)
     by_steps = {steps: tuple(runs[steps, seed] for seed in range(plan.seeds)) for steps in budgets}
     runtime = target.latency(built).ms

@@ -107,14 +107,14 @@ def train_teacher(
     """
     training = training or TeacherTraining()
     if out.suffix != ".safetensors":
-        raise InputError(f"{out}: a teacher is written as .safetensors; give such a name.")
+        raise InputError(f"{out}: a teacher is written as .safetensors; give such a name")
     if out.exists():
-        raise InputError(f"{out} is there already: choose another name, or remove it.")
+        raise InputError(f"{out} is there already: choose another name, or remove it")
     qps: tuple[int | None, ...] = (None,) if training.input == "clean" else (None, *pair_set.qps)
     crops = Crops(pair_set.train, training.patch, qps)
     if not len(crops):
         side = SCALE * training.patch
-        raise InputError(f"{pair_set.path} has no training picture of at least {side} x {side}.")
+        raise InputError(f"{pair_set.path} has no training picture of at least {side} x {side}")
     identity = f"{pair_set.digest} {preset} {start} {asdict(training)}"
     run = TeacherRun(_network(preset, start, training.seed), training, device)
     checkpoint = out.with_name(f"{out.stem}.checkpoint.pt")
@@ -125,7 +125,7 @@ def train_teacher(
         save_teacher(run.average, out)
         checkpoint.unlink()
     except OSError as fault:
-        raise InputError(f"{out.parent} cannot be written: {fault.strerror}.") from fault
+        raise InputError(f"{out.parent} cannot be written: {fault.strerror}") from fault
     return TrainedTeacher(out, run.step, run.seconds)
 
 
@@ -154,7 +154,7 @@ def evaluate_teacher(
     """
     pictures = with_detail(pair_set.validation) if pictures is None else pictures
     if not pictures:
-        raise InputError(f"{pair_set.path} holds out no picture to measure a teacher on.")
+        raise InputError(f"{pair_set.path} holds out no picture to measure a teacher on")
     told = [pair_set.digest, teacher.digest, [picture.name for picture in pictures]]
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
     place = cache_root() / "teacher-quality" / f"{digest}.json"
@@ -201,9 +201,9 @@ def require_gain(teacher: Teacher, quality: TeacherQuality) -> None:
     """
     if not quality.gain_db > 0:
         raise InputError(
-            f"The teacher {teacher.name} gains {quality.gain_db:+.2f} dB over Lanczos on "
+            f"the teacher {teacher.name} gains {quality.gain_db:+.2f} dB over Lanczos on "
             f"{quality.input} LR of the held-out pictures: "
-            "give one that gains, or --teacher none."
+            "give one that gains, or --teacher none"
         )
 
 
@@ -224,8 +224,8 @@ def _train(
             loss = run.advance(crops)
             if not math.isfinite(loss):
                 raise InputError(
-                    f"The training diverged at step {run.step}: lower its learning rate "
-                    f"({run.training.lr:g}) and remove {checkpoint}."
+                    f"the training diverged at step {run.step}: lower its learning rate "
+                    f"({run.training.lr:g}) and remove {checkpoint}"
                 )
             if wish.wanted:
                 run.save(checkpoint, identity)
@@ -261,13 +261,11 @@ def _network(preset: str, start: str | Path | None, seed: int) -> HAT:
     if start is not None:
         network = load_teacher(start).network
         if not isinstance(network, HAT):
-            raise InputError(f"{start} is no HAT: give one as --start, hat-tiny for instance.")
+            raise InputError(f"{start} is no HAT: give one as --start, hat-tiny for instance")
         return network
     by_name = {name.lower(): settings for name, settings in PRESETS.items()}
     if preset.lower() not in by_name:
-        raise InputError(
-            f"There is no teacher preset {preset!r}: choose from {', '.join(PRESETS)}."
-        )
+        raise InputError(f"there is no teacher preset {preset!r}: choose from {', '.join(PRESETS)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return HAT(by_name[preset.lower()])
