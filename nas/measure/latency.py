@@ -164,6 +164,9 @@ def measure_cpu(
     sight takes no turns. Once ``seconds`` have passed and four turns been taken, no other is
     begun, so that a heavy network on a slow machine ends too. ``usual_ms`` is what the anchor takes
     when nothing else runs, as far as is known.
+
+    Raises:
+        InputError: no backend can run.
     """
     keep_memory()
     size, cpu = (height, width), torch.device("cpu")
