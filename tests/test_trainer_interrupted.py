@@ -171,6 +171,16 @@ class TestDamage:
         (again,) = run(pair_set, out)
         assert again.already
 
+    def test_a_line_of_the_curve_that_is_torn_is_left_out(self, pair_set, tmp_path):
+        recipe, file = one_stage(steps=3), tmp_path / "curve.jsonl"
+        events = train("small", SMALL, recipe, pair_set, tmp_path)
+        next(event for event in events if isinstance(event, Looked))
+        events.close()
+        file.write_bytes(b'\xff\xfe{\n{"step": 0}\n' + file.read_bytes() + b'{"step": 0, "gai')
+        run(pair_set, tmp_path, recipe)
+        curve = file.read_text().splitlines()
+        assert [json.loads(line)["step"] for line in curve] == [0, 3]
+
     def test_a_best_model_that_no_checkpoint_holds_is_missed_at_once(self, pair_set, tmp_path):
         recipe, best = one_stage(steps=3, lr=0.5), tmp_path / "best.safetensors"
         *_, told = run(pair_set, tmp_path, recipe)

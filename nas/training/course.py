@@ -15,7 +15,7 @@ from nas.training import interrupts
 from nas.training.checkpoint import save_checkpoint
 from nas.training.distributed import World
 from nas.training.events import Event, Looked, Saved, StageStarted, Stepped, WentBack
-from nas.training.folder import BEST, LAST, TrainingFolder
+from nas.training.folder import BEST, LAST, Point, TrainingFolder
 from nas.training.look import Look
 from nas.training.precision import Precision, parse_precision
 from nas.training.recipe import Recipe
@@ -329,14 +329,14 @@ def _whole_qps(values: Mapping[int | None, float]) -> dict[int, float]:
     return {qp: value for qp, value in values.items() if qp is not None}
 
 
-def _point(looked: Looked) -> dict[str, Any]:
-    return {
-        "step": looked.step,
-        "stage": looked.stage,
-        "loss": looked.loss,
-        "gain_db": looked.gain_db,
-        "gain_db_per_qp": dict(looked.gain_db_per_qp),
-        "psnr_y_db": dict(looked.psnr_y_db),
-        "best": looked.best,
-        "seconds": looked.seconds,
-    }
+def _point(looked: Looked) -> Point:
+    return Point(
+        step=looked.step,
+        stage=looked.stage,
+        loss=looked.loss,
+        gain_db=looked.gain_db,
+        gain_db_per_qp=dict(looked.gain_db_per_qp),
+        psnr_y_db=dict(looked.psnr_y_db),
+        best=looked.best,
+        seconds=looked.seconds,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -67,6 +66,33 @@ def read_training(folder: Path) -> Training | None:
         ) from fault
 
 
+class Point(BaseModel):
+    """A line of ``curve.jsonl``: a look on the way, as `nas.training.events.Looked` tells it."""
+
+    step: int
+    stage: int = 0
+    loss: float | None = None
+    gain_db: float
+    gain_db_per_qp: dict[int, float]
+    psnr_y_db: dict[int, float]
+    best: bool = False
+    seconds: float = 0.0
+
+
+def read_curve(folder: Path) -> list[Point]:
+    """Read the looks of a folder's training; a line that a kill or a disk has torn is left out.
+
+    Raises:
+        OSError: they cannot be read.
+    """
+    points = []
+    with suppress(FileNotFoundError):
+        for line in (folder / CURVE).read_bytes().splitlines():
+            with suppress(ValidationError):
+                points.append(Point.model_validate_json(line))
+    return points
+
+
 class TrainingFolder:
     """A folder that one training writes.
 
@@ -122,21 +148,18 @@ class TrainingFolder:
 
     def shorten_curve(self, step: int) -> None:
         """Drop what a killed training wrote of steps that will be done again."""
-        path = self.path / CURVE
-        lines = []
-        with suppress(FileNotFoundError), self._writing():
-            for line in path.read_text().splitlines():
-                with suppress(ValueError, KeyError, TypeError):
-                    if json.loads(line)["step"] <= step:
-                        lines.append(line)
-            write_atomic(path, "".join(f"{line}\n" for line in lines).encode())
+        if not (self.path / CURVE).exists():
+            return
+        with self._writing():
+            lines = [_line(point) for point in read_curve(self.path) if point.step <= step]
+            write_atomic(self.path / CURVE, "".join(lines).encode())
 
-    def add_to_curve(self, point: Mapping[str, Any]) -> None:
+    def add_to_curve(self, point: Point) -> None:
         """Append a line."""
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             with (self.path / CURVE).open("a") as file:
-                file.write(json.dumps(point) + "\n")
+                file.write(_line(point))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -146,3 +169,7 @@ class TrainingFolder:
             raise
         except OSError as fault:
             raise InputError(f"{self.path} cannot be written: {reason(fault)}") from fault
+
+
+def _line(point: Point) -> str:
+    return f"{point.model_dump_json()}\n"

@@ -15,7 +15,7 @@ from typing import Any
 
 from mlflow.entities import Metric, Run
 
-from nas.training.folder import BEST, CURVE, LAST, Result, read_training
+from nas.training.folder import BEST, LAST, Point, Result, read_curve, read_training
 from nas.training.folder import TRAINING as _SETTINGS
 from search_spaces.files import write_atomic
 from studies.tracking.store import (
@@ -167,7 +167,7 @@ def _add_curve(store: Store, run: Run, folder: Path) -> None:
     run_id = run.info.run_id
     history = store.client.get_metric_history(run_id, "curve_gain_db")
     last = max((point.step for point in history), default=-1)
-    new = [point for point in _curve(folder) if point["step"] > last]
+    new = [point for point in read_curve(folder) if point.step > last]
     for start in range(0, len(new), _AT_ONCE):
         points = new[start : start + _AT_ONCE]
         metrics = [m for point in points for m in _metrics(point, run.info.start_time)]
@@ -177,16 +177,14 @@ def _add_curve(store: Store, run: Run, folder: Path) -> None:
 _AT_ONCE = 50  # points: MLflow takes at most 1000 metrics in a batch, and some QPs make 10 of one
 
 
-def _metrics(point: Mapping[str, Any], started: int) -> list[Metric]:
-    values = {"curve_gain_db": point["gain_db"], "curve_loss": point.get("loss")}
-    values |= {f"curve_gain_db_qp{qp}": v for qp, v in point["gain_db_per_qp"].items()}
-    values |= {f"curve_psnr_y_db_qp{qp}": v for qp, v in point["psnr_y_db"].items()}
-    then = started + int(1000 * point.get("seconds", 0.0))
-    return [
-        Metric(name, float(value), then, point["step"])
-        for name, value in values.items()
-        if value is not None
-    ]
+def _metrics(point: Point, started: int) -> list[Metric]:
+    values = {"curve_gain_db": point.gain_db}
+    if point.loss is not None:
+        values["curve_loss"] = point.loss
+    values |= {f"curve_gain_db_qp{qp}": gain for qp, gain in point.gain_db_per_qp.items()}
+    values |= {f"curve_psnr_y_db_qp{qp}": psnr for qp, psnr in point.psnr_y_db.items()}
+    then = started + int(1000 * point.seconds)
+    return [Metric(name, value, then, point.step) for name, value in values.items()]
 
 
 def _figures(result: Result) -> dict[str, float]:
@@ -201,15 +199,3 @@ def _add_files(store: Store, run_id: str, folder: Path, place: str) -> None:
     for path in sorted(folder.glob("*.png")):
         if f"{place}/{path.name}" not in there:
             store.client.log_artifact(run_id, str(path), place)
-
-
-def _curve(folder: Path) -> list[dict[str, Any]]:
-    """The looks of a training; a line torn by a kill is left out."""
-    points = []
-    with suppress(OSError):
-        for line in (folder / CURVE).read_text().splitlines():
-            with suppress(ValueError, KeyError, TypeError):
-                point = json.loads(line)
-                float(point["gain_db"]), int(point["step"])
-                points.append(point)
-    return points
