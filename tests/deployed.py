@@ -11,6 +11,9 @@ NETWORKS = {name: each.architecture for name, each in published.items()} | {
     name: references[name].architecture for name in ("ECBSR-M4C16", "ETDS-M5C16", "LRSRN")
 }
 
+ENDS = ("RepTCN", "ANUNet", "CASR", "VPEG-R", "URPNet", "Lanczos++", "ETDS-M5C16")
+"""One of each kind of end, where all networks would take minutes to compile."""
+
 
 def trained(architecture):
     """A deploy form whose every weight takes part: a fresh one has tails of zeros."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from deployed import NETWORKS, trained
+from deployed import ENDS, NETWORKS, trained
 from skimage import data as photographs
 
 from nas.deploy.eightbit import EightBit
@@ -85,7 +85,7 @@ def test_the_smallest_pictures():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ENDS)
 def test_a_gpu_makes_the_same_picture(name, half):
     network = trained(NETWORKS[name])
     wanted = upscale_picture(network, COFFEE).int()

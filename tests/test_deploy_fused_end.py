@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from deployed import NETWORKS, trained
+from deployed import ENDS, NETWORKS, trained
 
 from nas.deploy import fused_end as module
 from nas.deploy.eightbit import EightBit
@@ -103,7 +103,7 @@ def test_a_cpu_keeps_pytorch(triton):
 @needs_triton
 @needs_cuda
 @pytest.mark.parametrize("size", [(33, 47), (540, 960)])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ENDS)
 def test_on_cuda_it_computes_what_pytorch_does(name, size):
     network = trained(NETWORKS[name])
     x = torch.rand(1, 3, *size).cuda().half()
