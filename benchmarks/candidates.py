@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +26,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.options import add_json, add_networks, numbers, parser_of, write_json
+from benchmarks.options import add_json, add_networks, alone, numbers, parser_of, write_json
 from nas.data.sample import sample_set
 from nas.data.store import open_set
 from nas.measure.device import usable_device
@@ -80,8 +81,13 @@ def main() -> None:
     print(f"{versions(device)}, load {os.getloadavg()[0]:.1f}", flush=True)
     print(f"{options.steps} steps of {', '.join(names)} in turn", flush=True)
     rows: list[Row] = []
+    failed: list[str] = []
     for at_once in options.at_once:
-        shares = run(at_once, names, options.steps, options.seconds, device)
+        shares: list[Share] = []
+        with alone(f"{at_once} at once", failed):
+            shares = run(at_once, names, options.steps, options.seconds, device)
+        if not shares:
+            continue
         pace = sum(share.runs / share.seconds for share in shares)
         first = rows[0].candidates_per_hour / rows[0].at_once if rows else 3600 * pace / at_once
         row = Row(
@@ -102,7 +108,9 @@ def main() -> None:
             f"{'   MPS' if row.mps else ''}",
             flush=True,
         )
-    write_json(options.json, [asdict(row) for row in rows])
+        write_json(options.json, [asdict(row) for row in rows])
+    if failed:
+        sys.exit(1)
 
 
 def run(at_once: int, names: list[str], steps: int, seconds: float, device: str) -> list[Share]:

@@ -21,6 +21,7 @@ on what else runs.
 from __future__ import annotations
 
 import copy
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -30,7 +31,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from benchmarks.options import add_json, add_networks, add_size, parser_of, write_json
+from benchmarks.options import add_json, add_networks, add_size, alone, parser_of, write_json
 from nas.deploy.eightbit import EightBit
 from nas.deploy.fused_end import fused_end
 from nas.deploy.upscale import STRIP_PIXELS
@@ -104,7 +105,9 @@ def main() -> None:
     device = torch.device(usable_device())
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     print(f"{versions(device)}, {height}x{width}, {str(dtype).removeprefix('torch.')}")
-    rows, copies = [], {}
+    rows: list[Row] = []
+    copies: dict[str, float] = {}
+    failed: list[str] = []
     with exclusive(device), torch.no_grad():
         torch.backends.cudnn.benchmark = True
         noise = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
@@ -119,19 +122,24 @@ def main() -> None:
             for name in options.networks:
                 network = fuse(build(published[name].architecture, seed=0))
                 for form, module in forms(network, output):
-                    for way, (wall, cpu) in runtimes(name, form, module, picture):
-                        shares = moved / 1e6 / wall, best / wall
-                        rows.append(Row(name, output, form, way, wall, cpu, *shares))
-                        print(line(rows[-1]), flush=True)
-    told = {
-        "device": str(device),
-        "versions": versions(device),
-        "threads": options.threads,
-        "size": [height, width],
-        "copy_gb_per_s": copies,
-        "rows": [asdict(row) for row in rows],
-    }
-    write_json(options.json, told)
+                    with alone(f"{name} to {output}, {form}", failed):
+                        for way, (wall, cpu) in runtimes(name, form, module, picture):
+                            shares = moved / 1e6 / wall, best / wall
+                            rows.append(Row(name, output, form, way, wall, cpu, *shares))
+                            print(line(rows[-1]), flush=True)
+                    write_json(
+                        options.json,
+                        {
+                            "device": str(device),
+                            "versions": versions(device),
+                            "threads": options.threads,
+                            "size": [height, width],
+                            "copy_gb_per_s": copies,
+                            "rows": [asdict(row) for row in rows],
+                        },
+                    )
+    if failed:
+        sys.exit(1)
 
 
 def forms(network: Network, output: str) -> Iterator[tuple[str, nn.Module]]:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.options import add_json, add_size, parser_of, write_json
+from benchmarks.options import add_json, add_size, alone, parser_of, write_json
 from nas.measure.agreement import kendall, mape, spearman
 from nas.measure.blocks import BUSY
 from nas.measure.device import usable_device
@@ -60,13 +60,16 @@ def main() -> None:
     height, width = options.size
     about = versions(options.target)
     print(f"{about}, {height}x{width}", flush=True)
-    begun, measured, usual_ms = time.monotonic(), [], math.inf
+    begun, usual_ms = time.monotonic(), math.inf
+    measured: list[Measured] = []
+    failed: list[str] = []
     for architecture, layers in sampled(options.networks, options.seed, height, width):
         if time.monotonic() - begun > options.seconds:
             break
-        latency = measure(architecture, options.target, height, width, options.limit, usual_ms)
-        measured.append(Measured(architecture, layers, latency))
-        usual_ms = min(usual_ms, latency.details["anchor_ms"])
+        with alone(architecture.label, failed):
+            latency = measure(architecture, options.target, height, width, options.limit, usual_ms)
+            measured.append(Measured(architecture, layers, latency))
+            usual_ms = min(usual_ms, latency.details["anchor_ms"])
     taken = time.monotonic() - begun
     rows = [row for row in measured if row.latency.details["anchor_ms"] <= BUSY * usual_ms]
     busy = len(measured) - len(rows)
@@ -98,6 +101,8 @@ def main() -> None:
         "runtimes": runtimes,
     }
     write_json(options.json, summary)
+    if failed:
+        sys.exit(1)
 
 
 def sampled(

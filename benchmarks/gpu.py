@@ -3,9 +3,10 @@
     python -m benchmarks.gpu [--minutes 8] [--out benchmarks/results]
 
 Parts run one after another in processes of their own, the most valuable first; each has a limit,
-and one that fails or runs out of time leaves the rest to run. What they printed and wrote goes to
-``gpu-DEVICE.md`` and ``gpu-DEVICE.json``, written anew after each part. ``--cpu`` rehearses the
-whole path with tiny sizes where there is no GPU; its figures mean nothing, and need ``--out``.
+and one that fails or runs out of time leaves the rest to run. What they printed and wrote until
+then goes to ``gpu-DEVICE.md`` and ``gpu-DEVICE.json``, written anew after each part. ``--cpu``
+rehearses the whole path with tiny sizes where there is no GPU; its figures mean nothing, and need
+``--out``.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from nas.measure.latency import versions
+from nas.measure.latency import BACKENDS, versions
 from search_spaces.files import write_atomic
 
 ROOT = Path(__file__).parents[1]
@@ -62,17 +65,17 @@ class Result:
     """What the part wrote by ``--json``; None when it did not come to that."""
 
 
-_BACKENDS = "--processes 1 --networks RepTCN --backends eager,channels_last,onnxruntime,tensorrt"
-_PYTEST = "pytest -n 0 -p no:cacheprovider -m gpu"
+_BACKENDS = f"--processes 1 --networks RepTCN --backends {','.join(BACKENDS)}"
+_PYTEST = "pytest -vv -n 0 -p no:cacheprovider -m gpu"
 
 GPU_PARTS = (
-    Part("tests", f"{_PYTEST} tests", 75, writes_rows=False),
-    Part("train_step", "benchmarks.train_step --seconds 1", 90),
-    Part("candidates", "benchmarks.candidates --steps 300 --seconds 4", 80),
-    Part("latency", "benchmarks.latency", 100),
-    Part("backends", f"benchmarks.latency {_BACKENDS}", 45),
-    Part("deploy_tail", "benchmarks.deploy_tail", 50),
+    Part("tests", f"{_PYTEST} tests", 85, writes_rows=False),
+    Part("train_step", "benchmarks.train_step --seconds 1", 75),
+    Part("candidates", "benchmarks.candidates --at-once 1,4,8 --steps 300 --seconds 4", 75),
     Part("survey", "benchmarks.survey", 40),
+    Part("latency", "benchmarks.latency --seconds {seconds:.0f}", 60),
+    Part("deploy_tail", "benchmarks.deploy_tail", 50),
+    Part("backends", f"benchmarks.latency {_BACKENDS}", 55),
     Part("fit", "benchmarks.fit --networks 240 --seconds {seconds:.0f}", 180),
 )
 """In order of worth, but that the last takes what time is left: more networks, a better fit."""
@@ -156,8 +159,15 @@ def machine(device: str) -> dict[str, str]:
     """Device, driver and versions."""
     about = {name: str(value) for name, value in versions(device).items()}
     if device == "cuda":
-        about["driver"] = _driver()
+        about |= {"triton": _version("triton"), "driver": _driver()}
     return about | {"python": sys.version.split()[0], "cores": str(os.cpu_count())}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _driver() -> str:
@@ -218,17 +228,15 @@ def _rows(path: Path) -> Any:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a part with all processes that it started: the next one needs the GPU for itself."""
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        try:
+    """End a part with all processes that it started: the next one needs the GPU for itself.
+
+    Interrupted, tests still tell what has failed so far. Nobody waits for a process that not even a
+    kill ends, because its driver hangs.
+    """
+    for how in (signal.SIGINT, signal.SIGKILL):
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, how)
-        except ProcessLookupError:
-            break
-        try:
             process.wait(_ENDING_S)
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()
 
 
 def keep(

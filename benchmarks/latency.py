@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, TypeAlias
 
-from benchmarks.options import add_json, add_networks, add_size, names, parser_of, write_json
+from benchmarks.options import add_json, add_networks, add_size, alone, names, parser_of, write_json
 from nas.measure.device import usable_device
 from nas.measure.latency import ANCHOR_NETWORK, Latency, measure_cpu, measure_cuda, versions
 from search_spaces import Architecture, published
@@ -58,6 +59,7 @@ def main() -> None:
     default = usable_device()
     parser.add_argument("--target", choices=("cuda", "cpu"), default=default)
     parser.add_argument("--processes", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="after which none is begun")
     add_networks(parser, NAMES)
     add_size(parser)
     parser.add_argument("--backends", type=names, metavar="A,B", help="default the target's own")
@@ -72,7 +74,16 @@ def main() -> None:
     load = f"load {os.getloadavg()[0]:.1f}"
     height, width = options.size
     print(f"{versions(options.target)}, {height}x{width}, {load}", flush=True)
-    found = [fresh(sys.argv[1:]) for _ in range(options.processes)]
+    found: list[Found] = []
+    failed: list[str] = []
+    begun = time.monotonic()
+    for number in range(1, options.processes + 1):
+        if time.monotonic() - begun > options.seconds:
+            break
+        with alone(f"process {number}", failed):
+            found.append(fresh(sys.argv[1:]))
+    if not found:
+        sys.exit(1)
     rows = [row_of(name, options.target, found) for name in options.networks]
     for row in rows:
         print(
@@ -85,6 +96,8 @@ def main() -> None:
         for backend, reason in row.unavailable.items():
             print(f"  {backend:13} could not run: {reason}")
     write_json(options.json, [asdict(row) for row in rows])
+    if failed:
+        sys.exit(1)
 
 
 def fresh(arguments: Sequence[str]) -> Found:
@@ -95,25 +108,25 @@ def fresh(arguments: Sequence[str]) -> Found:
         text=True,
         check=True,
     )
-    found: Found = json.loads(done.stdout)
+    found: Found = json.loads(done.stdout.splitlines()[-1])  # runtimes print what they like
     return found
 
 
 def measure_all(options: argparse.Namespace) -> Found:
     """Measure every network once in this process, which a small one warms up."""
     height, width = options.size
-    asked = {"height": height, "width": width, "backends": options.backends}
 
-    def measure(architecture: Architecture) -> Latency:
+    def measure(architecture: Architecture, backends: Sequence[str] | None) -> Latency:
+        asked = {"height": height, "width": width, "backends": backends}
         if options.target == "cuda":
             return measure_cuda(architecture, **asked)
         return measure_cpu(architecture, threads=options.threads, seconds=options.limit, **asked)
 
-    measure(ANCHOR_NETWORK)
+    measure(ANCHOR_NETWORK, None)
     found = {}
     for name in options.networks:
         begun = time.perf_counter()
-        latency = measure(published[name].architecture)
+        latency = measure(published[name].architecture, options.backends)
         found[name] = {
             "ms": latency.ms,
             "anchor_ms": latency.details["anchor_ms"],

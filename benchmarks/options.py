@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from search_spaces.files import write_atomic
 
 
 def parser_of(doc: str | None) -> argparse.ArgumentParser:
@@ -52,7 +55,18 @@ def size(text: str) -> tuple[int, int]:
     return height, width
 
 
+@contextmanager
+def alone(what: str, failed: list[str]) -> Iterator[None]:
+    """Let one measurement fail alone: tell why, add it to ``failed``, and go on with the next."""
+    try:
+        yield
+    except Exception as fault:
+        failed.append(what)
+        told = (str(fault).strip() or "no message").splitlines()[0]
+        print(f"{what} failed, {type(fault).__name__}: {told[:300]}", flush=True)
+
+
 def write_json(file: Path | None, content: Any) -> None:
-    """Write what was found for other programs; nothing where no file was asked for."""
+    """Write what was found so far for other programs; nothing where no file was asked for."""
     if file is not None:
-        file.write_text(json.dumps(content, indent=1) + "\n")
+        write_atomic(file, (json.dumps(content, indent=1) + "\n").encode())

@@ -8,9 +8,10 @@ On CUDA: FP16, 540x960, eager, 50 warm-ups, the mean of 100 forwards. Table 1 ha
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 
-from benchmarks.options import add_json, add_networks, add_size, parser_of, write_json
+from benchmarks.options import add_json, add_networks, add_size, alone, parser_of, write_json
 from nas.measure.agreement import kendall, spearman
 from nas.measure.device import usable_device
 from nas.measure.latency import measure_cpu, measure_cuda, versions
@@ -39,21 +40,23 @@ def main() -> None:
     height, width = options.size
     device = usable_device()
     print(f"{versions(device)}, {height}x{width}", flush=True)
-    rows = []
+    rows: list[Row] = []
+    failed: list[str] = []
     for name in options.networks:
         network, stated = published[name].architecture, published[name].table1.runtime_ms
-        if device == "cuda":
-            found = measure_cuda(network, mode="challenge", height=height, width=width)
-        else:
-            found = measure_cpu(network, height=height, width=width, seconds=options.limit)
-        rows.append(Row(name, device, found.ms, stated, found.ms / stated))
-        print(
-            f"{name:14} {found.ms:8.3f} ms   published {stated:7.3f} ms   {found.ms / stated:.2f}"
-        )
+        with alone(name, failed):
+            if device == "cuda":
+                found = measure_cuda(network, mode="challenge", height=height, width=width)
+            else:
+                found = measure_cpu(network, height=height, width=width, seconds=options.limit)
+            rows.append(Row(name, device, found.ms, stated, ratio := found.ms / stated))
+            print(f"{name:14} {found.ms:8.3f} ms   published {stated:7.3f} ms   {ratio:.2f}")
+        write_json(options.json, [asdict(row) for row in rows])
     if len(rows) > 2:
         both = [row.runtime_ms for row in rows], [row.published_ms for row in rows]
         print(f"order as published: Spearman {spearman(*both):.3f}, Kendall {kendall(*both):.3f}")
-    write_json(options.json, [asdict(row) for row in rows])
+    if failed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ import copy
 import gc
 import os
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -46,7 +47,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.options import add_json, add_networks, numbers, parser_of, write_json
+from benchmarks.options import add_json, add_networks, alone, numbers, parser_of, write_json
 from nas.data.detail import windows
 from nas.data.sample import sample_set
 from nas.data.store import PairSet, open_set
@@ -105,7 +106,8 @@ def main() -> None:
     print(f"{versions(device)}, {options.threads} threads, {options.workers} workers", flush=True)
     print(f"load {os.getloadavg()[0]:.1f}, LR patch {PATCH}, steps a second", flush=True)
     pair_set = open_set(sample_set())
-    rows = []
+    rows: list[Row] = []
+    failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="sub-images-") as folder:
         count = write_sub_images(pair_set, Path(folder))
         print(f"{count} sub-images", flush=True)
@@ -113,9 +115,12 @@ def main() -> None:
         for name in options.networks:
             for batch in options.batches:
                 usual = Usual(Path(folder), batch, options.workers)
-                rows.append(measure(name, usual, bank, options.seconds))
-                print(line(rows[-1]), flush=True)
-    write_json(options.json, [asdict(row) for row in rows])
+                with alone(f"{name} batch {batch}", failed):
+                    rows.append(measure(name, usual, bank, options.seconds))
+                    print(line(rows[-1]), flush=True)
+                write_json(options.json, [asdict(row) for row in rows])
+    if failed:
+        sys.exit(1)
 
 
 def line(row: Row) -> str:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from benchmarks.gpu import Part, keep, main, run
+from benchmarks.gpu import GPU_PARTS, Part, keep, machine, main, run
+from benchmarks.options import alone
 
 
 def in_a_minute():
@@ -26,13 +27,47 @@ def test_a_part_that_fails_is_kept_with_its_last_errors(tmp_path):
     assert "| fine | done |" in page
 
 
-def test_a_part_is_stopped_at_its_limit_with_what_it_printed(monkeypatch, tmp_path):
+SLOW = """
+import sys, time
+from pathlib import Path
+
+print("begun")
+Path(sys.argv[2]).write_text("[1]")
+time.sleep(60)
+"""
+
+
+def test_a_part_is_stopped_at_its_limit_with_what_it_found(monkeypatch, tmp_path):
     monkeypatch.setattr(gpu, "ROOT", tmp_path)
     monkeypatch.setattr(gpu, "_STARTING_S", 0.0)
-    (tmp_path / "slow.py").write_text("import time; print('begun'); time.sleep(60)")
-    result = run(Part("slow", "slow", 4, writes_rows=False), in_a_minute(), hide_gpu=True)
+    (tmp_path / "slow.py").write_text(SLOW)
+    result = run(Part("slow", "slow", 4), in_a_minute(), hide_gpu=True)
     assert result.outcome == "stopped after 4 s"
     assert result.printed == "begun\n"
+    assert result.rows == [1]
+
+
+def test_every_part_is_begun_though_all_before_it_take_their_limits():
+    before = sum(part.seconds for part in GPU_PARTS[:-1])
+    assert before + gpu._STARTING_S + gpu._ENDING_S < 8 * 60
+
+
+def test_what_a_gpu_s_figures_depend_on_is_told(monkeypatch):
+    monkeypatch.setattr(gpu, "versions", lambda device: {"device": device, "cudnn": 91200})
+    told = {"device", "cudnn", "driver", "triton", "python", "cores"}
+    assert machine("cuda").keys() == told and all(machine("cuda").values())
+
+
+def test_a_measurement_that_fails_is_told_and_the_next_one_is_made(capsys):
+    failed: list[str] = []
+    for name in ("one", "two"):
+        with alone(name, failed):
+            if name == "one":
+                raise RuntimeError("CUDA error: out of luck\nand more")
+            print("two is made")
+    assert failed == ["one"]
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["one failed, RuntimeError: CUDA error: out of luck", "two is made"]
 
 
 def test_a_part_is_not_begun_without_time():
