@@ -243,6 +243,6 @@ def _write(underway: _Underway | Result, settings: Settings) -> Result:
 
 
 def _out_of_memory(fault: BaseException) -> bool:
-    """Whether an allocation failed; PyTorch has no type of its own for that on a CPU."""
+    """Whether an allocation failed; not all of PyTorch and its libraries have a type for that."""
     known = isinstance(fault, MemoryError | torch.OutOfMemoryError)
-    return known or "allocate memory" in str(fault)
+    return known or any(sign in str(fault) for sign in ("allocate memory", "STATUS_ALLOC_FAILED"))
