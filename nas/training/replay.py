@@ -23,6 +23,9 @@ from nas.training.patches import Choice, Gatherer, PatchBank
 from nas.training.precision import Precision
 from nas.training.proxy_step import WINDOW, Learner
 
+# Adam is made for a capture; that it steps before one, to warm up, is meant so.
+warnings.filterwarnings("ignore", "This instance was constructed with capturable=True")
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
