@@ -109,7 +109,7 @@ def test_what_is_no_set_is_said_to_be_none(tmp_path, copied):
     manifest.write_text(json.dumps({**content, "version": 99}))
     with pytest.raises(InputError, match="layout version 99"):
         open_set(copied)
-    for damage in ("{", "[]", "{}", json.dumps({**content, "pictures": [{}]})):
+    for damage in ("{", "[]", "{}", json.dumps({**content, "pictures": [{}]}), "[" * 100_000):
         manifest.write_text(damage)
         with pytest.raises(InputError, match="damaged"):
             open_set(copied)

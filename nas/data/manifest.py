@@ -156,7 +156,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(f"{folder} is no prepared set, it is a file: {advice} FOLDER") from fault
     except OSError as fault:
         raise InputError(f"{path} cannot be read: {fault.strerror}") from fault
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         if isinstance(fault, InputError):
             raise
         raise InputError(f"{path} is damaged: {advice} {folder}") from fault
@@ -167,7 +167,7 @@ def read_record(folder: Path, source_sha256: str) -> Record | None:
     try:
         content = json.loads(record_path(folder, source_sha256).read_bytes())
         return _record(content) if content["version"] == VERSION else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
