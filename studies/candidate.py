@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
 from studies.outcome import Outcome, Underway
 
 
@@ -56,6 +57,14 @@ class Candidate:
     def from_dict(cls, data: Mapping[str, Any]) -> Candidate:
         """Read what `to_dict` wrote."""
         return cls(data["trial"], Architecture.from_dict(data["architecture"]), data["origin"])
+
+
+class DeviceLost(InputError):
+    """A process can use its GPU no more, as after an illegal access: only a new one can.
+
+    Whoever evaluates in processes of their own ends this one, and takes its candidate for one whose
+    process has died.
+    """
 
 
 Evaluation: TypeAlias = Generator[Underway, None, Outcome]

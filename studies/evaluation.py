@@ -38,7 +38,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.network import Network
 from search_spaces.plugins import load_all
-from studies.candidate import Candidate, Evaluation
+from studies.candidate import Candidate, DeviceLost, Evaluation
 from studies.limits import Budget
 from studies.material import Material
 from studies.outcome import (
@@ -57,7 +57,10 @@ from teachers.loading import load_teacher
 Measure = Callable[[Target, Network], Latency]
 
 _MACHINE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EMFILE)
-_NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate")
+_NO_MEMORY = (
+    *("out of memory", "not enough memory", "can't allocate memory", "cannot allocate"),
+    "status_alloc_failed",  # cuDNN's and cuBLAS's
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,11 @@ def load_data(
     return proxy_data(open_set(data), found, device)
 
 
-class _TimeUp(Exception):
-    """The candidate has used up its time."""
+class _TimeUp(BaseException):
+    """The candidate has used up its time.
+
+    No `Exception`: who builds, compiles or tries a network catches those, and tells another story.
+    """
 
 
 @dataclass(slots=True)
@@ -137,7 +143,7 @@ def evaluate(candidate: Candidate, settings: EvaluationSettings) -> Evaluation:
                 underway = next(steps)
         except StopIteration as end:
             return replace(end.value, seconds=spent + time.perf_counter() - begin)
-        except Exception as fault:
+        except (Exception, _TimeUp) as fault:
             kind = _kind(fault, found, settings)
             seconds = spent + time.perf_counter() - begin
             return Broken(
@@ -206,7 +212,7 @@ def _trained(result: ProxyResult, size: Size, runtime: Runtime) -> Trained:
     )
 
 
-def _kind(fault: Exception, found: _Found, settings: EvaluationSettings) -> BrokenKind:
+def _kind(fault: Exception | _TimeUp, found: _Found, settings: EvaluationSettings) -> BrokenKind:
     """Say in which way the candidate broke, or raise what is not its fault."""
     if isinstance(fault, OSError) and fault.errno in _MACHINE_FAULTS:
         raise fault
@@ -222,16 +228,32 @@ def _kind(fault: Exception, found: _Found, settings: EvaluationSettings) -> Brok
         if settings.device.startswith("cuda"):
             torch.cuda.empty_cache()
         return "out_of_memory"
+    if isinstance(fault, RuntimeError) and not _answers(settings.device):
+        raise DeviceLost(
+            f"the GPU does not answer any more ({_first_line(fault)}): nothing is lost, run the "
+            "same command again"
+        ) from fault
     return "cannot_build" if found.stage == "counted" else "error"
 
 
-def _sentence(kind: BrokenKind, fault: Exception, settings: EvaluationSettings) -> str:
+def _answers(device: str) -> bool:
+    """Whether a device still works: after some faults a process has lost its GPU for good."""
+    try:
+        return bool(torch.ones(1, device=device).sum() == 1)
+    except (RuntimeError, AssertionError):
+        return False
+
+
+def _first_line(fault: BaseException) -> str:
+    return (str(fault).strip() or "no message").splitlines()[0][:300]
+
+
+def _sentence(kind: BrokenKind, fault: Exception | _TimeUp, settings: EvaluationSettings) -> str:
     if kind == "time_limit":
         return f"it took longer than {settings.time_limit_s:g} s"
-    first_line = (str(fault).strip() or "no message").splitlines()[0][:300]
     if kind in ("diverged", "cannot_build"):
-        return first_line
-    return f"{type(fault).__name__}: {first_line}"
+        return _first_line(fault)
+    return f"{type(fault).__name__}: {_first_line(fault)}"
 
 
 @contextmanager

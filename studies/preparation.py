@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from nas.data.detail import windows
 from nas.data.sample import sample_set
 from nas.data.store import PairSet, open_set
@@ -113,6 +115,7 @@ def teach(prepared: Prepared, progress: Progress = silent) -> Prepared:
     teacher = None if evaluation.teacher is None else load_teacher(evaluation.teacher)
     gain_db = None if teacher is None else _proven(teacher, pair_set, usable_device(), progress)
     proxy_data(pair_set, teacher, usable_device(), progress=progress)
+    torch.cuda.empty_cache()  # what this process has used of a GPU is for its workers
     return replace(prepared, study=replace(prepared.study, teacher_gain_db=gain_db))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -142,11 +143,16 @@ def ray_runner(
     on_gpus = prepared.evaluation.device == "cuda"
     return RayRunner(
         concurrency=prepared.concurrency,
-        gpus_each=min(1.0, gpus / prepared.concurrency) if on_gpus else 0.0,
+        gpus_each=share_of_gpu(prepared.concurrency, gpus) if on_gpus else 0.0,
         address=settings.ray_address,
         # Beyond the limit that a candidate ends at by itself: only a hung one gets here.
         hard_limit_s=None if limit is None else 1.5 * limit + 60.0,
     )
+
+
+def share_of_gpu(at_once: int, gpus: int) -> float:
+    """Return what each of so many candidates gets of so many GPUs: none is on two of them."""
+    return 1 / math.ceil(at_once / max(gpus, 1))
 
 
 def conduct(

@@ -18,12 +18,12 @@ from quick_search import TRIALS, Noisy, Quick, settings
 
 from benchmarks.processes import family, gone, title
 from search_spaces.errors import InputError
-from studies.candidate import Candidate, Evaluation
+from studies.candidate import Candidate, DeviceLost, Evaluation
 from studies.outcome import Broken, Rejected
 from studies.reading import read_study
 from studies.record import counts
 from studies.runners.inline import InlineRunner
-from studies.search import conduct
+from studies.search import conduct, share_of_gpu
 
 PROGRAM = str(Path(__file__).parent / "quick_search.py")
 
@@ -55,6 +55,8 @@ class Weather:
             os.kill(os.getpid(), signal.SIGKILL)
         if what == "hangs":
             time.sleep(600)
+        if what == "loses its GPU":
+            raise DeviceLost("the GPU does not answer any more")
         if what == "data gone":
             raise InputError("The set /data is gone: prepare it again.")
         return (yield from Quick()(candidate))
@@ -70,6 +72,15 @@ def test_it_finds_what_the_inline_runner_finds_without_a_word(tmp_path, runner, 
     found = {r.candidate.key: type(r.outcome) for r in ours.records}
     both = {r.candidate.key: type(r.outcome) for r in same.records if r.candidate.key in found}
     assert len(both) >= TRIALS and both.items() <= found.items()
+
+
+def test_gpus_that_ray_does_not_find_are_not_waited_for(tmp_path, runner):
+    from studies.runners.cluster import ray
+
+    if ray.cluster_resources().get("GPU", 0):
+        pytest.skip("Ray finds a GPU here")
+    summary = conduct(settings(tmp_path, trials=2), Quick(), type(runner)(1, gpus_each=1.0))
+    assert summary.counts.done == 2
 
 
 def test_workers_train_the_front_again_with_other_seeds(tmp_path, runner):
@@ -94,16 +105,25 @@ def gain_of(candidate: Candidate) -> float:
 
 
 def test_workers_that_die_or_hang_harm_no_one_else(tmp_path, runner, capfd):
-    weather = Weather(tmp_path, {1: "killed once", 2: "killed", 4: "hangs"})
+    happens = {1: "killed once", 2: "killed", 3: "loses its GPU", 4: "hangs"}
+    weather = Weather(tmp_path, happens)
     hasty = type(runner)(2, hard_limit_s=2.0)
     summary = conduct(settings(tmp_path), weather, hasty)
     said = capfd.readouterr()
     assert said.out == said.err == ""
     assert summary.counts.done == TRIALS
-    once, twice, hung = (summary.records[trial].outcome for trial in (1, 2, 4))
+    once, twice, lost, hung = (summary.records[trial].outcome for trial in happens)
     assert not isinstance(once, Broken) or once.kind == "out_of_memory"  # `Quick` has its own say
-    assert twice.kind == "error" and "died twice" in twice.reason
+    for died in (twice, lost):
+        assert died.kind == "error" and "died twice" in died.reason
     assert hung.kind == "time_limit"
+
+
+@pytest.mark.parametrize(
+    ("at_once", "gpus", "on_one"), [(1, 1, 1), (6, 1, 6), (4, 3, 2), (6, 4, 2), (2, 8, 1)]
+)
+def test_as_many_candidates_as_were_asked_for_fit_on_the_gpus(at_once, gpus, on_one):
+    assert share_of_gpu(at_once, gpus) == 1 / on_one
 
 
 def test_what_is_nobodys_fault_stops_the_search_and_loses_nothing(tmp_path, runner):

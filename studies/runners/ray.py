@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from search_spaces.errors import InputError
-from studies.candidate import Candidate, Evaluate, Evaluation
+from studies.candidate import Candidate, DeviceLost, Evaluate, Evaluation
 from studies.outcome import Broken, Outcome
 from studies.runners.cluster import has_died, ray, running, scratch
 from studies.runners.interface import Desk, Supply
@@ -67,9 +67,12 @@ class RayRunner:
         """
         with running(self), scratch("tune") as folder:
             guard = _Guard(desk, self.hard_limit_s)
+            # Ray would wait for GPUs that it does not find, without NVIDIA's management library
+            # say; workers see all that there are even so.
+            gpus = self.gpus_each if ray.cluster_resources().get("GPU", 0) else 0.0
             worker = tune.with_resources(
                 _worker(_supplied(evaluate, self.supply), self.cpus_each, self.hard_limit_s),
-                {"cpu": self.cpus_each, "gpu": self.gpus_each},
+                {"cpu": self.cpus_each, "gpu": gpus},
             )
             tuner = tune.Tuner(
                 worker,
@@ -266,6 +269,8 @@ def _worker(evaluate: Evaluate, threads: int, hard_limit_s: float | None) -> typ
                     return {"underway": next(self._evaluation)}
                 except StopIteration as end:
                     return {"outcome": end.value, "done": True}
+                except DeviceLost:
+                    os._exit(1)
                 except Exception as fault:  # not the candidate's: the search must stop
                     known = isinstance(fault, InputError)
                     return {"fault": fault if known else RuntimeError(repr(fault)), "done": True}
