@@ -42,6 +42,20 @@ def test_a_compiler_that_cannot_run_is_named_and_the_others_still_measure(monkey
     assert latency.details["unavailable"] == {"compiled": "no C++ compiler"}
 
 
+def test_more_networks_are_compiled_than_torch_would_by_itself(monkeypatch):
+    made, by_torch = [], torch.compile
+
+    def counted(graph, inputs):
+        made.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda f, **how: by_torch(f, backend=counted, **how))
+    for width in range(4, 14):
+        network = deployed(Architecture(width=width))
+        forward_of(network, "compiled", torch.float32, torch.device("cpu"), (8, 8))()
+    assert len(made) == 10
+
+
 def test_backends_are_part_of_what_results_depend_on():
     usual, asked = resolve_target("cpu"), resolve_target("cpu", backends=("onnxruntime",))
     assert "backends" not in usual.identity  # as in studies from before

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from nas.measure.blocks import Sampler
 from nas.measure.onnx_run import SESSIONS, onnx_forward
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 Forward = Callable[[], torch.Tensor]
 """Runs a prepared network once on its prepared picture."""
@@ -56,12 +58,21 @@ def forward_of(
         twin = twin.to(memory_format=torch.channels_last)
         picture = picture.to(memory_format=torch.channels_last)
     elif backend == "compiled":
-        twin = torch.compile(twin, dynamic=False)
+        twin = compiled(twin)
     elif backend in SESSIONS:
         return onnx_forward(twin.cpu(), picture, backend, replayed=replayed)
     elif backend != "eager":
         raise ValueError(f"no backend '{backend}'")
     return lambda: twin(picture)
+
+
+def compiled(forward: F) -> F:
+    """Have `torch.compile` make kernels, for however many networks.
+
+    By itself it gives up after eight of one class in a process, and runs the others as they are.
+    """
+    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit
+    return torch.compile(forward, dynamic=False)
 
 
 def event_sampler(forward: Forward, *, warm_ups: int) -> Sampler:
