@@ -1,4 +1,4 @@
-"""One candidate's way, with no step back: cost, gate, latency, gate, proxy training, quality."""
+"""A candidate that a study asks for, and what evaluating one means to a runner."""
 
 from __future__ import annotations
 
