@@ -7,6 +7,8 @@ Each process measures the same networks once, as a search does, after it has war
 one. Of the medians that the processes found, the spread is half of the range as a share of the
 middle one: 1 % means that all lie within 1 % of each other's middle. Beside it stands the spread
 of the medians divided by their anchor's: where that is smaller, the whole machine had moved.
+On a CPU the last line is what no measuring can do better: the spread of arithmetic that never
+leaves a core's cache. Clocks and neighbours on the same hardware move that as well.
 Where backends are named, each one's median stands below, or why it could not run.
 """
 
@@ -24,15 +26,20 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, TypeAlias
 
+import torch
+
 from benchmarks.options import add_json, add_networks, add_size, alone, names, parser_of, write_json
 from nas.measure.device import usable_device
 from nas.measure.latency import ANCHOR_NETWORK, Latency, measure_cpu, measure_cuda, versions
+from nas.measure.runs import pinned, wall_sampler
 from search_spaces import Architecture, published
 
 NAMES = ("RepTCN", "ANUNet", "RVSR")
 
+ARITHMETIC = "arithmetic"
+
 Found: TypeAlias = dict[str, dict[str, Any]]
-"""What one process found: network -> figures."""
+"""What one process found: network, or `ARITHMETIC` on a CPU -> figures."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,9 @@ def main() -> None:
             print(f"  {backend:13} {ms:8.3f} ms")
         for backend, reason in row.unavailable.items():
             print(f"  {backend:13} could not run: {reason}")
+    if options.target == "cpu":
+        values = [process[ARITHMETIC]["ms"] for process in found]
+        print(f"{ARITHMETIC:12} {median(values):8.3f} ms   spread {spread(values):6.2%}")
     write_json(options.json, [asdict(row) for row in rows])
     if failed:
         sys.exit(1)
@@ -135,7 +145,23 @@ def measure_all(options: argparse.Namespace) -> Found:
             "backends_ms": latency.details["backends_ms"],
             "unavailable": latency.details["unavailable"],
         }
+    if options.target == "cpu":
+        found[ARITHMETIC] = {"ms": arithmetic_ms()}
     return found
+
+
+def arithmetic_ms() -> float:
+    """Return the median time of products of small matrices on one core, in ms, over some 2 s."""
+    matrix = torch.rand(256, 256)
+
+    def products() -> torch.Tensor:
+        for _ in range(50):
+            product = matrix @ matrix
+        return product
+
+    with pinned(1), torch.no_grad():
+        sample = wall_sampler(products)
+        return median(sample() for _ in range(80))
 
 
 def row_of(name: str, device: str, found: Sequence[Found]) -> Row:
