@@ -10,15 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
 
 from nas.measure.blocks import Sampler
 from nas.measure.onnx_run import SESSIONS, onnx_forward
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 Forward = Callable[[], torch.Tensor]
 """Runs a prepared network once on its prepared picture."""
@@ -66,7 +64,7 @@ def forward_of(
     return lambda: twin(picture)
 
 
-def compiled(forward: F) -> F:
+def compiled(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     """Have `torch.compile` make kernels, for however many networks.
 
     By itself it gives up after eight of one class in a process, and runs the others as they are.
