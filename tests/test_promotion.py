@@ -29,7 +29,8 @@ from studies import promoted
 from studies.front import trained
 from studies.markdown import code, plain
 from studies.reading import read_study
-from studies.tracking.registry import described
+from studies.tracking.registry import crown, described
+from studies.tracking.store import connected
 from studies.winners import Choice
 
 
@@ -124,6 +125,17 @@ def test_the_registry_has_a_version_each_and_the_best_is_champion(promoted_two):
     assert {"recipe", "data", "architecture", "git", "runtime_ms", "runtime"} <= set(first.tags)
     assert "| QP 31 |" in first.description
     assert "models:/demo@champion" in client.get_registered_model("demo").description
+
+
+def test_a_version_that_just_fits_a_limit_may_be_champion(promoted_two):
+    folder, summary = promoted_two
+    store = connected(f"sqlite:///{folder}/mlflow.db")
+    fastest = min(summary.promotions, key=lambda promotion: promotion.runtime_ms)
+    tag = float(f"{fastest.runtime_ms:.4f}")
+    for limit_ms in (fastest.runtime_ms, tag - 4e-5, tag + 4e-5):  # which are all rounded to it
+        assert crown(store, "demo", fastest.data, limit_ms) is not None
+    assert crown(store, "demo", fastest.data, tag - 1e-4) is None
+    crown(store, "demo", fastest.data, None)
 
 
 def test_a_promoted_trial_and_its_registered_model_are_the_same_model(promoted_two):

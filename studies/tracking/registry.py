@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -27,6 +28,7 @@ from studies.tracking.training import TRAINING, identify
 
 CHAMPION = "champion"
 _CODE = Path(__file__).with_name("served.py")
+_DIGITS = 4  # of figures in tags
 _NEEDED = ("nas-workbench", "torch", "safetensors", "pillow", "pillow-avif-plugin", "mlflow")
 
 
@@ -84,11 +86,11 @@ def crown(store: Store, name: str, data: str, limit_ms: float | None) -> str | N
     Returns:
         The version; None if none is within the limit.
     """
+    slowest = math.inf if limit_ms is None else round(limit_ms, _DIGITS)  # as the tags are
     fits = [
         found
         for found in versions(store, name)
-        if found.tags.get("data") == data
-        and (limit_ms is None or float(found.tags["runtime_ms"]) <= limit_ms)
+        if found.tags.get("data") == data and float(found.tags["runtime_ms"]) <= slowest
     ]
     best = max(
         fits,
@@ -113,9 +115,9 @@ def tags(promotion: Promotion) -> dict[str, str]:
         "teacher": promotion.teacher,
         "data": promotion.data,
         "data_name": promotion.data_name,
-        "gain_db": f"{promotion.gain_db:.4f}",
-        "proxy_gain_db": f"{promotion.proxy_gain_db:.4f}",
-        "runtime_ms": f"{promotion.runtime_ms:.4f}",
+        "gain_db": f"{promotion.gain_db:.{_DIGITS}f}",
+        "proxy_gain_db": f"{promotion.proxy_gain_db:.{_DIGITS}f}",
+        "runtime_ms": f"{promotion.runtime_ms:.{_DIGITS}f}",
         "runtime": f"{promotion.runtime_kind} {promotion.runtime_target}".strip(),
         "git": str(promotion.made_by.get("git")),
         "sha256": promotion.digest,
