@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from pathlib import Path
 
@@ -156,6 +157,13 @@ def test_a_gpu_without_memory_is_told_in_a_sentence():
 
     fault = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee also")
     assert "not enough memory" in sentence_for(fault) and "nvidia-smi" in sentence_for(fault)
+
+
+def test_a_failing_disk_is_told_in_a_sentence():
+    from nas.cli.faults import sentence_for
+
+    fault = OSError(errno.EIO, "Input/output error", "set/0801.avif")
+    assert sentence_for(fault).startswith("set/0801.avif: the disk fails")
 
 
 def test_debug_shows_the_traceback(nas):

@@ -22,6 +22,7 @@ _ADVICE = {
     errno.EEXIST: "a file stands where a folder is needed; choose another place",
     errno.EISDIR: "a folder stands where a file is needed; choose another place",
     errno.EMFILE: "too many open files; raise the limit with 'ulimit -n 4096'",
+    errno.EIO: "the disk fails to read or write; look at its health before anything else",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
 
