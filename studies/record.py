@@ -96,8 +96,11 @@ def violations(outcome: Outcome, budget: Budget) -> dict[str, float]:
     return {name: over.get(name, 0.0) for name in limits} | {"broken": sign * BROKEN_VIOLATION}
 
 
-def why_fruitless(recent: Sequence[Record], budget: Budget) -> str:
-    """One sentence on why none of these candidates was trained, and what to do about it."""
+def why_fruitless(recent: Sequence[Record], budget: Budget, contradiction: str | None) -> str:
+    """One sentence on why none of these candidates was trained, and what to do about it.
+
+    ``contradiction`` is what the last choices had against each other that made no candidate.
+    """
     over = [r.outcome for r in recent if isinstance(r.outcome, Rejected)]
     broken = [r.outcome for r in recent if isinstance(r.outcome, Broken)]
     reasons = []
@@ -111,8 +114,10 @@ def why_fruitless(recent: Sequence[Record], budget: Budget) -> str:
     duplicates = sum(r.duplicate_of is not None for r in recent)
     if duplicates:
         reasons.append(f"{duplicates} duplicates")
+    if contradiction:
+        reasons.append(f"choices that contradict each other, the last because {contradiction}")
     return (
-        f"The search ended early: the last {len(recent)} candidates were not trained "
+        f"The search ended early: nothing of late could be trained "
         f"({'; '.join(reasons)}); relax the budget ({budget}) or widen the space."
     )
 

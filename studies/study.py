@@ -95,6 +95,7 @@ class Study:
         self._waiting = 0
         self._stale = 0
         self._fruitless = 0
+        self._contradiction: str | None = None
         self._asked = 0
         self.ended: str | None = None
         inside = ((n, self._space.parameters(a)) for n, a in settings.known.items())
@@ -213,15 +214,15 @@ class Study:
     def _enough(self) -> bool:
         if self._fruitless >= self._settings.patience:
             recent = self.records[-self._settings.patience :]
-            self.ended = why_fruitless(recent, self._settings.budget)
+            self.ended = why_fruitless(recent, self._settings.budget, self._contradiction)
             return True
         underway = sum(r.outcome is None and r.duplicate_of is None for r in self.records)
         return self.counts.done + underway >= self._settings.trials
 
     def _exhausted(self) -> str:
-        if self.counts.done or not self._records:
+        if self.counts.done or not (self._records or self._contradiction):
             return "Every candidate of the space has been tried."
-        return why_fruitless(self.records, self._settings.budget)
+        return why_fruitless(self.records, self._settings.budget, self._contradiction)
 
     def _next_trial(self) -> optuna.Trial | None:
         """Start a trial: first what was cut off, then known networks, then what is sampled."""
@@ -252,6 +253,7 @@ class Study:
         except InputError as error:  # the space is a product: some of its corners contradict
             self._fruitless += 1
             self._stale += 1
+            self._contradiction = str(error)
             impossible = Broken("cannot_build", str(error))
             trial.set_user_attr("contradiction", str(error))
             for name, violation in violations(impossible, self._settings.budget).items():

@@ -10,6 +10,7 @@ import pytest
 from quick_search import BUDGET, TRIALS, Quick, settings, small_space, states
 
 from search_spaces.errors import InputError
+from search_spaces.space import Space
 from search_spaces.survey import published
 from studies.outcome import Broken, Rejected, Runtime, Size, Trained
 from studies.reading import list_studies, read_study
@@ -152,10 +153,19 @@ def test_an_impossible_budget_ends_with_one_sentence(tmp_path):
     impossible = settings(tmp_path, patience=20)
     summary = conduct(impossible, too_slow)
     assert summary.counts.rejected == 20 and summary.counts.done == 0
-    assert "the last 20 candidates were not trained" in summary.ended
+    assert "nothing of late could be trained" in summary.ended
     assert "20 over a limit, the nearest with 4.00 ms" in summary.ended
     assert "relax the budget (2 ms)" in summary.ended
     assert conduct(impossible, too_slow).ended == summary.ended  # and asks for nothing
+
+
+def test_choices_that_contradict_each_other_end_with_one_sentence(tmp_path):
+    many = {"width": [8, *range(512, 1024)], "depth": [1, *range(40, 65)]}
+    space = Space.from_dict({"dimensions": many}, "nearly all too large")
+    summary = conduct(settings(tmp_path, space=space, patience=3), Quick())
+    assert summary.records == ()
+    assert "choices that contradict each other" in summary.ended
+    assert "make it narrower" in summary.ended
 
 
 def test_a_gain_that_is_no_number_is_broken(tmp_path):
