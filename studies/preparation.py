@@ -15,7 +15,7 @@ import torch
 from nas.data.detail import windows
 from nas.data.sample import sample_set
 from nas.data.store import PairSet, open_set
-from nas.measure.device import usable_device
+from nas.measure.device import gpus_alike, usable_device
 from nas.measure.targets import Target, resolve_target
 from nas.training.proxy import HELD_OUT_AREA, VERSION, ProxySettings, proxy_data
 from nas.training.teacher import evaluate_teacher, require_gain
@@ -145,12 +145,13 @@ def default_name(space: Space, budget: Budget, identity: Mapping[str, Any]) -> s
 
 
 def workers(settings: SearchSettings, device: str, cluster: Facilities | None = None) -> int:
-    """Return how many candidates to evaluate at once: as asked, else one a core or one a GPU."""
+    """Return how many candidates to evaluate at once: as asked, else one a GPU or one a core."""
     if settings.concurrency is not None:
         return settings.most_at_once
     if cluster is not None:
         return max(1, min(cluster.gpus or cluster.cpus, MAX_WORKERS, settings.trials))
-    return 1 if device == "cuda" else settings.most_at_once
+    most = settings.most_at_once
+    return max(1, min(gpus_alike(), most)) if device == "cuda" else most
 
 
 def _check_counts(settings: SearchSettings) -> None:

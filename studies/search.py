@@ -137,9 +137,10 @@ def ray_runner(
     settings: SearchSettings, prepared: Prepared, cluster: Facilities | None = None
 ) -> RayRunner:
     """Return the runner for this machine or cluster; imports Ray."""
+    from nas.measure.device import gpus_alike
     from studies.runners.ray import RayRunner
 
-    limit, gpus = settings.time_limit_s, 1 if cluster is None else cluster.gpus
+    limit, gpus = settings.time_limit_s, gpus_alike() if cluster is None else cluster.gpus
     on_gpus = prepared.evaluation.device == "cuda"
     return RayRunner(
         concurrency=prepared.concurrency,

@@ -37,7 +37,7 @@ class SearchSettings:
         study: A name; None makes one that is the same for the same settings.
         storage: Database URL.
         tracking_uri: MLflow's; None leaves MLflow out.
-        concurrency: Candidates at once; None for one a core, or one on a GPU.
+        concurrency: Candidates at once; None for one a GPU, or one a core without any.
         early_stopping: Stop candidates whose rungs too many others dominate.
         time_limit_s: A candidate that takes longer is broken; None for no limit.
         ray_address: Of a running Ray cluster; None starts Ray on this machine.

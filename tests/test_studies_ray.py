@@ -20,10 +20,12 @@ from benchmarks.processes import family, gone, title
 from search_spaces.errors import InputError
 from studies.candidate import Candidate, DeviceLost, Evaluation
 from studies.outcome import Broken, Rejected
+from studies.preparation import workers
 from studies.reading import read_study
 from studies.record import counts
 from studies.runners.inline import InlineRunner
 from studies.search import conduct, share_of_gpu
+from studies.settings import SearchSettings
 
 PROGRAM = str(Path(__file__).parent / "quick_search.py")
 
@@ -124,6 +126,19 @@ def test_workers_that_die_or_hang_harm_no_one_else(tmp_path, runner, capfd):
 )
 def test_as_many_candidates_as_were_asked_for_fit_on_the_gpus(at_once, gpus, on_one):
     assert share_of_gpu(at_once, gpus) == 1 / on_one
+
+
+@pytest.mark.parametrize(
+    ("kinds", "at_once"),
+    [(["H100"], 1), (["H100"] * 4, 4), (["H100"] * 16, 8), (["H100", "T4"], 1)],
+)
+def test_each_gpu_of_one_kind_has_a_candidate(kinds, at_once, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(kinds))
+    monkeypatch.setattr(torch.cuda, "get_device_name", kinds.__getitem__)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)))
+    assert workers(SearchSettings(), "cuda") == at_once
 
 
 def test_what_is_nobodys_fault_stops_the_search_and_loses_nothing(tmp_path, runner):

@@ -51,7 +51,8 @@ def search(
     storage: Storage = DEFAULT_STORAGE,
     tracking_uri: TrackingUri = DEFAULT_TRACKING,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Candidates at once; default one a core, on CUDA one.")
+        int | None,
+        typer.Option(min=1, help="Candidates at once; default one a GPU or core."),
     ] = None,
     repeats: Annotated[
         int, typer.Option(min=1, help="Trainings of the front's members and near misses.")

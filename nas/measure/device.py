@@ -1,4 +1,4 @@
-"""The device to work on: CUDA where there is one."""
+"""The devices to work on: CUDA where there is one."""
 
 from __future__ import annotations
 
@@ -21,3 +21,13 @@ def usable_device(asked: str | None = None) -> str:
     except (RuntimeError, AssertionError) as fault:
         raise InputError(f"--device {asked} cannot be used here: give cpu or cuda") from fault
     return asked
+
+
+def gpus_alike() -> int:
+    """Return how many GPUs candidates can be spread over: all if they are of one kind, else one.
+
+    Runtimes of two kinds do not compare. Without CUDA there is none.
+    """
+    count = torch.cuda.device_count()
+    kinds = {torch.cuda.get_device_name(number) for number in range(count)}
+    return count if len(kinds) == 1 else min(count, 1)
