@@ -95,7 +95,7 @@ class Study:
         self._waiting = 0
         self._stale = 0
         self._fruitless = 0
-        self._contradiction: str | None = None
+        self._contradiction: str | None = None  # since the last fruit
         self._asked = 0
         self.ended: str | None = None
         inside = ((n, self._space.parameters(a)) for n, a in settings.known.items())
@@ -306,7 +306,10 @@ class Study:
         trial.set_user_attr("outcome", to_dict(outcome))
         frozen = self._raw.tell(trial, **self._verdict(outcome))
         self._records[trial.number] = record = record_of(frozen)
-        self._fruitless = 0 if record.is_fruit else self._fruitless + 1
+        if record.is_fruit:
+            self._fruitless, self._contradiction = 0, None
+        else:
+            self._fruitless += 1
         return record
 
     def _verdict(self, outcome: Outcome) -> dict[str, Any]:
