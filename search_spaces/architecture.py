@@ -28,7 +28,10 @@ STEMS = {
 ACTIVATIONS = ("relu", "leaky_relu", "prelu", "gelu", "silu", "none")
 SKIPS = ("none", "long", "concat")
 RESIDUALS = ("none", "nearest", "bilinear", "bicubic", "lanczos", "learned", "lr")
-INPUTS = ("rgb", "gradient")
+INPUTS = ("rgb", "gradient", "luma")
+OUTPUTS = ("rgb", "luma")
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+"""The residuals with fixed taps, equal for R, G and B."""
 
 _MAX_WIDTH = 1024
 _MAX_DEPTH = 64
@@ -99,7 +102,11 @@ class Architecture:
     """Linear block (3x3, no activation) between the feature skip and the tail, as RVSR has; with
     skip ``concat`` it takes the place of the mixing 1x1 convolution, as in SPAN-R."""
     inputs: str = "rgb"
-    """``gradient`` concatenates the image's gradient magnitude to it (FEM of MegastudyEdu)."""
+    """``gradient`` concatenates the image's gradient magnitude to it (FEM of MegastudyEdu);
+    ``luma`` shows the network no colours."""
+    output: str = "rgb"
+    """``luma`` predicts one plane that is added to R, G and B of an interpolation of the input
+    alike. It changes luma by that plane and leaves chroma, so the network cannot tint."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stages", tuple(self.stages))  # from Python a list is as good
@@ -114,6 +121,7 @@ class Architecture:
         _one_of("skip", self.skip, SKIPS)
         _one_of("residual", self.residual, RESIDUALS)
         _one_of("inputs", self.inputs, INPUTS)
+        _one_of("output", self.output, OUTPUTS)
         _one_of("tail.kernel", self.tail.kernel, (1, 3))
         _between("width", self.width, 1, _MAX_WIDTH)
         _between("tail.cascade", self.tail.cascade, 0, _MAX_WIDTH)
@@ -121,6 +129,13 @@ class Architecture:
             raise InputError(f"there are {len(self.stages)} stages; give at most {_MAX_STAGES}")
         if sum(stage.depth * stage.width**2 for stage in self.stages) > _MAX_BODY:
             raise InputError("its body is larger than any real-time network: make it narrower")
+        if self.output == "luma" and self.residual not in INTERPOLATIONS:
+            raise InputError(
+                f"output 'luma' is added to an interpolation of the image, and residual is "
+                f"'{self.residual}': choose one of {', '.join(INTERPOLATIONS)}"
+            )
+        if self.inputs == "luma" and self.output != "luma":
+            raise InputError("inputs 'luma' shows no colours to predict: set output to luma")
         if self.residual == "lr" and self.tail.cascade != 3:
             raise InputError(
                 "residual 'lr' adds the RGB input inside the tail: set tail.cascade to 3"
@@ -135,6 +150,11 @@ class Architecture:
     def factor(self) -> int:
         """The body works at LR resolution divided by this: 1, 2, 3 or 4."""
         return STEMS[self.stem]
+
+    @property
+    def planes(self) -> int:
+        """Planes that the network predicts: 3, or 1 if ``output`` is luma."""
+        return 1 if self.output == "luma" else 3
 
     @property
     def body_width(self) -> int:
@@ -164,6 +184,8 @@ class Architecture:
         tail = f"cascade{self.tail.cascade}" if self.tail.cascade else f"tail{self.tail.kernel}"
         parts = [self.stem, str(self.width), body or "no_body", tail, self.activation]
         parts += [word for word in (self.skip, self.neck, self.residual) if word != "none"]
+        if self.output == "luma":
+            parts.append("luma2luma" if self.inputs == "luma" else "luma")
         return "-".join(parts) + ("" if self.bias else "-nobias")
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """First weights from which training starts at the interpolation baseline, not 20 dB below it.
 
-The first channels of every layer carry the image, or a summary of it where the network is too
-narrow, exactly: ReLU and its kin let non-negative pixels pass, GELU and SiLU are undone by carrying
-the image and its negative, because f(x) - f(-x) = x. The tail turns what is carried into the best
-approximation, within its reach, of Lanczos minus the network's own residual. The other channels
-hold random kernels as usual, which the tail ignores at first. Networks without an image residual
-need this most; short training shows the difference (see ``docs/proxy.md``).
+The first channels of every layer carry the image (its luma, where that is all the network
+predicts), or a summary of it where the network is too narrow, exactly: ReLU and its kin let non-
+negative pixels pass, GELU and SiLU are undone by carrying the image and its negative, because f(x)
+- f(-x) = x. The tail turns what is carried into the best approximation, within its reach, of
+Lanczos minus the network's own residual. The other channels hold random kernels as usual, which the
+tail ignores at first. Networks without an image residual need this most; short training shows the
+difference (see ``docs/proxy.md``).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch.nn import functional as F
 from search_spaces.architecture import SCALE, Architecture
 from search_spaces.blocks.folding import Kernel
 from search_spaces.blocks.linear import Branch, LinearBlock
+from search_spaces.inputs import LUMA
 from search_spaces.residual import interpolation_kernel
 
 if TYPE_CHECKING:
@@ -32,7 +34,6 @@ CORRELATION = 0.96
 
 Layer: TypeAlias = "LinearBlock | nn.Conv2d"
 
-_LUMA = (0.299, 0.587, 0.114)
 _ODD = ("gelu", "silu")
 """Activations with f(x) - f(-x) = x."""
 
@@ -81,8 +82,8 @@ def initialise(network: Network) -> bool:
 class _Carried:
     """What the first channels carry of a block of f x f pixels, f being the working factor.
 
-    ``code`` (n, 3, f, f) weighs the pixels, never negatively; if ``signed``, it is followed by its
-    negative.
+    ``code`` (n, colours, f, f) weighs the pixels of what the network sees, never negatively; if
+    ``signed``, it is followed by its negative.
     """
 
     code: Tensor
@@ -93,31 +94,33 @@ def _carry(a: Architecture) -> _Carried:
     """The fullest code for which the narrowest layer has channels.
 
     All pixels of the block in RGB; or its luma, in ever fewer means, beside the means of red and
-    of blue; or nothing.
+    of blue where the network predicts colours; or nothing.
     """
     f = a.factor
     signed = a.activation in _ODD
     room = min([a.width, *(stage.width for stage in a.stages)]) // (2 if signed else 1)
-    if room >= 3 * f * f:
+    if a.planes == 3 and room >= 3 * f * f:
         return _Carried(torch.eye(3 * f * f).reshape(-1, 3, f, f), signed)
+    luma = torch.ones(1) if a.inputs == "luma" else torch.tensor(LUMA)
+    means = 2 if a.planes == 3 else 0
     pixels = torch.eye(f * f).reshape(f * f, f, f)
-    grid = max([g for g in range(1, f + 1) if g * g + 2 <= room], default=0)
-    code = torch.zeros(grid * grid + 2 if grid else 0, 3, f, f)
+    grid = max([g for g in range(1, f + 1) if g * g + means <= room], default=0)
+    code = torch.zeros(grid * grid + means if grid else 0, len(luma), f, f)
     if grid:
-        means = F.adaptive_avg_pool2d(pixels, grid).reshape(f * f, grid * grid).T
-        luma = torch.tensor(_LUMA)[None, :, None, None]
-        code[:-2] = means.reshape(grid * grid, 1, f, f) * luma
-        code[-2, 0] = code[-1, 2] = 1 / f**2
+        pooled = F.adaptive_avg_pool2d(pixels, grid).reshape(f * f, grid * grid).T
+        code[: grid * grid] = pooled.reshape(grid * grid, 1, f, f) * luma[:, None, None]
+        if means:
+            code[-2, 0] = code[-1, 2] = 1 / f**2
     return _Carried(code, signed)
 
 
 def _stem_rows(rows: Tensor, a: Architecture, code: Tensor) -> None:
     """Write the code into kernels (n, in, k, k) of the stem."""
-    f = a.factor
+    f, colours = a.factor, code.shape[1]
     if a.stem.startswith("strided"):
-        rows[:, :3, 1 : 1 + f, 1 : 1 + f] = code
+        rows[:, :colours, 1 : 1 + f, 1 : 1 + f] = code
     else:
-        rows[:, : 3 * f * f, 1, 1] = code.flatten(1)
+        rows[:, : colours * f * f, 1, 1] = code.flatten(1)
 
 
 def _passing(layer: Layer, carried: _Carried, gain: float, start: int) -> Tensor:
@@ -137,17 +140,18 @@ def _passing(layer: Layer, carried: _Carried, gain: float, start: int) -> Tensor
 def _end(ends: list[Layer], a: Architecture, carried: _Carried, gain: float) -> None:
     """The tail, and the cascade's last convolution where there is one."""
     f, size = a.factor, a.tail.kernel
+    colours = _predicted_colours(a)
     if not a.tail.cascade:
-        taps = _upscaling(f, size, a.residual)
+        taps = _upscaling(f, size, a.residual, colours)
         if a.residual != "none":
             taps = taps.permute(0, 2, 4, 1, 3, 5, 6, 7, 8, 9)  # two shuffles, by f and then by 4
         assign(ends[0], _reading(ends[0], taps.flatten(0, 4), carried, gain))
         return
-    channels = min(3, a.tail.cascade) if a.residual != "lr" else 0
+    channels = min(a.planes, a.tail.cascade) if a.residual != "lr" else 0
     signed = a.activation in _ODD and a.tail.activation and a.tail.cascade >= 2 * channels > 0
-    passing = torch.zeros(a.tail.cascade, f, f, 3, f, f, size, size)
+    passing = torch.zeros(a.tail.cascade, f, f, colours.shape[1], f, f, size, size)
     for channel, y, x in product(range(channels), range(f), range(f)):
-        passing[channel, y, x, channel, y, x, size // 2, size // 2] = 1
+        passing[channel, y, x, :, y, x, size // 2, size // 2] = colours[channel]
     if signed:
         passing[channels : 2 * channels] = -passing[:channels]
     first = _reading(ends[0], passing.flatten(0, 2), carried, gain)
@@ -158,15 +162,17 @@ def _end(ends: list[Layer], a: Architecture, carried: _Carried, gain: float) -> 
         first[spare:] = _random(ends[0])[spare:]
     assign(ends[0], first)
     last = torch.zeros(_shape(ends[1]))
-    if a.tail.cascade >= 3:
-        last[:, :3] = _upscaling(1, 3, a.residual).flatten(0, 4).flatten(1, 3)
+    planes = a.planes
+    if a.tail.cascade >= planes:
+        upscaling = _upscaling(1, 3, a.residual, torch.eye(planes))
+        last[:, :planes] = upscaling.flatten(0, 4).flatten(1, 3)
     if signed:
-        last[:, 3:6] = -last[:, :3]
+        last[:, planes : 2 * planes] = -last[:, :planes]
     assign(ends[1], last)
 
 
 def _reading(layer: Layer, taps: Tensor, carried: _Carried, gain: float) -> Tensor:
-    """Taps (out, 3, f, f, k, k) on the block's pixels as a kernel on what is carried of them."""
+    """Taps (out, colours, f, f, k, k) on the block's pixels as a kernel on what is carried."""
     kernel = torch.zeros(_shape(layer))
     n = len(carried.code)
     if n:
@@ -178,22 +184,40 @@ def _reading(layer: Layer, taps: Tensor, carried: _Carried, gain: float) -> Tens
 
 
 def _decoder(code: Tensor) -> Tensor:
-    """The best linear guess (3 f^2, n) of a block's pixels from their code, for AR(1) pictures."""
-    f = code.shape[-1]
+    """The best linear guess (colours f^2, n) of a block's pixels from their code.
+
+    For pictures whose rows, columns and colours are AR(1).
+    """
+    channels, f = code.shape[1], code.shape[-1]
     place = torch.arange(f, dtype=torch.float64)
     line = CORRELATION ** (place[:, None] - place).abs()
-    colours = torch.full((3, 3), CORRELATION, dtype=torch.float64).fill_diagonal_(1)
+    colours = torch.full((channels, channels), CORRELATION, dtype=torch.float64)
+    colours.fill_diagonal_(1)
     covariance = torch.kron(colours, torch.kron(line, line))
     seen = code.flatten(1).double() @ covariance
     return torch.linalg.solve(seen @ code.flatten(1).double().T, seen).T
 
 
-def _upscaling(f: int, size: int, residual: str) -> Tensor:
+def _predicted_colours(a: Architecture) -> Tensor:
+    """The planes that a network predicts, as weights (planes, colours) of those that it sees."""
+    if a.planes == 3:
+        return torch.eye(3)
+    return torch.ones(1, 1) if a.inputs == "luma" else torch.tensor([LUMA])
+
+
+def _upscaling(f: int, size: int, residual: str, colours: Tensor) -> Tensor:
     """Taps of Lanczos minus the residual, in a space unshuffled by f, seen through k x k blocks.
 
+    Args:
+        f: Working factor.
+        size: Side k of the kernel.
+        residual: The network's own.
+        colours: Weights (planes, colours) of the input's colours in each plane of the output.
+
     Returns:
-        (3, f, 4, f, 4, 3, f, f, k, k): output colour, LR row in the block and phase in the row,
-        the same for columns, then input colour, row and column in the block, kernel row, column.
+        (planes, f, 4, f, 4, colours, f, f, k, k): output plane, LR row in the block and phase in
+        the row, the same for columns, then input colour, row and column in the block, kernel row
+        and column.
     """
     reach = size // 2
 
@@ -204,14 +228,12 @@ def _upscaling(f: int, size: int, residual: str) -> Tensor:
         return torch.einsum("aukm,bvln->aubvmnkl", rows, rows)
 
     if residual in ("bicubic", "lanczos", "learned"):  # as good as the baseline by themselves
-        return torch.zeros(3, f, SCALE, f, SCALE, 3, f, f, size, size)
+        planes, seen = colours.shape
+        return torch.zeros(planes, f, SCALE, f, SCALE, seen, f, f, size, size)
     taps = separable("lanczos")
     if residual in ("nearest", "bilinear"):
         taps = taps - separable(residual)
-    full = torch.zeros(3, *taps.shape[:4], 3, *taps.shape[4:])
-    for colour in range(3):
-        full[colour, :, :, :, :, colour] = taps.float()
-    return full
+    return torch.einsum("pc,aubvmnkl->paubvcmnkl", colours, taps.float())
 
 
 def _fitted(kind: str, offsets: list[int]) -> Tensor:

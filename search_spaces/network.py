@@ -14,6 +14,7 @@ from search_spaces.architecture import SCALE, Architecture
 from search_spaces.blocks import Foldable, LinearBlock, blocks, linear_sizes
 from search_spaces.errors import InputError
 from search_spaces.initialisation import initialise
+from search_spaces.inputs import GradientInput, LumaInput
 from search_spaces.residual import Residual
 
 _ACTIVATIONS = {
@@ -24,17 +25,6 @@ _ACTIVATIONS = {
     "silu": lambda width: nn.SiLU(),
     "none": lambda width: nn.Identity(),
 }
-
-
-class GradientInput(nn.Module):
-    """Concatenate the gradient magnitude sqrt(dx^2 + dy^2) of central differences (survey 3.11)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, 6, H, W)."""
-        padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
-        dx = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
-        dy = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
-        return torch.cat([x, torch.sqrt(dx * dx + dy * dy + 1e-12)], dim=1)
 
 
 class Network(nn.Module):
@@ -49,7 +39,7 @@ class Network(nn.Module):
         self.stem = nn.Sequential(*_stem(a))
         self.body = nn.Sequential(*_body(a))
         self.neck = _neck(a)
-        channels = a.tail.cascade or 3 * SCALE**2
+        channels = a.tail.cascade or a.planes * SCALE**2
         tail = a.tail.block if a.tail.kernel == 3 else "conv"
         self.tail = _end(
             tail, a.body_width, channels * a.factor**2, kernel_size=a.tail.kernel, bias=a.bias
@@ -57,7 +47,7 @@ class Network(nn.Module):
         self.lift: nn.Module | None = None
         if a.tail.cascade:
             act = a.activation if a.tail.activation else "none"
-            final = _end(tail, a.tail.cascade, 3 * SCALE**2, kernel_size=3, bias=a.bias)
+            final = _end(tail, a.tail.cascade, a.planes * SCALE**2, kernel_size=3, bias=a.bias)
             self.lift = nn.Sequential(_ACTIVATIONS[act](a.tail.cascade), final)
         self.residual = None if a.residual in ("none", "lr") else Residual(a.residual)
 
@@ -98,16 +88,23 @@ class Network(nn.Module):
         return deep if self.neck is None else self.neck(deep)
 
     def finished(self, features: Tensor, x: Tensor) -> Tensor:
-        """``phases`` from what the tail reads and the picture."""
+        """``phases`` from what the tail reads and the picture.
+
+        Where the output is luma, ``x`` may be the picture's luma (N, 1, H, W) instead: then the
+        phases are those of the output's luma, (N, r^2, 4H/r, 4W/r), and training needs no others.
+        """
         a = self.architecture
         phases = self.tail(features)
         if a.factor > 1 and (self.lift is not None or self.residual is not None):
             phases = F.pixel_shuffle(phases, a.factor)
         if self.lift is not None:
             phases = self.lift(phases + x if a.residual == "lr" else phases)
-        if self.residual is not None:
-            phases = phases + self.residual(x)
-        return phases
+        if self.residual is None:
+            return phases
+        base = self.residual(x)
+        if phases.shape[1] == base.shape[1]:
+            return phases + base
+        return (base.unflatten(1, (x.shape[1], -1)) + phases[:, None]).flatten(1, 2)
 
 
 def build(architecture: Architecture, seed: int | None = None) -> Network:
@@ -160,11 +157,10 @@ def _fold_children(module: nn.Module) -> None:
 
 
 def _stem(a: Architecture) -> list[nn.Module]:
-    channels = 3
+    channels = {"rgb": 3, "gradient": 6, "luma": 1}[a.inputs]
     layers: list[nn.Module] = []
-    if a.inputs == "gradient":
-        layers.append(GradientInput())
-        channels *= 2
+    if a.inputs != "rgb":
+        layers.append(GradientInput() if a.inputs == "gradient" else LumaInput())
     if a.stem.startswith("unshuffle"):
         layers.append(nn.PixelUnshuffle(a.factor))
         channels *= a.factor**2

@@ -72,7 +72,8 @@ def interpolation_kernel(kind: str) -> Tensor:
 class Residual(nn.Module):
     """(N, 3, H, W) -> (N, 48, H, W): the interpolated image, before pixel-shuffle by 4.
 
-    ``learned`` starts as bicubic (5x5 taps) and is trained with the network; the others are fixed.
+    ``learned`` starts as bicubic (5x5 taps) and is trained with the network. The others are fixed
+    and take one plane too: (N, 1, H, W) -> (N, 16, H, W).
     """
 
     weight: Tensor
@@ -92,4 +93,5 @@ class Residual(nn.Module):
         reach = self.weight.shape[-1] // 2
         if reach:
             x = F.pad(x, (reach, reach, reach, reach), mode="replicate")
-        return F.conv2d(x, self.weight.to(x.dtype), groups=3)
+        planes = x.shape[1]
+        return F.conv2d(x, self.weight[: SCALE**2 * planes].to(x.dtype), groups=planes)

@@ -2,7 +2,8 @@
 
 Blocks are folded already; what is left to save are steps that move maps about:
 
-- A pixel-unshuffle and the convolution behind it become one strided convolution.
+- A pixel-unshuffle and the convolution behind it become one strided convolution, and so does a
+  reduction to luma before it.
 - A chain of two pixel-shuffles with a residual between becomes one: the tail's channels are
   permuted, and the residual is taken from the picture at the body's resolution, by a convolution
   that strides over the picture with replicated borders. It is added in place.
@@ -29,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces.architecture import SCALE
+from search_spaces.inputs import LumaInput
 from search_spaces.network import Network, fuse
 from search_spaces.residual import Residual
 
@@ -47,14 +49,17 @@ class Simplified(nn.Module):
         super().__init__()
         self.network = fuse(network)
         self.residual: PhaseResidual | None = None
+        self.colours_last = False
+        """Whether phases are ordered (row, column, colour); see `by_pixel`."""
         _merge_unshuffle(self.network.stem)
+        _merge_luma(self.network.stem)
         _plain_clip(self.network)
         _work_in_place(self.network)
         end = ending(self.network)
         if self.network.residual is not None and end is not None:
             self.residual = PhaseResidual(self.network.residual, self.step)
             self.network.residual = None
-            _reorder(end.conv, _joint(self.step))
+            _reorder(end.conv, _joint(self.step, self.network.architecture.planes))
         self.requires_grad_(False)
 
     @property
@@ -90,7 +95,14 @@ class Simplified(nn.Module):
         ``shuffle``.
         """
         phases = self.network.phases(x)
-        return phases if self.residual is None else phases.add_(self.residual(x))
+        if self.residual is None:
+            return phases
+        if self.network.architecture.planes == 3:
+            return phases.add_(self.residual(x))
+        base = self.residual(x)
+        if self.colours_last:
+            return base.unflatten(1, (-1, 3)).add_(phases[:, :, None]).flatten(1, 2)
+        return base.unflatten(1, (3, -1)).add_(phases[:, None]).flatten(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, 3, 4H, 4W)."""
@@ -174,8 +186,10 @@ def by_pixel(simple: Simplified, scale: float = 1.0) -> bool:
     end = ending(simple.network)
     if end is None:
         return False
+    simple.colours_last = True
     order = torch.arange(3 * simple.shuffle**2).view(3, -1).T.flatten()
-    _reorder(end.conv, order)
+    if simple.network.architecture.planes == 3:
+        _reorder(end.conv, order)
     end.conv.weight.mul_(scale)
     if end.conv.bias is not None:
         end.conv.bias.mul_(scale)
@@ -195,12 +209,13 @@ def _reorder(conv: nn.Conv2d, order: Tensor) -> None:
             conv.bias.copy_(conv.bias[order])
 
 
-def _joint(factor: int) -> Tensor:
+def _joint(factor: int, planes: int) -> Tensor:
     """The order in which the channels of shuffles by ``factor`` and by 4 are those of a joint one.
 
-    The chain has them as (colour, row and column at 4x, row and column at ``factor``).
+    The chain has them as (plane, row and column at 4x, row and column at ``factor``).
     """
-    chain = torch.arange(3 * (SCALE * factor) ** 2).view(3, SCALE, SCALE, factor, factor)
+    chain = torch.arange(planes * (SCALE * factor) ** 2)
+    chain = chain.view(planes, SCALE, SCALE, factor, factor)
     return chain.permute(0, 3, 1, 4, 2).flatten()
 
 
@@ -271,3 +286,14 @@ def _merge_unshuffle(stem: nn.Sequential) -> None:
         merged.weight = nn.Parameter(taps.flatten(4, 5).flatten(2, 3).contiguous())
         merged.bias = conv.bias
         stem[place], stem[place + 1] = nn.Identity(), merged
+
+
+def _merge_luma(stem: nn.Sequential) -> None:
+    """Let the convolution behind a reduction to luma read the colours itself, in place."""
+    convolutions = [layer for layer in stem if isinstance(layer, nn.Conv2d)]
+    if not convolutions or not isinstance(stem[0], LumaInput):
+        return
+    conv, weights = convolutions[0], stem[0].weight
+    conv.weight = nn.Parameter(conv.weight.detach() * weights)
+    conv.in_channels = weights.shape[1]
+    stem[0] = nn.Identity()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from search_spaces.architecture import Architecture, Stage, Tail
+from search_spaces.architecture import INTERPOLATIONS, Architecture, Stage, Tail
 from search_spaces.blocks import blocks, linear_sizes
 from search_spaces.errors import InputError
 from search_spaces.files import read_text
@@ -35,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "width_2": None,
     "block_2": None,
     "inputs": "rgb",
+    "output": "rgb",
     "ends": "plain",
     "activation": "relu",
     "stem_activation": True,
@@ -104,6 +105,11 @@ class Space:
             or (tail.cascade > 0 and tail.activation)
             or any(linear_sizes(stage.block) for stage in stages)
         )
+        residual, inputs = p["residual"], p["inputs"]
+        if p["output"] == "luma" and residual not in INTERPOLATIONS:
+            residual = "bicubic"
+        elif residual == "lr" and tail.cascade != 3:
+            residual = "none"
         return Architecture(
             stem=p["stem"],
             width=p["width"],
@@ -112,11 +118,12 @@ class Space:
             activation=p["activation"] if activated else "none",
             bias=p["bias"],
             skip=p["skip"] if addable else "none",
-            residual=p["residual"] if p["residual"] != "lr" or tail.cascade == 3 else "none",
+            residual=residual,
             stem_block=end if (4 if p["stem"] == "strided2x4" else 3) in sizes else "conv",
             stem_activation=p["stem_activation"],
             neck=p["neck"],
-            inputs=p["inputs"],
+            inputs=inputs if p["output"] == "luma" or inputs != "luma" else "rgb",
+            output=p["output"],
         )
 
     def parameters(self, architecture: Architecture) -> dict[str, Any] | None:
@@ -134,6 +141,7 @@ class Space:
             "width_2": second.width if second else None,
             "block_2": second.block if second else None,
             "inputs": a.inputs,
+            "output": a.output,
             "activation": a.activation,
             "stem_activation": a.stem_activation,
             "bias": a.bias,

@@ -24,6 +24,7 @@ from torch import nn
 
 from nas.measure.layers import LayerCost, as_module, trace
 from search_spaces.architecture import Architecture
+from search_spaces.inputs import LumaInput
 from search_spaces.residual import Residual
 
 _PROBE = 48
@@ -102,11 +103,12 @@ def organiser_macs(layers: Iterable[LayerCost]) -> int:
 
 
 def interpolations(network: nn.Module) -> frozenset[str]:
-    """Return the names of modules that interpolate with fixed taps."""
+    """Return the names of modules with fixed taps: interpolations, and the reduction to luma."""
     return frozenset(
         name
         for name, module in network.named_modules()
-        if isinstance(module, Residual) and module.kind != "learned"
+        if isinstance(module, LumaInput)
+        or (isinstance(module, Residual) and module.kind != "learned")
     )
 
 

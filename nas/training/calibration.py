@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from search_spaces.inputs import luma
 from search_spaces.network import Network
 
 PENALTY = 1e-4
@@ -34,6 +35,8 @@ def calibrate(network: Network, lr: Tensor, hr: Tensor) -> bool:
     hook = last.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
     network.phases(lr)
     hook.remove()
+    if network.architecture.planes == 1:
+        lr, hr = luma(lr), luma(hr)
     target = F.pixel_unshuffle(hr, network.shuffle)
     if network.residual is not None:
         target = target - network.residual(lr)

@@ -46,7 +46,7 @@ def contrastive(sr: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
     and removes them there; and it costs one convolution.
 
     Args:
-        sr: (N, 3, H, W).
+        sr: (N, C, H, W).
         positive: the teacher's output.
         negative: what to be unlike.
     """
@@ -80,9 +80,10 @@ def _similarities(maps: Tensor) -> Tensor:
 
 
 def _frequencies(pictures: Tensor) -> Tensor:
-    """(N, 3, H, W) to (N, 189, h, w)."""
-    basis = _cosines().to(pictures)[:, None].repeat(3, 1, 1, 1)
-    return F.conv2d(pictures, basis, stride=SCALE, groups=3)
+    """(N, C, H, W) to (N, 63 C, h, w)."""
+    channels = pictures.shape[1]
+    basis = _cosines().to(pictures)[:, None].repeat(channels, 1, 1, 1)
+    return F.conv2d(pictures, basis, stride=SCALE, groups=channels)
 
 
 @lru_cache(maxsize=1)

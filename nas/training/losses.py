@@ -2,8 +2,9 @@
 
 Each takes ``(sr, target)``, floats in about [0, 1] of one shape, and returns a number to minimise,
 the mean over pictures and pixels, so that no weight depends on the size of a batch or of a crop.
-Pixel-wise ones take colour in dimension 1 and anything after it: a picture's phases in the order of
-the network's output as well, which spares the shuffle that makes a picture of them.
+Dimension 1 is colour, or the one plane of luma. Pixel-wise losses take anything after it: a
+picture's phases in the order of the network's output as well, which spares the shuffle that makes a
+picture of them.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas.measure.quality import LUMA_RGB
 from search_spaces.architecture import SCALE
+from search_spaces.inputs import LUMA
 from search_spaces.registry import Registry
 
 LossFunction: TypeAlias = Callable[..., Tensor]
@@ -69,9 +70,10 @@ def psnr(sr: Tensor, target: Tensor) -> Tensor:
 
 def luma_mse(sr: Tensor, target: Tensor) -> Tensor:
     """Squared error of BT.601 luma (of full range) and of RGB, at `LUMA_SHARE` and the rest."""
+    if sr.shape[1] == 1:
+        return mse(sr, target)
     error = sr - target
-    weights = error.new_tensor(LUMA_RGB).view(3, *[1] * (error.dim() - 2))
-    weights = weights / weights.sum()
+    weights = error.new_tensor(LUMA).view(3, *[1] * (error.dim() - 2))
     # The loss is e'We, and its gradient 2We: known without going back through each operation.
     with torch.no_grad():
         luma = (error * weights).sum(1, keepdim=True)

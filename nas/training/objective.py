@@ -1,4 +1,7 @@
-"""What a step minimises: the losses that a stage names, and what it learns from a teacher."""
+"""What a step minimises: the losses that a stage names, and what it learns from a teacher.
+
+A student whose output is luma is compared by its luma alone, with the same losses.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from nas.training.losses import downscale, l1, losses, mse
 from nas.training.phase_loss import target_phases
 from nas.training.recipe_stage import Stage, any_of, at
 from nas.training.student import HALF, VARIANCE, Student
+from search_spaces.inputs import LUMA
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class Prediction:
     """What the student made of a batch.
 
     Attributes:
-        phases: (N, 3 r^2, h, w), its output before the last pixel-shuffle by r.
+        phases: (N, 3 r^2, h, w), its output before the last pixel-shuffle by r; (N, r^2, h, w) of
+            its luma where that is its output.
         shuffle: r.
         features: what its tail read.
         maps: features on the way, one for each map of the teacher.
@@ -35,8 +40,20 @@ class Prediction:
 
     @cached_property
     def picture(self) -> Tensor:
-        """(N, 3, 4H, 4W)."""
+        """(N, 3, 4H, 4W), or (N, 1, 4H, 4W) of luma."""
         return F.pixel_shuffle(self.phases, self.shuffle)
+
+    @property
+    def planes(self) -> Tensor:
+        """The phases as (N, 3 or 1, r^2, h, w)."""
+        return self.phases.unflatten(1, (-1, self.shuffle**2))
+
+    def comparable(self, colours: Tensor) -> Tensor:
+        """(N, 3, ...) as what was predicted: itself, or its luma (N, 1, ...)."""
+        if self.planes.shape[1] == 3:
+            return colours
+        weights = colours.new_tensor(LUMA).view(3, *[1] * (colours.dim() - 2))
+        return (colours * weights).sum(1, keepdim=True)
 
 
 def objective(
@@ -56,13 +73,13 @@ def objective(
     total = made.phases.new_zeros(())
     weights = {name: weight for name, weight in stage.losses.items() if weight}
     if any(losses[name].pixelwise for name in weights):
-        sr = _coloured(made.phases)
-        target = _target_phases(batch.hr, batch.teacher, mix, made.shuffle)
+        sr = made.planes
+        target = made.comparable(_target_phases(batch.hr, batch.teacher, mix, made.shuffle))
         for name, weight in weights.items():
             if losses[name].pixelwise:
                 total = total + weight * losses[name].function(sr, target)
     if not all(losses[name].pixelwise for name in weights) or stage.auxiliary_x2:
-        target = _target(batch.hr, batch.teacher, mix)
+        target = made.comparable(_target(batch.hr, batch.teacher, mix))
         for name, weight in weights.items():
             loss = losses[name]
             if loss.uncertain:
@@ -85,22 +102,16 @@ def _taught(stage: Stage, made: Prediction, batch: Batch, progress: float) -> Te
         if weight:
             function = l1 if taught.output.loss == "l1" else mse
             target = _target_phases(batch.teacher, None, 0.0, made.shuffle)
-            total = total + weight * function(_coloured(made.phases), target)
+            total = total + weight * function(made.planes, made.comparable(target))
     if batch.teacher is not None and any_of(taught.contrastive):
         weight = at(taught.contrastive, progress)
-        positive = batch.teacher.float().div_(255)
-        total = total + weight * distillation.contrastive(
-            made.picture, positive, distillation.lanczos_up(batch.lr)
-        )
+        positive = made.comparable(batch.teacher.float().div_(255))
+        negative = made.comparable(distillation.lanczos_up(batch.lr))
+        total = total + weight * distillation.contrastive(made.picture, positive, negative)
     if batch.features and any_of(taught.affinity):
         weight = at(taught.affinity, progress)
         total = total + weight * distillation.affinity(made.maps, batch.features)
     return total
-
-
-def _coloured(phases: Tensor) -> Tensor:
-    """(N, 3 r^2, h, w) to (N, 3, r^2, h, w)."""
-    return phases.unflatten(1, (3, -1))
 
 
 def _target_phases(hr: Tensor, teacher: Tensor | None, mix: float, shuffle: int) -> Tensor:
@@ -108,7 +119,7 @@ def _target_phases(hr: Tensor, teacher: Tensor | None, mix: float, shuffle: int)
     target = target_phases(hr, shuffle)
     if teacher is not None and mix:
         target.lerp_(target_phases(teacher, shuffle), mix)
-    return _coloured(target.permute(0, 3, 1, 2))
+    return target.permute(0, 3, 1, 2).unflatten(1, (3, -1))
 
 
 def _target(hr: Tensor, teacher: Tensor | None, mix: float) -> Tensor:

@@ -1,5 +1,7 @@
 """The loss of a proxy step, on phases: squared error of luma and RGB, with its gradient by hand.
 
+A network whose output is luma is compared by its luma alone.
+
 Comparing phases with phases spares the output's pixel-shuffle, forward and backward; writing the
 gradient down spares autograd's intermediate copies. On a CPU the pictures go through one by one:
 what a picture needs stays in the processor's cache (batches of 16 at once took twice the time).
@@ -12,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nas.measure.quality import LUMA_RGB
+from search_spaces.inputs import LUMA
 
 
 class PhaseLoss:
@@ -23,13 +25,12 @@ class PhaseLoss:
 
     Args:
         shuffle: factor r of the pixel-shuffle that the phases have before them.
-        luma_weight: share of the luma error; the rest is that of RGB.
+        luma_weight: share of the luma error; the rest is that of RGB. No meaning for one plane.
         teacher_weight: share of the teacher in the target.
     """
 
     def __init__(self, shuffle: int, luma_weight: float, teacher_weight: float) -> None:
         self.shuffle, self.teacher_weight = shuffle, teacher_weight
-        self._luma = [weight / sum(LUMA_RGB) for weight in LUMA_RGB]
         self._luma_weight = luma_weight
 
     def __call__(
@@ -40,7 +41,7 @@ class PhaseLoss:
         *,
         pictures: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The loss of (N, 3 r^2, h, w) phases, and its gradient by them.
+        """The loss of (N, 3 r^2, h, w) phases of RGB, or (N, r^2, h, w) of luma, and its gradient.
 
         Args:
             phases: detached from what made them.
@@ -48,9 +49,10 @@ class PhaseLoss:
             taught: the teacher's, in equal pieces, or none.
             pictures: how many the mean is over, if more than these.
         """
-        made = phases.permute(0, 2, 3, 1).unflatten(-1, (3, -1))
+        made = phases.permute(0, 2, 3, 1).unflatten(-1, (-1, self.shuffle**2))
+        planes = made.shape[-2]
         gradient = torch.empty(made.shape, dtype=made.dtype, device=made.device)
-        scale = 2 / (made.numel() / 3 / len(phases) * (pictures or len(phases)))
+        scale = 2 / (made.numel() / planes / len(phases) * (pictures or len(phases)))
         share = self._luma_weight
         doubled: list[Tensor] = []
         done = 0
@@ -60,16 +62,26 @@ class PhaseLoss:
             target = target_phases(truth, self.shuffle)
             if taught and self.teacher_weight:
                 target.lerp_(target_phases(taught[index], self.shuffle), self.teacher_weight)
-            error = target.unflatten(-1, (3, -1))
-            torch.sub(made[part], error, out=error)
-            luma = error[..., 0, :] * self._luma[0]
-            for channel in (1, 2):
-                luma.add_(error[..., channel, :], alpha=self._luma[channel])
-            weighted = torch.mul(error, scale * (1 - share) / 3, out=gradient[part])
-            for channel in range(3):
-                weighted[..., channel, :].add_(luma, alpha=scale * share * self._luma[channel])
+            colours = target.unflatten(-1, (3, -1))
+            if planes == 1:
+                error = made[part] - _luma(colours)[..., None, :]
+                weighted = torch.mul(error, scale, out=gradient[part])
+            else:
+                error = torch.sub(made[part], colours, out=colours)
+                luma = _luma(error)
+                weighted = torch.mul(error, scale * (1 - share) / 3, out=gradient[part])
+                for channel, weight in enumerate(LUMA):
+                    weighted[..., channel, :].add_(luma, alpha=scale * share * weight)
             doubled.append(torch.dot(weighted.flatten(), error.flatten()))
         return torch.stack(doubled).sum() / 2, gradient.flatten(3).permute(0, 3, 1, 2)
+
+
+def _luma(colours: Tensor) -> Tensor:
+    """(..., 3, r^2) to (..., r^2)."""
+    luma = colours[..., 0, :] * LUMA[0]
+    for channel in (1, 2):
+        luma.add_(colours[..., channel, :], alpha=LUMA[channel])
+    return luma
 
 
 def target_phases(hr: Tensor, shuffle: int) -> Tensor:

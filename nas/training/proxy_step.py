@@ -18,6 +18,7 @@ from nas.training.muon import Muon, is_kernel
 from nas.training.patches import Choice, PatchBank, PatchBatch, cut
 from nas.training.phase_loss import PhaseLoss
 from nas.training.precision import Precision
+from search_spaces.inputs import luma
 from search_spaces.network import Network
 
 WINDOW = 25
@@ -112,7 +113,7 @@ class Learner:
         x = network_input(lr, self.precision.layout)
         with self.precision.autocast(lr.device.type):
             features = self._features(x)
-        return self.network.finished(features.float(), x)
+        return trained_phases(self.network, features.float(), x)
 
     def _parts(
         self, batch: PatchBatch
@@ -138,6 +139,11 @@ def network_input(lr: Tensor, layout: torch.memory_format = torch.channels_last)
     The layout channels_last makes a CPU's convolutions of few channels up to twice as fast.
     """
     return lr.to(torch.float32, memory_format=layout).div_(255)
+
+
+def trained_phases(network: Network, features: Tensor, x: Tensor) -> Tensor:
+    """The phases that a loss compares, from features and input: of RGB, or of luma alone."""
+    return network.finished(features, x if network.architecture.planes == 3 else luma(x))
 
 
 class Stepper(Protocol):

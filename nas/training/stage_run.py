@@ -15,7 +15,7 @@ from nas.training.ema import Ema
 from nas.training.objective import Prediction, objective
 from nas.training.optimiser import Optimiser
 from nas.training.precision import ALL, LossScale, Precision, fastest
-from nas.training.proxy_step import network_input
+from nas.training.proxy_step import network_input, trained_phases
 from nas.training.recipe_stage import Stage
 from nas.training.student import Student
 from search_spaces.network import Network
@@ -177,9 +177,8 @@ class StageRun:
         with self.precision.autocast(self.device):
             features = network.features(lr)
         features = features.float()
-        made = Prediction(
-            network.finished(features, lr), network.shuffle, features, self._taps.taken()
-        )
+        phases = trained_phases(network, features, lr)
+        made = Prediction(phases, network.shuffle, features, self._taps.taken())
         return objective(self.stage, self.student, made, batch, self.done)
 
 

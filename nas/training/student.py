@@ -108,7 +108,7 @@ def enter(student: Student, stage: Stage, seed: int) -> Student:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if stage.auxiliary_x2:
-            changed.heads[HALF] = PictureHead(a, 3, 2)
+            changed.heads[HALF] = PictureHead(a, a.planes, 2)
         if any(losses[name].uncertain for name in stage.losses):
             changed.heads[VARIANCE] = _variance_head(a)
     changed.to(next(network.parameters()).device)
