@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import torch
 
-from search_spaces import build, fuse, published
+from search_spaces import Architecture, Stage, Tail, build, fuse, published
 from search_spaces.comparators import references
 
-NETWORKS = {name: each.architecture for name, each in published.items()} | {
-    name: references[name].architecture for name in ("ECBSR-M4C16", "ETDS-M5C16", "LRSRN")
+LUMA = {
+    "luma": {"residual": "bicubic"},
+    "luma of luma": {"residual": "lanczos", "inputs": "luma", "tail": Tail(kernel=1)},
+    "luma, unshuffled": {"stem": "unshuffle2", "residual": "nearest"},
+    "luma of luma, unshuffled": {"stem": "unshuffle3", "residual": "bilinear", "inputs": "luma"},
+    "luma, strided cascade": {"stem": "strided2", "residual": "bicubic", "tail": Tail(cascade=3)},
 }
+"""Networks that predict one plane, of each kind of end."""
 
-ENDS = ("RepTCN", "ANUNet", "CASR", "VPEG-R", "URPNet", "Lanczos++", "ETDS-M5C16")
+NETWORKS = (
+    {name: each.architecture for name, each in published.items()}
+    | {name: references[name].architecture for name in ("ECBSR-M4C16", "ETDS-M5C16", "LRSRN")}
+    | {
+        name: Architecture(width=8, stages=(Stage("conv", 8),), output="luma", **fields)
+        for name, fields in LUMA.items()
+    }
+)
+
+ENDS = ("RepTCN", "ANUNet", "CASR", "VPEG-R", "URPNet", "Lanczos++", "ETDS-M5C16", *LUMA)
 """One of each kind of end, where all networks would take minutes to compile."""
 
 

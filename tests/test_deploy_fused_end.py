@@ -23,12 +23,13 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 
 INTERPRETED = """
 import torch
-from deployed import NETWORKS, trained
+from deployed import LUMA, NETWORKS, trained
 from nas.deploy.eightbit import EightBit
 from nas.deploy.fused_end import fused_end
 from search_spaces import Architecture, Tail
 
 cases = [NETWORKS[name] for name in ("RepTCN", "ANUNet", "CASR", "VPEG-R", "URPNet", "Lanczos++")]
+cases += [NETWORKS[name] for name in LUMA]
 cases += [
     Architecture(stem=stem, width=width, tail=Tail(kernel=kernel), bias=False, residual=residual)
     for stem, width, kernel, residual in (

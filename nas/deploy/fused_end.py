@@ -26,7 +26,8 @@ LEVELS = 255
 """The highest level of a byte."""
 
 _POSITIONS, _PHASES = 64, 64
-"""Sides of the tile that a program makes: 32 accumulators a thread, at 4 warps."""
+"""Sides of the tile that a program makes: 32 accumulators a thread, at 4 warps. Luma at LR
+resolution has 16 phases in all."""
 
 Forward: TypeAlias = Callable[[Tensor], Tensor]
 """From a picture (1, 3, H, W) in [0, 1] to the picture upscaled."""
@@ -56,14 +57,18 @@ class FusedEnd(nn.Module):
         bias = conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias
         residual = simple.residual
         taps = conv.weight.new_zeros(1, 3, 0, 0) if residual is None else residual.weight.detach()
+        self.planes = simple.network.architecture.planes
+        if self.planes == 1:  # taps are alike for all colours: those of red by red
+            taps = taps[::3, :1]
+        self.at_once = 16 if conv.out_channels == 16 else _PHASES
         self.tap_side = taps.shape[-1]
         self.tap_reach = 0 if residual is None else residual.reach
-        by_tap = _tiled(conv.weight.detach().permute(2, 3, 1, 0))
+        by_tap = _tiled(conv.weight.detach().permute(2, 3, 1, 0), self.at_once)
         self.depth = by_tap.shape[2]
         # Flat, because a change to channels_last would lay out anything of four dimensions anew.
         self.register_buffer("weight", by_tap.flatten(0, 2))
-        self.register_buffer("bias", F.pad(bias, (0, -len(bias) % _PHASES)))
-        self.register_buffer("taps", _tiled(taps.permute(2, 3, 1, 0).flatten(0, 2)))
+        self.register_buffer("bias", F.pad(bias, (0, -len(bias) % self.at_once)))
+        self.register_buffer("taps", _tiled(taps.permute(2, 3, 1, 0).flatten(0, 2), self.at_once))
 
     def forward(self, x: Tensor) -> Tensor:
         """Upscale by 4."""
@@ -87,7 +92,7 @@ class FusedEnd(nn.Module):
 
         rows, columns, _ = features.shape
         phases = self.weight.shape[1]
-        grid = (rows * -(-columns // _POSITIONS), phases // _PHASES)
+        grid = (rows * -(-columns // _POSITIONS), phases // self.at_once)
         with torch.cuda.device_of(features):  # Triton launches on the current device
             end_kernel[grid](
                 features,
@@ -104,6 +109,7 @@ class FusedEnd(nn.Module):
                 CHANNELS=self.channels,
                 KERNEL=self.kernel,
                 DEPTH=self.depth,
+                PLANES=self.planes,
                 STEP=self.simple.step,
                 TAP_SIDE=self.tap_side,
                 TAP_REACH=self.tap_reach,
@@ -112,7 +118,7 @@ class FusedEnd(nn.Module):
                 PHASES=phases,
                 BYTES=self.to_bytes,
                 BLOCK=_POSITIONS,
-                BLOCK_PHASES=_PHASES,
+                BLOCK_PHASES=self.at_once,
                 BLOCK_CHANNELS=_at_once(self.depth),
                 TAP_BLOCK=_at_once(len(self.taps)),
             )
@@ -187,10 +193,10 @@ def _plain(conv: nn.Conv2d) -> bool:
     )
 
 
-def _tiled(matrices: Tensor) -> Tensor:
-    """Pad (..., depth, phases) with zeros to whole tiles."""
+def _tiled(matrices: Tensor, at_once: int) -> Tensor:
+    """Pad (..., depth, phases) with zeros to whole tiles of ``at_once`` phases."""
     depth, phases = matrices.shape[-2:]
-    return F.pad(matrices, (0, -phases % _PHASES, 0, -depth % _SMALLEST)).contiguous()
+    return F.pad(matrices, (0, -phases % at_once, 0, -depth % _SMALLEST)).contiguous()
 
 
 def _at_once(depth: int) -> int:
