@@ -54,7 +54,12 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Upscale by 4."""
         height, width = x.shape[-2:]
-        upscaled = F.pixel_shuffle(self.phases(self.padded(x)), self.shuffle)
+        padded = self.padded(x)
+        if self.architecture.planes == 1 and self.residual is not None:
+            plane = F.pixel_shuffle(self._predicted(self.features(padded), padded), self.shuffle)
+            upscaled = self.residual.picture(padded).add_(plane)  # fewer bytes move than as phases
+        else:
+            upscaled = F.pixel_shuffle(self.phases(padded), self.shuffle)
         return upscaled[..., : SCALE * height, : SCALE * width]
 
     def padded(self, x: Tensor) -> Tensor:
@@ -93,18 +98,23 @@ class Network(nn.Module):
         Where the output is luma, ``x`` may be the picture's luma (N, 1, H, W) instead: then the
         phases are those of the output's luma, (N, r^2, 4H/r, 4W/r), and training needs no others.
         """
-        a = self.architecture
-        phases = self.tail(features)
-        if a.factor > 1 and (self.lift is not None or self.residual is not None):
-            phases = F.pixel_shuffle(phases, a.factor)
-        if self.lift is not None:
-            phases = self.lift(phases + x if a.residual == "lr" else phases)
+        phases = self._predicted(features, x)
         if self.residual is None:
             return phases
         base = self.residual(x)
         if phases.shape[1] == base.shape[1]:
             return phases + base
         return (base.unflatten(1, (x.shape[1], -1)) + phases[:, None]).flatten(1, 2)
+
+    def _predicted(self, features: Tensor, x: Tensor) -> Tensor:
+        """The phases before the residual is added to them."""
+        a = self.architecture
+        phases = self.tail(features)
+        if a.factor > 1 and (self.lift is not None or self.residual is not None):
+            phases = F.pixel_shuffle(phases, a.factor)
+        if self.lift is not None:
+            phases = self.lift(phases + x if a.residual == "lr" else phases)
+        return phases
 
 
 def build(architecture: Architecture, seed: int | None = None) -> Network:

@@ -95,3 +95,19 @@ class Residual(nn.Module):
             x = F.pad(x, (reach, reach, reach, reach), mode="replicate")
         planes = x.shape[1]
         return F.conv2d(x, self.weight[: SCALE**2 * planes].to(x.dtype), groups=planes)
+
+    def picture(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, 4H, 4W): the same pixels in place, by one operator if there is one.
+
+        PyTorch's antialiased bicubic has the taps of Pillow's, but not its repeated border.
+        """
+        if self.kind == "nearest":
+            return F.interpolate(x, scale_factor=SCALE, mode="nearest")
+        if self.kind == "bilinear":
+            return F.interpolate(x, scale_factor=SCALE, mode="bilinear", align_corners=False)
+        if self.kind == "bicubic":
+            padded = F.pad(x, (2, 2, 2, 2), mode="replicate")
+            larger = F.interpolate(padded, scale_factor=SCALE, mode="bicubic", antialias=True)
+            border = 2 * SCALE
+            return larger[..., border:-border, border:-border]
+        return F.pixel_shuffle(self(x), SCALE)

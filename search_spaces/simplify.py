@@ -49,6 +49,8 @@ class Simplified(nn.Module):
         super().__init__()
         self.network = fuse(network)
         self.residual: PhaseResidual | None = None
+        self.base: Residual | None = None
+        """Of a network that predicts luma: what ``forward`` adds its plane to."""
         self.colours_last = False
         """Whether phases are ordered (row, column, colour); see `by_pixel`."""
         _merge_unshuffle(self.network.stem)
@@ -58,6 +60,8 @@ class Simplified(nn.Module):
         end = ending(self.network)
         if self.network.residual is not None and end is not None:
             self.residual = PhaseResidual(self.network.residual, self.step)
+            if self.network.architecture.planes == 1:
+                self.base = self.network.residual
             self.network.residual = None
             _reorder(end.conv, _joint(self.step, self.network.architecture.planes))
         self.requires_grad_(False)
@@ -107,7 +111,12 @@ class Simplified(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, 3, 4H, 4W)."""
         height, width = x.shape[-2:]
-        upscaled = F.pixel_shuffle(self.phases(self.padded(x)), self.shuffle)
+        padded = self.padded(x)
+        if self.base is not None:
+            plane = F.pixel_shuffle(self.network.phases(padded), self.shuffle)
+            upscaled = self.base.picture(padded).add_(plane)
+        else:
+            upscaled = F.pixel_shuffle(self.phases(padded), self.shuffle)
         return upscaled[..., : SCALE * height, : SCALE * width]
 
 
