@@ -97,7 +97,7 @@ class Residual(nn.Module):
         return F.conv2d(x, self.weight[: SCALE**2 * planes].to(x.dtype), groups=planes)
 
     def picture(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, 3, 4H, 4W): the same pixels in place, by one operator if there is one.
+        """(N, 3, H, W) -> (N, 3, 4H, 4W): the same pixels, in place; by one operator if it exists.
 
         PyTorch's antialiased bicubic has the taps of Pillow's, but not its repeated border.
         """

@@ -78,6 +78,23 @@ def test_a_choice_shows_the_same_pixels_by_slices_and_by_indices(bank):
         assert torch.equal(torch.cat(sliced.teacher), torch.cat(gathered.teacher))
 
 
+def test_the_first_patches_lose_their_colours_however_the_batch_is_cut(bank):
+    choice = choose(bank, 4, 24, torch.Generator().manual_seed(1))
+    pieces, whole = cut(bank, choice, 24), Gatherer(bank, 24)(choice.numbers())
+    for batch in (pieces, whole):
+        grey = batch.greyed(3)
+        assert grey.lr.shape == batch.lr.shape and grey.lr.dtype == torch.uint8
+        colours = torch.cat(grey.hr)
+        assert (colours[:3].amax(1) == colours[:3].amin(1)).all()
+        assert torch.equal(colours[3:], torch.cat(batch.hr)[3:])
+        weights = torch.tensor([0.299, 0.587, 0.114])
+        luma = torch.einsum("nchw,c->nhw", torch.cat(batch.hr)[:3].double(), weights.double())
+        assert (colours[:3, 0] - luma).abs().max() <= 0.501
+    assert torch.equal(torch.cat(pieces.greyed(3).hr), torch.cat(whole.greyed(3).hr))
+    assert torch.equal(torch.cat(pieces.greyed(3).teacher), torch.cat(whole.greyed(3).teacher))
+    assert pieces.greyed(0) is pieces
+
+
 @pytest.mark.parametrize("shuffle", [4, 8])
 def test_the_gradient_is_the_one_that_autograd_finds(shuffle):
     generator = torch.Generator().manual_seed(0)

@@ -35,8 +35,9 @@ def test_the_proxys_recipe_is_what_the_proxy_does():
     assert stage.losses == {"luma_mse": 1} and stage.fold and stage.optimiser == "muon"
     assert stage.schedule.kind == "cosine" and stage.schedule.end == 0
     told = [stage.steps, stage.batch, stage.patch, stage.lr, stage.adam_lr, stage.schedule.warmup]
-    told += [stage.clip, stage.ema, stage.distillation.mix]
+    told += [stage.clip, stage.ema, stage.distillation.mix, stage.grey]
     same = ["steps", "batch", "patch", "lr", "adam_lr", "warmup", "clip", "ema", "distil_weight"]
+    same.append("grey")
     assert told == [getattr(settings, name) for name in same]
 
 

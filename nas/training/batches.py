@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nas.training.crops import Crops
 from nas.training.distributed import World
+from nas.training.patches import grey
 from search_spaces.architecture import SCALE
 from teachers.features import STRIDE
 
@@ -36,6 +37,17 @@ class Batch:
     hr: Tensor
     teacher: Tensor | None = None
     features: tuple[Tensor, ...] = ()
+
+    def greyed(self, count: int) -> Batch:
+        """The batch with the first ``count`` crops in grey; the teacher's features stay."""
+        if not count:
+            return self
+        lr, hr, *teacher = (
+            torch.cat([grey(pictures[:count]), pictures[count:]])
+            for pictures in (self.lr, self.hr, self.teacher)
+            if pictures is not None
+        )
+        return Batch(lr, hr, teacher[0] if teacher else None, self.features)
 
 
 Maps: TypeAlias = Mapping[int | None, np.ndarray]

@@ -25,8 +25,8 @@ from search_spaces.registry import Registry
 
 LossFunction: TypeAlias = Callable[..., Tensor]
 
-LUMA_SHARE = 0.8
-"""Share of the luma error in `luma_mse`; the rest is that of RGB. PSNR-Y is what counts."""
+LUMA_SHARE = 0.5
+"""Share of the luma error in `luma_mse`; the rest is that of RGB. See `ProxySettings`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from nas.data.cache import cache_root, unwritable
 from nas.data.detail import Window, detail
 from search_spaces.architecture import SCALE
 from search_spaces.errors import InputError
+from search_spaces.inputs import luma
 from search_spaces.progress import Progress, silent
 from search_spaces.sealed import read_array, write_array
 
@@ -86,6 +87,19 @@ class PatchBatch:
     lr: Tensor
     hr: tuple[Tensor, ...]
     teacher: tuple[Tensor, ...] = ()
+
+    def greyed(self, count: int) -> PatchBatch:
+        """The batch with the first ``count`` patches in grey."""
+        if not count:
+            return self
+        (lr,) = _greyed((self.lr,), count)
+        return PatchBatch(lr, _greyed(self.hr, count), _greyed(self.teacher, count))
+
+
+def grey(pixels: Tensor) -> Tensor:
+    """Uint8 (N, 3, H, W) with every pixel's luma in place of its colours."""
+    level = luma(pixels.to(torch.float32)).round_().clamp_(0, 255).to(torch.uint8)
+    return level.expand(-1, 3, -1, -1)
 
 
 def choose(bank: PatchBank, size: int, patch: int, generator: torch.Generator) -> Choice:
@@ -166,6 +180,16 @@ class Gatherer:
             taught = bank.teacher.flatten(3)[places, heard, self._channels, cells]
             teacher = (taught.unflatten(-1, sides),)
         return PatchBatch(lr.unflatten(-1, (self._patch, self._patch)), (hr,), teacher)
+
+
+def _greyed(pieces: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
+    """Pieces of a batch with its first ``count`` pictures in grey."""
+    made = []
+    for piece in pieces:
+        part = min(count, len(piece))
+        count -= part
+        made.append(torch.cat([grey(piece[:part]), piece[part:]]) if part else piece)
+    return tuple(made)
 
 
 def _crop_cells(side: int, length: int) -> Tensor:

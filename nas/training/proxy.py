@@ -38,7 +38,7 @@ overlaps included, and the teacher needs a minute of a CPU core for them, whatev
 HELD_OUT_AREA = 200_000
 """LR pixels that candidates are measured on: a few seconds of a core at five QPs."""
 
-VERSION = 2
+VERSION = 3
 """Raise it when equal settings train otherwise: results of before do not compare with new ones, so
 that their studies are not continued."""
 
@@ -75,8 +75,11 @@ class ProxySettings:
     """Decay of the moving average of the weights, which is what is measured and kept."""
     distil_weight: float = 0.1
     """Share of the teacher's output in the target; 0 ignores the teacher."""
-    luma_weight: float = 0.8
-    """Share of the luma error in the loss; the rest is that of RGB. PSNR-Y is what counts."""
+    luma_weight: float = 0.5
+    """Share of the luma error in the loss of networks that predict colours; the rest is that of
+    RGB. More of it lets chroma go wrong, less costs PSNR-Y."""
+    grey: float = 0.25
+    """Share of their patches that lose their colours: grey stays grey, at no cost in PSNR-Y."""
     seed: int = 0
 
 
@@ -325,8 +328,9 @@ def stepper(network: Network, bank: PatchBank, settings: ProxySettings) -> Stepp
         settings: of the run.
     """
     loss = PhaseLoss(network.shuffle, settings.luma_weight, settings.distil_weight)
+    grey = round(settings.grey * settings.batch)
     if bank.lr.device.type != "cuda":
-        learner = Learner(network, loss, clip=settings.clip, decay=settings.ema)
+        learner = Learner(network, loss, clip=settings.clip, decay=settings.ema, grey=grey)
         return Stepwise(learner, bank, settings.patch)
 
     def make(way: Way) -> Tabled:
@@ -335,6 +339,7 @@ def stepper(network: Network, bank: PatchBank, settings: ProxySettings) -> Stepp
             loss,
             clip=settings.clip,
             decay=settings.ema,
+            grey=grey,
             precision=way.precision,
             compiled=way.launch == "compiled",
         )

@@ -38,6 +38,7 @@ class Learner:
         loss: what is minimised.
         clip: longest gradient.
         decay: of the average.
+        grey: patches of each batch that lose their colours, where the network predicts colours.
         precision: number format of the features, and memory layout.
         compiled: have `torch.compile` make kernels for the features.
     """
@@ -49,6 +50,7 @@ class Learner:
         *,
         clip: float,
         decay: float,
+        grey: int = 0,
         precision: Precision | None = None,
         compiled: bool = False,
     ) -> None:
@@ -57,6 +59,7 @@ class Learner:
         self.ema = Ema(network, decay)
         self._features = by_compiler(network.features) if compiled else network.features
         self._loss, self._clip = loss, clip
+        self._grey = grey if network.architecture.planes == 3 else 0
         self._parameters = list(network.parameters())
         others = [p for p in self._parameters if not is_kernel(p)]
         self._muon = Muon(filter(is_kernel, self._parameters))
@@ -80,6 +83,7 @@ class Learner:
             rates: those of Muon and of Adam, and the share by which the average follows.
         """
         self.forget_gradients()
+        batch = batch.greyed(self._grey)
         pictures = len(batch.lr)
         losses = []
         for lr, truths, taught in self._parts(batch):

@@ -162,6 +162,8 @@ class Stage(Part):
             description says.
         freeze: patterns of names of parameters that stay as they are, such as ``stem.*``.
         auxiliary_x2: weight of the loss of a second output at 2x, which is deleted afterwards.
+        grey: share of the crops of a batch that lose their colours, from which networks learn that
+            grey stays grey; no meaning for those that predict luma.
         clip: largest norm of the gradient; 0 does not clip.
         ema: decay of the moving average of the weights.
     """
@@ -184,6 +186,7 @@ class Stage(Part):
     remove_bias: bool = False
     freeze: tuple[str, ...] = ()
     auxiliary_x2: Weight = 0.0
+    grey: Annotated[float, Field(ge=0, le=1)] = 0.0
     clip: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
 

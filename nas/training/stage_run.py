@@ -173,6 +173,8 @@ class StageRun:
 
     def _loss(self, batch: Batch) -> Tensor:
         network = self.student.network
+        if network.architecture.planes == 3:
+            batch = batch.greyed(round(self.stage.grey * len(batch.lr)))
         lr = network_input(batch.lr, self.precision.layout)
         with self.precision.autocast(self.device):
             features = network.features(lr)
