@@ -25,7 +25,7 @@ from search_spaces.registry import Registry
 
 LossFunction: TypeAlias = Callable[..., Tensor]
 
-LUMA_SHARE = 0.5
+LUMA_SHARE = 0.8
 """Share of the luma error in `luma_mse`; the rest is that of RGB. See `ProxySettings`."""
 
 
