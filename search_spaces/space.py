@@ -26,6 +26,9 @@ _TAILS = {
     "cascade16": Tail(kernel=3, cascade=16),
 }
 
+_ENDS = {"etds": ("etds_ecb_stem", "etds_ecb_clip")}
+"""Ends whose stem and tail are different blocks."""
+
 DEFAULTS: dict[str, Any] = {
     "stem": "conv",
     "width": 16,
@@ -49,7 +52,8 @@ DEFAULTS: dict[str, Any] = {
 
 ``depth_2`` blocks of ``block_2`` with ``width_2`` channels follow the first ones (where left out:
 none of them; the first stage's block and width). ``ends`` is the block of stem and 3x3 tail:
-``plain``, ``block`` (as the body) or a block's name. Every other name is one of ``Architecture``.
+``plain``, ``block`` (as the body), a block's name, or ``etds`` for both streams of MegastudyEdu.
+Every other name is one of ``Architecture``.
 """
 
 PRESETS = ("lightweight", "balanced", "quality")
@@ -94,10 +98,23 @@ class Space:
         p = {**DEFAULTS, **parameters}
         stages = _stages(p)
         tail: Tail = _TAILS[p["tail"]]
+        residual, inputs = p["residual"], p["inputs"]
+        if inputs == "luma" and p["output"] != "luma":
+            inputs = "rgb"
+        if p["output"] == "luma" and residual not in INTERPOLATIONS:
+            residual = "bicubic"
+        elif residual == "lr" and tail.cascade != 3:
+            residual = "none"
         end = {"plain": "conv", "block": p["block"]}.get(p["ends"], p["ends"])
-        sizes = linear_sizes(end)
-        if 3 in sizes and tail.kernel == 3:
-            tail = replace(tail, block=end)
+        stem_end, tail_end = _ENDS.get(end, (end, end))
+        if end in _ENDS:  # they pass the image on, and clamp it
+            stem_end = stem_end if p["stem"] == "conv" and inputs != "luma" else "conv"
+            plain = residual == "none" and tail.cascade == 0 and p["output"] == "rgb"
+            tail_end = tail_end if plain and tail.kernel == 3 else "conv"
+        elif 3 not in linear_sizes(tail_end) or tail.kernel != 3:
+            tail_end = "conv"
+        tail = replace(tail, block=tail_end)
+        stem_side = 4 if p["stem"] == "strided2x4" else 3
         body_width = stages[-1].width if stages else p["width"]
         addable = bool(stages) and (p["skip"] != "long" or body_width == p["width"])
         activated = (
@@ -105,11 +122,6 @@ class Space:
             or (tail.cascade > 0 and tail.activation)
             or any(linear_sizes(stage.block) for stage in stages)
         )
-        residual, inputs = p["residual"], p["inputs"]
-        if p["output"] == "luma" and residual not in INTERPOLATIONS:
-            residual = "bicubic"
-        elif residual == "lr" and tail.cascade != 3:
-            residual = "none"
         return Architecture(
             stem=p["stem"],
             width=p["width"],
@@ -119,10 +131,10 @@ class Space:
             bias=p["bias"],
             skip=p["skip"] if addable else "none",
             residual=residual,
-            stem_block=end if (4 if p["stem"] == "strided2x4" else 3) in sizes else "conv",
+            stem_block=stem_end if stem_side in linear_sizes(stem_end) else "conv",
             stem_activation=p["stem_activation"],
             neck=p["neck"],
-            inputs=inputs if p["output"] == "luma" or inputs != "luma" else "rgb",
+            inputs=inputs,
             output=p["output"],
         )
 
@@ -153,7 +165,7 @@ class Space:
         # Without a body, or with ends that cannot use it, the block shows in the ends at most.
         named = [first.block] if first else [a.stem_block, a.tail.block]
         for block in named:
-            for ends in ("plain", "block", a.stem_block, a.tail.block):
+            for ends in ("plain", "block", a.stem_block, a.tail.block, *_ENDS):
                 given = {**wanted, "block": block, "ends": ends}
                 # A dimension without effect here may take any of its values.
                 found = {
@@ -294,7 +306,7 @@ def _check_value(name: str, value: Any) -> None:
         blocks[value]
     elif name == "tail" and value not in _TAILS:
         raise InputError(f"there is no tail '{value}'; choose one of {', '.join(_TAILS)}")
-    elif (name == "ends" and value not in ("plain", "block")) or (
+    elif (name == "ends" and value not in ("plain", "block", *_ENDS)) or (
         name == "neck" and value != "none"
     ):
         if not linear_sizes(value):
