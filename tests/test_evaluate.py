@@ -21,7 +21,7 @@ from nas.data.store import open_set
 from nas.measure.evaluation import LANCZOS, Upscaler, evaluate_all, upscaler_of
 from nas.measure.extremes import draw, extremes
 from nas.measure.memory import compute_memory
-from nas.measure.quality import psnr_y, ssim_y
+from nas.measure.quality import psnr_cb, psnr_cr, psnr_y, ssim_y
 from nas.measure.report import score
 from nas.measure.sidebyside import CROP, Panel, Place, side_by_side, telling_place
 from nas.measure.strips import upscale_picture
@@ -69,8 +69,16 @@ def test_the_report_has_the_figures_that_one_computes_by_hand(nas, prepared, mod
         assert row["gain_db"] == pytest.approx(by_hand - lanczos_db, abs=1e-9)
         assert row["psnr_rgb_db"] == pytest.approx(np.mean(rgb), abs=1e-6)
         assert row["ssim_y"] == pytest.approx(np.mean(luma), abs=1e-9)
+        for plane, chroma in (("cb", psnr_cb), ("cr", psnr_cr)):
+            ours_db, base_db = (
+                np.mean([chroma(a, p.hr()) for a, p in zip(made, pictures, strict=True)])
+                for made in (ours, base)
+            )
+            assert row[f"psnr_{plane}_db"] == pytest.approx(ours_db, abs=1e-9)
+            assert row[f"gain_{plane}_db"] == pytest.approx(ours_db - base_db, abs=1e-9)
     gains = [row["gain_db"] for row in told["per_qp"]]
     assert told["gain_db"] == pytest.approx(sum(gains) / 2)
+    assert told["gain_cr_db"] == pytest.approx(told["mean"]["gain_cr_db"])
     table1 = told["table1"]
     assert table1["gain_db"] == told["gain_db"]  # the set has just the survey's QPs
     assert table1["psnr_y_qp63"] == told["per_qp"][1]["psnr_y_db"]
@@ -95,13 +103,18 @@ def test_the_files_hold_what_the_command_prints(nas, prepared, model_file, tmp_p
     assert len(rows) == 2 * 2 * 2  # the model and Lanczos, two pictures, two QPs
     gains = [float(row["gain_db"]) for row in rows if row["model"] == "mine"]
     assert np.mean(gains) == pytest.approx(found["models"][0]["gain_db"], abs=1e-6)
+    gains = [float(row["gain_cb_db"]) for row in rows if row["model"] == "mine"]
+    assert np.mean(gains) == pytest.approx(found["models"][0]["gain_cb_db"], abs=1e-6)
     with (folder / "table1.csv").open() as file:
         table1 = list(csv.DictReader(file))
     assert [row["source"] for row in table1] == ["photos"] * 2 + ["survey"] * 18
+    assert float(table1[0]["gain_cr_db"]) and table1[1]["gain_cr_db"] == ""  # Lanczos itself
     assert table1[0]["runtime_kind"] == "predicted" and table1[2]["runtime_kind"] == "published"
     page = (folder / "evaluation.md").read_text()
     assert page.index("## In the shape of Table 1") < page.index("The survey's rows, on other")
     assert f"{found['models'][0]['gain_db']:+.3f} dB" in page
+    assert f"Cr {found['models'][0]['gain_cr_db']:+.3f} dB" in page
+    assert "| gain dB | Cb dB | Cr dB | PSNR-Y |" in page
     for which in ("best", "worst"):
         file = found["models"][0]["side_by_side"][which]["file"]
         assert f"({file})" in page
@@ -269,6 +282,19 @@ def test_panels_show_pixels_as_they_are_and_errors_by_colour():
     error = image[564:948, 14:398].astype(int)
     assert error[..., 2].mean() > error[..., 0].mean() + 20  # darker than the original is blue
     assert (image[564:948, 412:796] == 255).all()  # no error is white
+
+
+def test_an_error_of_colour_is_seen_though_luma_is_right():
+    original = np.full((CROP, CROP, 3), 120, np.uint8)
+    reddish = original + np.array([8, -4, 0], np.int8).astype(np.uint8)
+    place = Place(0, 0, CROP, CROP)
+    panels = [Panel("Lanczos", original), Panel("ours", reddish)]
+    image = np.asarray(side_by_side("t", "s", panels, original, place)).astype(int)
+    rows = slice(1012, 1396)
+    assert (image[564:948, 412:796] >= 245).all()  # luma: next to white
+    assert (image[rows, 14:398] == 128).all()  # no error of colour is grey
+    red, green, blue = image[rows, 412:796].reshape(-1, 3).mean(0)
+    assert red > 180 and green < 100 and abs(blue - 128) < 3
 
 
 def test_bad_input_is_told_in_one_sentence(nas, prepared, model_file, tmp_path):

@@ -16,8 +16,13 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from nas.data.baseline import lanczos
 from nas.measure.pixels import to_input, to_uint8
 from nas.measure.quality import (
+    CHROMA_FLOOR,
+    Quality,
     evaluate,
+    fidelity,
     psnr,
+    psnr_cb,
+    psnr_cr,
     psnr_y,
     psnr_y_organiser,
     ssim,
@@ -49,6 +54,35 @@ def test_the_organisers_luma_swaps_red_and_blue(pair):
     swapped = [picture[..., ::-1] for picture in pair]
     assert psnr_y_organiser(*pair) == pytest.approx(psnr_y(*swapped), abs=1e-12)
     assert psnr_y_organiser(*pair) != pytest.approx(psnr_y(*pair), abs=1e-3)
+
+
+def chroma(picture):
+    """Cb and Cr of JPEG (BT.601, full range), in NumPy by their definition: scaled B-Y and R-Y."""
+    red, green, blue = np.moveaxis(picture.astype(float), 2, 0)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    return (blue - luma) / 1.772, (red - luma) / 1.402
+
+
+def test_chroma_psnr_is_that_of_cb_and_cr_in_full_range(pair):
+    planes = zip(*(chroma(picture) for picture in pair), strict=True)
+    by_hand = [10 * math.log10(255**2 / np.mean((a - b) ** 2)) for a, b in planes]
+    assert [psnr_cb(*pair), psnr_cr(*pair)] == pytest.approx(by_hand, abs=1e-4)
+    assert psnr_cb(pair[0], pair[0]) == math.inf == psnr_cr(pair[0], pair[0])
+
+
+def test_the_figures_of_a_picture_are_those_of_each_function(pair):
+    found = fidelity(*pair)
+    assert found.psnr_rgb_db == psnr(*pair) and found.psnr_y_db == psnr_y(*pair)
+    assert found.psnr_y_organiser_db == psnr_y_organiser(*pair)
+    assert (found.psnr_cb_db, found.psnr_cr_db) == (psnr_cb(*pair), psnr_cr(*pair))
+    assert (found.ssim_y, fidelity(*pair, with_ssim=False).ssim_y) == (ssim_y(*pair), None)
+
+
+def test_a_picture_is_gone_over_once_for_all_its_psnr(pair, monkeypatch):
+    seen = []
+    monkeypatch.setattr("nas.measure.quality._check", lambda a, b: seen.append(a.shape))
+    fidelity(*pair, with_ssim=False)
+    assert len(seen) == 1
 
 
 def reference_ssim(a, b):
@@ -188,9 +222,52 @@ def test_lanczos_figures_are_kept_by_content(cache, monkeypatch):
     assert len(list(cache.iterdir())) == 2
     monkeypatch.setattr("nas.measure.quality.lanczos", None)  # not called again
     assert evaluate(network, [Photograph(0)], (31, None)) == first
-    next(cache.iterdir()).write_text("{ torn")
-    with pytest.raises(TypeError):  # a damaged file is computed again
-        evaluate(network, [Photograph(0)], (31, None))
+    for content in ("{ torn", '{"psnr_y_db": 30.0}'):  # damaged, or of an earlier version
+        next(cache.iterdir()).write_text(content)
+        with pytest.raises(TypeError):  # it is computed again
+            evaluate(network, [Photograph(0)], (31, None))
+
+
+class Grey(Photograph):
+    """The same without colour."""
+
+    def __init__(self, top):
+        super().__init__(top)
+        self.pixels = self.pixels[..., 1:2].repeat(3, 2)
+
+    def lr(self, qp):
+        return super().lr(qp)[..., 1:2].repeat(3, 2)
+
+
+class Shifted(torch.nn.Module):
+    """Nearest neighbour, with so many levels added to red, green and blue."""
+
+    def __init__(self, *levels):
+        super().__init__()
+        self.levels = torch.tensor(levels).view(1, 3, 1, 1) / 255
+
+    def forward(self, x):
+        return torch.nn.functional.interpolate(x, scale_factor=4) + self.levels
+
+
+def test_a_network_that_tints_grey_loses_colour_alone(cache):
+    plain = evaluate(Shifted(0, 0, 0), [Grey(0)], (31, 63))
+    assert plain.gain_cb_db == plain.gain_cr_db == plain.colour_gain_db == 0
+    # Red up and green down by as much as leaves luma and Cb where they are.
+    tinted = evaluate(Shifted(8, -4, 0), [Grey(0)], (31, 63))
+    assert tinted.gain_db == pytest.approx(plain.gain_db, abs=0.02)
+    cap = 10 * math.log10(255**2 / CHROMA_FLOOR)
+    assert all(base.cb == base.cr == pytest.approx(cap) for base in tinted.lanczos.values())
+    assert -30 < tinted.gain_cr_db < -15 and tinted.gain_cb_db == 0
+    assert tinted.colour_gain_db == tinted.gain_cr_db
+
+
+def test_qualities_of_pictures_have_the_mean_that_all_of_them_have(cache):
+    network, pictures = Shifted(3, 0, 1), [Photograph(0), Photograph(100)]
+    parts = [evaluate(network, [picture], (31, 63)) for picture in pictures]
+    whole, mean = evaluate(network, pictures, (31, 63)), Quality.mean(parts)
+    for one, other in ((whole.ours, mean.ours), (whole.lanczos, mean.lanczos)):
+        assert one[31] == pytest.approx(other[31]) and one[63] == pytest.approx(other[63])
 
 
 STRIPPED = [

@@ -149,6 +149,8 @@ def _draw(
                     "picture": figures.picture,
                     "qp": figures.qp,
                     "gain_db": figures.gain_db,
+                    "gain_cb_db": figures.gain_cb_db,
+                    "gain_cr_db": figures.gain_cr_db,
                 }
             progress(done, len(entries), name)
 
@@ -175,7 +177,8 @@ def _show(result: dict[str, Any]) -> None:
         title = f"In the shape of Table 1, on {where}; ms {kinds}"
         show(table(TABLE1_COLUMNS, ours, title))
         print()
-    show(table(TABLE1_COLUMNS, survey, "The survey's own rows, on its own 110 pictures"))
+    title = "The survey's own rows, on its own 110 pictures"
+    show(table(*without_empty(TABLE1_COLUMNS, survey), title))
     print()
     for note in (SURVEY_NOTE, *result["notes"]):
         print(note)

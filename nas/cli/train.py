@@ -147,6 +147,7 @@ class _Drawn:
     def show(self, event: Event) -> Finished | None:
         """Draw an event; return the last one."""
         from nas.cli.terminal import say
+        from nas.measure.colour import colour_cell
         from nas.training import events
 
         match event:
@@ -164,7 +165,9 @@ class _Drawn:
                 if event.best:
                     self._best = event.gain_db
                 mark = " (best)" if event.best else ""
-                say(f"step {event.step}: {event.gain_db:+.3f} dB over Lanczos{mark}")
+                colour = colour_cell(event.gain_cb_db, event.gain_cr_db)
+                gain = f"{event.gain_db:+.3f} dB over Lanczos, colour {colour} dB"
+                say(f"step {event.step}: {gain}{mark}")
             case events.WentBack():
                 say(f"step {event.step}: {event.why}; going on from {event.to} with other crops")
             case events.Measuring():
@@ -179,6 +182,7 @@ class _Drawn:
 
 def _tell(finished: Finished, name: str, recipe: str, as_json: bool) -> None:
     from nas.cli.terminal import print_json, say, show, table
+    from nas.measure.colour import colour_words
     from studies.durations import duration
 
     if finished.already:
@@ -194,6 +198,8 @@ def _tell(finished: Finished, name: str, recipe: str, as_json: bool) -> None:
                 "steps": finished.steps,
                 "best_step": finished.best_step,
                 "gain_db": finished.gain_db,
+                "gain_cb_db": finished.gain_cb_db,
+                "gain_cr_db": finished.gain_cr_db,
                 "last_gain_db": finished.last_gain_db,
                 "gain_db_per_qp": {str(qp): v for qp, v in finished.gain_db_per_qp.items()},
                 "psnr_y_db": {str(qp): v for qp, v in finished.psnr_y_db.items()},
@@ -208,4 +214,5 @@ def _tell(finished: Finished, name: str, recipe: str, as_json: bool) -> None:
     rows.append(["mean", "", f"{finished.gain_db:+.3f}"])
     title = f"{name}, {recipe}, best at step {finished.best_step} of {finished.steps}"
     show(table(["QP", "PSNR-Y dB", "gain over Lanczos dB"], rows, title))
+    print(f"colour over Lanczos: {colour_words(finished.gain_cb_db, finished.gain_cr_db)}")
     print(f"{finished.best} in {duration(finished.seconds)} of training")

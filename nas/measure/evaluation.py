@@ -73,6 +73,16 @@ class Figures:
         return self.ours.psnr_y_db - self.lanczos.psnr_y_db
 
     @property
+    def gain_cb_db(self) -> float:
+        """PSNR of Cb over Lanczos."""
+        return self.ours.psnr_cb_db - self.lanczos.psnr_cb_db
+
+    @property
+    def gain_cr_db(self) -> float:
+        """PSNR of Cr over Lanczos."""
+        return self.ours.psnr_cr_db - self.lanczos.psnr_cr_db
+
+    @property
     def is_finite(self) -> bool:
         """Whether both have errors: flat pictures come out exact, and have no PSNR to average."""
         return math.isfinite(self.ours.psnr_rgb_db) and math.isfinite(self.lanczos.psnr_rgb_db)
@@ -120,6 +130,16 @@ class Evaluation:
         """Return the PSNR-Y above Lanczos, mean over QPs (all by default) and pictures."""
         ours, base = self.over(qps)
         return ours.psnr_y_db - base.psnr_y_db
+
+    def gain_cb_db(self, qps: Sequence[int | None] | None = None) -> float:
+        """Return the PSNR of Cb above Lanczos, mean over QPs (all by default) and pictures."""
+        ours, base = self.over(qps)
+        return ours.psnr_cb_db - base.psnr_cb_db
+
+    def gain_cr_db(self, qps: Sequence[int | None] | None = None) -> float:
+        """Return the PSNR of Cr above Lanczos, mean over QPs (all by default) and pictures."""
+        ours, base = self.over(qps)
+        return ours.psnr_cr_db - base.psnr_cr_db
 
     def gain_db_of(self, picture: str) -> float:
         """Return a picture's gain, mean over QPs."""

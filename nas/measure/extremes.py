@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from nas.data.baseline import lanczos
+from nas.measure.colour import colour_words
 from nas.measure.evaluation import Evaluation, Figures, NamedPicture, Upscaler
 from nas.measure.pixels import as_tensor
 from nas.measure.sidebyside import Panel, Place, side_by_side, telling_place
@@ -75,7 +76,8 @@ def draw(
     return side_by_side(
         f"{figures.picture}, {level}: {which} picture of {upscaler.name}",
         f"PSNR-Y of the whole picture: Lanczos {figures.lanczos.psnr_y_db:.2f} dB, "
-        f"{upscaler.name} {figures.ours.psnr_y_db:.2f} dB ({figures.gain_db:+.3f} dB). "
+        f"{upscaler.name} {figures.ours.psnr_y_db:.2f} dB ({figures.gain_db:+.3f} dB; "
+        f"{colour_words(figures.gain_cb_db, figures.gain_cr_db)}). "
         f"Below: the place where it {'gains' if which == 'best' else 'loses'} most.",
         panels,
         original,

@@ -1,5 +1,7 @@
 """Picture quality as the challenge measures it: 8-bit pictures, no border crop, RGB and luma.
 
+Chroma stands beside it, because luma does not see a network that tints.
+
 Every metric takes two uint8 pictures of shape (H, W, 3), RGB, as NumPy arrays (memory-mapped ones
 too) or tensors, and returns a Python float. Source: survey section 2.3 and the organisers' public
 scripts, see the notes at `psnr_y_organiser`.
@@ -13,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -31,6 +33,17 @@ LUMA_RGB = (65.481 / 255, 128.553 / 255, 24.966 / 255)
 LUMA_ORGANISER = LUMA_RGB[::-1]
 """The weights that the challenge applied: its pictures were RGB, its formula expected BGR."""
 
+CB_RGB = (-0.168736, -0.331264, 0.5)
+CR_RGB = (0.5, -0.418688, -0.081312)
+"""BT.601 full-range chroma weights for 8-bit R, G and B, as JPEG has them; 128 is added."""
+
+CHROMA_FLOOR = 0.25
+"""Least squared error of chroma in figures: half a level on average, which nobody sees.
+
+Lanczos keeps a grey picture exactly grey. Without a floor its PSNR there would be infinite, and so
+would be the loss of a network that is off by a rounding.
+"""
+
 _ROWS = 64  # rows of a strip: its maps stay in the processor's cache, and 4K needs no 4K doubles
 
 
@@ -46,35 +59,87 @@ class PictureLike(Protocol):
         ...
 
 
+class Psnr(NamedTuple):
+    """PSNR of luma and chroma of one picture in dB, or their means over pictures.
+
+    Luma is that of `psnr_y`. Chroma is that of `psnr_cb` and `psnr_cr`, its squared error at least
+    `CHROMA_FLOOR`: 54.15 dB at most.
+    """
+
+    y: float
+    cb: float
+    cr: float
+
+
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Luma quality per QP, each the mean over pictures of their figures in dB."""
+    """PSNR per QP, each the mean over pictures of their figures in dB.
 
-    psnr_y_db: dict[int | None, float]
-    lanczos_psnr_y_db: dict[int | None, float]
+    Attributes:
+        ours: The network's.
+        lanczos: Lanczos's on the same pictures.
+    """
+
+    ours: dict[int | None, Psnr]
+    lanczos: dict[int | None, Psnr]
+
+    @classmethod
+    def mean(cls, parts: Sequence[Quality]) -> Quality:
+        """Return the mean over qualities of equally many pictures at the same QPs."""
+        qps = parts[0].ours
+        return cls(
+            {qp: _mean_psnr([part.ours[qp] for part in parts]) for qp in qps},
+            {qp: _mean_psnr([part.lanczos[qp] for part in parts]) for qp in qps},
+        )
+
+    @property
+    def psnr_y_db(self) -> dict[int | None, float]:
+        """PSNR-Y per QP."""
+        return {qp: psnr.y for qp, psnr in self.ours.items()}
+
+    @property
+    def lanczos_psnr_y_db(self) -> dict[int | None, float]:
+        """PSNR-Y of Lanczos per QP."""
+        return {qp: psnr.y for qp, psnr in self.lanczos.items()}
 
     @property
     def gain_db_per_qp(self) -> dict[int | None, float]:
         """PSNR-Y above Lanczos."""
-        return {qp: value - self.lanczos_psnr_y_db[qp] for qp, value in self.psnr_y_db.items()}
+        return {qp: psnr.y - self.lanczos[qp].y for qp, psnr in self.ours.items()}
 
     @property
     def gain_db(self) -> float:
         """Mean over QPs of the gain over Lanczos: what the search maximises."""
-        gains = self.gain_db_per_qp.values()
-        return sum(gains) / len(gains)
+        return _mean(list(self.gain_db_per_qp.values()))
+
+    @property
+    def gain_cb_db(self) -> float:
+        """Mean over QPs of the gain of Cb over Lanczos."""
+        return _mean([psnr.cb - self.lanczos[qp].cb for qp, psnr in self.ours.items()])
+
+    @property
+    def gain_cr_db(self) -> float:
+        """Mean over QPs of the gain of Cr over Lanczos."""
+        return _mean([psnr.cr - self.lanczos[qp].cr for qp, psnr in self.ours.items()])
+
+    @property
+    def colour_gain_db(self) -> float:
+        """The lower gain of Cb and Cr: well below zero, the network tints."""
+        return min(self.gain_cb_db, self.gain_cr_db)
 
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
     """All figures of one upscaled picture against its original, or their means over pictures.
 
-    SSIM is None where it was not asked for.
+    Chroma is as in `Psnr`. SSIM is None where it was not asked for.
     """
 
     psnr_rgb_db: float
     psnr_y_db: float
     psnr_y_organiser_db: float
+    psnr_cb_db: float
+    psnr_cr_db: float
     ssim_rgb: float | None
     ssim_y: float | None
     ssim_y_organiser: float | None
@@ -87,7 +152,7 @@ def evaluate(
     *,
     device: str | torch.device = "cpu",
 ) -> Quality:
-    """Return the PSNR-Y of a network's 8-bit upscalings and Lanczos's, per QP.
+    """Return the PSNR of a network's 8-bit upscalings and Lanczos's, per QP.
 
     The network is moved to ``device`` and left there, in the mode that it had. Lanczos's figures
     are kept in the cache by the pictures' content.
@@ -98,32 +163,37 @@ def evaluate(
     if not pictures or not qps:
         raise ValueError("evaluating needs at least one picture and one QP")
     network.to(device)
-    ours: dict[int | None, list[float]] = {qp: [] for qp in qps}
-    base: dict[int | None, list[float]] = {qp: [] for qp in qps}
+    ours: dict[int | None, list[Psnr]] = {qp: [] for qp in qps}
+    base: dict[int | None, list[Psnr]] = {qp: [] for qp in qps}
     for picture in pictures:
         original = picture.hr()
         on_device = as_tensor(original).to(device)
         key = digest(original)
         for qp in qps:
             small = picture.lr(qp)
-            ours[qp].append(psnr_y(upscale_picture(network, small), on_device))
-            base[qp].append(_lanczos_psnr_y(small, original, key))
-    return Quality(*({qp: _mean(values) for qp, values in kept.items()} for kept in (ours, base)))
+            ours[qp].append(_Difference.of(upscale_picture(network, small), on_device).psnr())
+            base[qp].append(_lanczos_psnr(small, original, key))
+    means = ({qp: _mean_psnr(all_of) for qp, all_of in kept.items()} for kept in (ours, base))
+    return Quality(*means)
 
 
 def lanczos_psnr_y(picture: PictureLike, qps: Sequence[int | None]) -> dict[int | None, float]:
     """Return the PSNR-Y in dB of Lanczos's upscaling of a picture per QP, kept in the cache."""
     original = picture.hr()
     key = digest(original)
-    return {qp: _lanczos_psnr_y(picture.lr(qp), original, key) for qp in qps}
+    return {qp: _lanczos_psnr(picture.lr(qp), original, key).y for qp in qps}
 
 
 def fidelity(picture: Pixels, original: Pixels, *, with_ssim: bool = True) -> Fidelity:
     """Return every figure of an upscaled picture; SSIM takes most of the time."""
+    difference = _Difference.of(picture, original)
+    planes = difference.psnr()
     return Fidelity(
-        psnr_rgb_db=psnr(picture, original),
-        psnr_y_db=psnr_y(picture, original),
-        psnr_y_organiser_db=psnr_y_organiser(picture, original),
+        psnr_rgb_db=difference.psnr_rgb(),
+        psnr_y_db=planes.y,
+        psnr_y_organiser_db=difference.psnr_of(LUMA_ORGANISER),
+        psnr_cb_db=planes.cb,
+        psnr_cr_db=planes.cr,
         ssim_rgb=ssim(picture, original) if with_ssim else None,
         ssim_y=ssim_y(picture, original) if with_ssim else None,
         ssim_y_organiser=ssim_y_organiser(picture, original) if with_ssim else None,
@@ -132,13 +202,12 @@ def fidelity(picture: Pixels, original: Pixels, *, with_ssim: bool = True) -> Fi
 
 def psnr(a: Pixels, b: Pixels) -> float:
     """Return the PSNR over all three channels in dB, infinite for equal pictures."""
-    gram, pixels = _difference_gram(a, b)
-    return _decibel(float(gram.trace()) / (3 * pixels))
+    return _Difference.of(a, b).psnr_rgb()
 
 
 def psnr_y(a: Pixels, b: Pixels) -> float:
     """Return the PSNR of the BT.601 studio-range luma in dB; luma is not rounded, the peak 255."""
-    return _psnr_luma(a, b, LUMA_RGB)
+    return _Difference.of(a, b).psnr_of(LUMA_RGB)
 
 
 def psnr_y_organiser(a: Pixels, b: Pixels) -> float:
@@ -147,7 +216,17 @@ def psnr_y_organiser(a: Pixels, b: Pixels) -> float:
     The organisers' conversion expects BGR and is given RGB. Use it beside numbers of the survey
     only; it differs from `psnr_y` by -0.06 to -0.09 dB on average.
     """
-    return _psnr_luma(a, b, LUMA_ORGANISER)
+    return _Difference.of(a, b).psnr_of(LUMA_ORGANISER)
+
+
+def psnr_cb(a: Pixels, b: Pixels) -> float:
+    """Return the PSNR of BT.601 full-range Cb in dB, not rounded; infinite where it is equal."""
+    return _Difference.of(a, b).psnr_of(CB_RGB)
+
+
+def psnr_cr(a: Pixels, b: Pixels) -> float:
+    """Return the PSNR of BT.601 full-range Cr in dB, not rounded; infinite where it is equal."""
+    return _Difference.of(a, b).psnr_of(CR_RGB)
 
 
 def ssim(a: Pixels, b: Pixels) -> float:
@@ -189,19 +268,25 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
+def _mean_psnr(values: Sequence[Psnr]) -> Psnr:
+    return Psnr(*(_mean(plane) for plane in zip(*values, strict=True)))
+
+
 def _array(pixels: Pixels) -> np.ndarray:
     return pixels.cpu().numpy() if isinstance(pixels, torch.Tensor) else pixels
 
 
-def _lanczos_psnr_y(small: Pixels, original: Pixels, original_key: str) -> float:
-    """PSNR-Y of Lanczos's upscaling, from the cache if these pictures were seen before."""
-    place = cache_root() / "baseline" / f"{digest('pillow-lanczos3', original_key, small)}.json"
+def _lanczos_psnr(small: Pixels, original: Pixels, original_key: str) -> Psnr:
+    """PSNR of Lanczos's upscaling, from the cache if these pictures were seen before."""
+    key = digest("pillow-lanczos3 y cb cr", original_key, small)
+    place = cache_root() / "baseline" / f"{key}.json"
     with suppress(KeyError, TypeError, ValueError):
-        return float((read_json(place) or {})["psnr_y_db"])
-    value = psnr_y(lanczos(_array(small)), _array(original))
-    with suppress(OSError):  # the figure stands without its cache
-        write_json(place, {"psnr_y_db": value})
-    return value
+        known = read_json(place) or {}
+        return Psnr(*(float(known[f"psnr_{plane}_db"]) for plane in Psnr._fields))
+    found = _Difference.of(lanczos(_array(small)), _array(original)).psnr()
+    with suppress(OSError):  # the figures stand without their cache
+        write_json(place, {f"psnr_{plane}_db": value for plane, value in found._asdict().items()})
+    return found
 
 
 def _check(a: Pixels, b: Pixels) -> None:
@@ -211,26 +296,44 @@ def _check(a: Pixels, b: Pixels) -> None:
         )
 
 
-def _difference_gram(a: Pixels, b: Pixels) -> tuple[torch.Tensor, int]:
-    """Return D'D (3, 3) of the pixels' differences D (H*W, 3), and H*W.
+class _Difference(NamedTuple):
+    """The differences D (H*W, 3) of two pictures' pixels, as D'D (3, 3) and H*W.
 
     Whole numbers in doubles, so exact; every squared error of a weighted sum of the channels is a
     quadratic form of it.
     """
-    _check(a, b)
-    gram = torch.zeros(3, 3, dtype=torch.float64)
-    for top in range(0, a.shape[0], _ROWS):
-        rows = slice(top, top + _ROWS)
-        difference = as_tensor(a[rows]).double() - as_tensor(b[rows]).double()
-        flat = difference.reshape(-1, 3).T
-        gram += (flat @ flat.T).cpu()
-    return gram, a.shape[0] * a.shape[1]
 
+    gram: torch.Tensor
+    pixels: int
 
-def _psnr_luma(a: Pixels, b: Pixels, weights: tuple[float, ...]) -> float:
-    gram, pixels = _difference_gram(a, b)
-    row = torch.tensor(weights, dtype=torch.float64)
-    return _decibel(float(row @ gram @ row) / pixels)
+    @classmethod
+    def of(cls, a: Pixels, b: Pixels) -> _Difference:
+        """Go over two pictures once."""
+        _check(a, b)
+        gram = torch.zeros(3, 3, dtype=torch.float64)
+        for top in range(0, a.shape[0], _ROWS):
+            rows = slice(top, top + _ROWS)
+            difference = as_tensor(a[rows]).double() - as_tensor(b[rows]).double()
+            flat = difference.reshape(-1, 3).T
+            gram += (flat @ flat.T).cpu()
+        return cls(gram, a.shape[0] * a.shape[1])
+
+    def psnr(self) -> Psnr:
+        """Return the figures that gains are made of."""
+        return Psnr(
+            self.psnr_of(LUMA_RGB),
+            self.psnr_of(CB_RGB, CHROMA_FLOOR),
+            self.psnr_of(CR_RGB, CHROMA_FLOOR),
+        )
+
+    def psnr_rgb(self) -> float:
+        """Return the PSNR over all three channels."""
+        return _decibel(float(self.gram.trace()) / (3 * self.pixels))
+
+    def psnr_of(self, weights: tuple[float, ...], floor: float = 0.0) -> float:
+        """Return the PSNR of a weighted sum of the channels, its squared error at least a floor."""
+        row = torch.tensor(weights, dtype=torch.float64)
+        return _decibel(max(float(row @ self.gram @ row) / self.pixels, floor))
 
 
 def _decibel(mean_squared_error: float) -> float:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from itertools import compress
 from typing import Any
 
+from nas.measure.colour import colour_words, db_cell
+
 SURVEY_QPS = (31, 63)
 """The QPs that Table 1 reports."""
 
@@ -20,7 +22,8 @@ SURVEY_NOTE = (
 )
 
 QUALITY_COLUMNS = (
-    *("model", "QP", "gain dB", "PSNR-Y", "PSNR RGB", "SSIM-Y", "SSIM RGB"),
+    *("model", "QP", "gain dB", "Cb dB", "Cr dB"),
+    *("PSNR-Y", "PSNR RGB", "SSIM-Y", "SSIM RGB"),
     *("gain organiser", "PSNR-Y organiser", "SSIM-Y organiser"),
 )
 
@@ -36,12 +39,14 @@ def quality_rows(found: Mapping[str, Any]) -> list[list[str]]:
                 [
                     model["name"] if figures is model["per_qp"][0] else "",
                     qp,
-                    _cell(figures.get("gain_db"), "+.3f"),
+                    db_cell(figures.get("gain_db")),
+                    db_cell(figures.get("gain_cb_db")),
+                    db_cell(figures.get("gain_cr_db")),
                     _cell(figures["psnr_y_db"], ".3f"),
                     _cell(figures["psnr_rgb_db"], ".3f"),
                     _cell(figures["ssim_y"], ".4f"),
                     _cell(figures["ssim_rgb"], ".4f"),
-                    _cell(figures.get("gain_organiser_db"), "+.3f"),
+                    db_cell(figures.get("gain_organiser_db")),
                     _cell(figures["psnr_y_organiser_db"], ".3f"),
                     _cell(figures["ssim_y_organiser"], ".4f"),
                 ]
@@ -58,7 +63,7 @@ def without_empty(
 
 
 TABLE1_COLUMNS = (
-    *("network", "score", "gain dB", "MACs G", "ms", "params M", "memory MB"),
+    *("network", "score", "gain dB", "Cb dB", "Cr dB", "MACs G", "ms", "params M", "memory MB"),
     *("PSNR RGB 31/63", "PSNR-Y 31/63", "SSIM RGB 31/63", "SSIM-Y 31/63"),
 )
 _TABLE1_PAIRS = {"psnr_rgb": ".2f", "psnr_y": ".2f", "ssim_rgb": ".3f", "ssim_y": ".3f"}
@@ -83,11 +88,13 @@ def markdown(found: Mapping[str, Any]) -> str:
     parts = [
         f"# {names} on {data['name']}",
         f"{data['pictures']} held-out pictures, {data['megapixels']:.1f} megapixels, "
-        f"set `{data['digest'][:12]}`. Means over pictures; gain is PSNR-Y over Lanczos.",
+        f"set `{data['digest'][:12]}`. Means over pictures; gain is PSNR-Y over Lanczos, Cb and Cr "
+        "the same of chroma.",
     ]
     for model in found["models"]:
         parts.append(
-            f"**{model['name']}**: {model['gain_db']:+.3f} dB over {len(data['qps'])} QPs, "
+            f"**{model['name']}**: {model['gain_db']:+.3f} dB over {len(data['qps'])} QPs "
+            f"({colour_words(model['gain_cb_db'], model['gain_cr_db'])}), "
             f"{model['runtime_ms']:.3f} ms {model['runtime_kind']} ({model['runtime_target']}), "
             f"{model['macs_g']:.3f} G MACs ({model['macs_organiser_g']:.3f} G as the challenge "
             f"counts), {model['params']:,} parameters, {model['memory_mb']:.1f} MB of memory "
@@ -98,7 +105,7 @@ def markdown(found: Mapping[str, Any]) -> str:
     if ours:
         parts += ["## In the shape of Table 1", _markdown_table(TABLE1_COLUMNS, ours)]
     parts += ["### The survey's rows, on other pictures", SURVEY_NOTE]
-    parts.append(_markdown_table(TABLE1_COLUMNS, survey))
+    parts.append(_markdown_table(*without_empty(TABLE1_COLUMNS, survey)))
     for model in found["models"]:
         for which, shown in model.get("side_by_side", {}).items():
             parts.append(f"![{which} picture of {model['name']}]({shown['file']})")
@@ -109,8 +116,8 @@ def markdown(found: Mapping[str, Any]) -> str:
 def table1_csv(found: Mapping[str, Any]) -> str:
     """Return the rows in the shape of Table 1 as CSV: one a model, then the survey's."""
     columns = [
-        *("name", "source", "runtime_kind", "score", "gain_db", "macs_g", "runtime_ms"),
-        *("params_m", "memory_mb"),
+        *("name", "source", "runtime_kind", "score", "gain_db", "gain_cb_db", "gain_cr_db"),
+        *("macs_g", "runtime_ms", "params_m", "memory_mb"),
         *(f"{column}_qp{qp}" for column in _TABLE1_PAIRS for qp in SURVEY_QPS),
     ]
     records = []
@@ -138,7 +145,7 @@ def _table1_cells(row: Mapping[str, Any]) -> list[str]:
     return [
         row["name"],
         _cell(row.get("score"), ".2f"),
-        _cell(row.get("gain_db"), "+.3f"),
+        *(db_cell(row.get(gain)) for gain in ("gain_db", "gain_cb_db", "gain_cr_db")),
         _cell(row.get("macs_g"), "#.3g"),
         _cell(row.get("runtime_ms"), ".3f"),
         _cell(row.get("params_m"), ".3f"),

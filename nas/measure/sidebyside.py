@@ -1,4 +1,4 @@
-"""Upscalings of one place side by side, pixel for pixel, with their errors below them.
+"""Upscalings of one place side by side, pixel for pixel, with errors of luma and colour below them.
 
 Drawn with Pillow alone, so that no pixel is resampled: what is seen is what came out.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from nas.measure.quality import LUMA_RGB, psnr_y
+from nas.measure.quality import CB_RGB, CR_RGB, LUMA_RGB, psnr_cb, psnr_cr, psnr_y
 
 CROP = 192
 """HR side of the place that is shown, of pictures that are larger."""
@@ -22,7 +22,9 @@ _PANEL = 384  # side of a panel that crops are magnified to, by whole numbers
 _GAP = 14
 _TEXT, _FAINT, _FRAME = (20, 20, 24), (96, 100, 108), (209, 36, 47)
 _LOW, _HIGH = (33, 84, 196), (200, 36, 40)
-"""Errors: darker than the original in blue, lighter in red, none in white."""
+"""Errors of luma: darker than the original in blue, lighter in red, none in white."""
+_RGB_OF_CHROMA = ((0.0, -0.344136, 1.772), (1.402, -0.714136, 0.0))
+"""What a level of Cb and one of Cr add to red, green and blue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ def side_by_side(
 ) -> Image.Image:
     """Draw upscalings of a place and the original, their errors, and where the place is.
 
+    Errors of luma and of colour have one scale, that of Lanczos's luma.
+
     Args:
         title: The first line.
         subtitle: The second line.
@@ -92,7 +96,7 @@ def side_by_side(
         "RGB",
         (
             (len(panels) + 1) * (width + _GAP) + _GAP,
-            head + 2 * (label + height) + 2 * _GAP + _LEGEND,
+            head + 3 * (label + _GAP) + 2 * height + max(height, _PLANE + 50) + _LEGEND,
         ),
         "white",
     )
@@ -100,6 +104,7 @@ def side_by_side(
     _write(draw, (_GAP, 10), title, 22, _TEXT, canvas.width - 2 * _GAP)
     _write(draw, (_GAP, 40), subtitle, 16, _FAINT, canvas.width - 2 * _GAP)
     below = head + label + height + _GAP
+    lowest = below + label + height + _GAP
     base_db = psnr_y(panels[0].pixels, truth)
     for index, panel in enumerate(panels):
         left = _GAP + index * (width + _GAP)
@@ -109,9 +114,15 @@ def side_by_side(
             told += f" ({found_db - base_db:+.2f})"
         _labelled(draw, (left, head), panel.label, told, width)
         canvas.paste(_magnified(panel.pixels, times), (left, head + label))
-        _labelled(draw, (left, below), "error", f"{panel.label} - original, luma", width)
+        minus = f"{panel.label} - original"
+        _labelled(draw, (left, below), "error of luma", minus, width)
         errors = _coloured(_luma(panel.pixels) - _luma(truth), limit)
         canvas.paste(_magnified(errors, times), (left, below + label))
+        cb, cr = psnr_cb(panel.pixels, truth), psnr_cr(panel.pixels, truth)
+        here = f"{minus}, Cb {_decibel(cb)}, Cr {_decibel(cr)}"
+        _labelled(draw, (left, lowest), "error of colour", here, width)
+        tints = _tinted(_chroma(panel.pixels) - _chroma(truth), limit)
+        canvas.paste(_magnified(tints, times), (left, lowest + label))
     left = _GAP + len(panels) * (width + _GAP)
     size = f"{place.width}x{place.height} pixels at {place.left},{place.top}, {times}x enlarged"
     _labelled(draw, (left, head), "original (HR)", size, width)
@@ -119,16 +130,25 @@ def side_by_side(
     whole = f"{original.shape[1]}x{original.shape[0]} pixels"
     _labelled(draw, (left, below), "where it is", whole, width)
     canvas.paste(_overview(original, place, width, height), (left, below + label))
+    told = "grey is no error, a colour is too much of it"
+    _labelled(draw, (left, lowest), "legend of colour errors", told, width)
+    _draw_plane(canvas, draw, (left, lowest + label), limit)
     _legend(canvas, draw, limit)
     return canvas
 
 
 _NARROWEST = 240  # pixels that a panel's labels need
 _LEGEND = 58
+_PLANE = 160  # side of the legend of colour errors
 
 
 def _luma(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.float64) @ np.array(LUMA_RGB)
+
+
+def _chroma(pixels: np.ndarray) -> np.ndarray:
+    """Cb and Cr, (H, W, 2)."""
+    return pixels.astype(np.float64) @ np.array([CB_RGB, CR_RGB]).T
 
 
 def _magnified(pixels: np.ndarray, times: int) -> Image.Image:
@@ -147,6 +167,14 @@ def _coloured(errors: np.ndarray, limit: float) -> np.ndarray:
     return (255 + (towards - 255) * np.abs(share)).round().astype(np.uint8)
 
 
+def _tinted(errors: np.ndarray, limit: float) -> np.ndarray:
+    """Errors of Cb and Cr (H, W, 2) as the tint that they are, on grey; at the limit it is full."""
+    shares = np.clip(errors / limit, -1, 1)
+    strongest = np.abs(np.array(_RGB_OF_CHROMA)).max()
+    tints = 128 + 127 / strongest * (shares @ np.array(_RGB_OF_CHROMA))
+    return np.clip(tints, 0, 255).round().astype(np.uint8)
+
+
 def _overview(original: np.ndarray, place: Place, width: int, height: int) -> Image.Image:
     """The whole picture within a box, the place framed."""
     factor = min(width / original.shape[1], height / original.shape[0], 1.0)
@@ -161,8 +189,28 @@ def _overview(original: np.ndarray, place: Place, width: int, height: int) -> Im
     return small
 
 
+def _draw_plane(
+    canvas: Image.Image, draw: ImageDraw.ImageDraw, at: tuple[int, int], limit: int
+) -> None:
+    """The colours of chroma errors: Cb to the right, Cr upwards, with their scale."""
+    line = np.linspace(-limit, limit, _PLANE)
+    plane = np.stack(np.broadcast_arrays(line, -line[:, None]), axis=-1)
+    left, top = at[0] + 40, at[1] + 20
+    canvas.paste(Image.fromarray(_tinted(plane, limit)), (left, top))
+    draw.rectangle((left, top, left + _PLANE - 1, top + _PLANE - 1), outline=_FAINT)
+    for x, y, text, anchor in (
+        (-6, 0, f"+{limit}", "rt"),
+        (-6, _PLANE // 2, "Cr", "rm"),
+        (-6, _PLANE, f"-{limit}", "rb"),
+        (0, _PLANE + 6, f"-{limit}", "lt"),
+        (_PLANE // 2, _PLANE + 6, "Cb", "mt"),
+        (_PLANE, _PLANE + 6, f"+{limit}", "rt"),
+    ):
+        draw.text((left + x, top + y), text, _TEXT, ImageFont.load_default(14), anchor=anchor)
+
+
 def _legend(canvas: Image.Image, draw: ImageDraw.ImageDraw, limit: int) -> None:
-    """The colours of errors, with their scale."""
+    """The colours of luma errors, with their scale."""
     length, top = 320, canvas.height - _LEGEND + 8
     ramp = _coloured(np.linspace(-limit, limit, length)[None].repeat(16, 0), limit)
     canvas.paste(Image.fromarray(ramp), (_GAP, top))

@@ -43,7 +43,7 @@ def conclude(
         for picture in pictures:
             parts.append(evaluate(model.network, (picture,), qps, device=device))
             yield Measuring(len(parts) + len(measured) * len(pictures), len(files) * len(pictures))
-        measured[file] = _mean(parts)
+        measured[file] = Quality.mean(parts)
     measured.setdefault(LAST, measured[BEST])
     for file, quality in measured.items():
         source = folder.kept(BEST if file not in files else file)
@@ -53,6 +53,8 @@ def conclude(
     result = {
         "best_step": end.best_step,
         "gain_db": quality.gain_db,
+        "gain_cb_db": quality.gain_cb_db,
+        "gain_cr_db": quality.gain_cr_db,
         "gain_db_per_qp": quality.gain_db_per_qp,
         "psnr_y_db": quality.psnr_y_db,
         "last_gain_db": measured[LAST].gain_db,
@@ -70,11 +72,3 @@ def finished(folder: TrainingFolder, result: Mapping[str, Any], already: bool = 
         told[name] = {int(qp): float(value) for qp, value in told[name].items()}
     path = folder.path
     return Finished(out=path, best=path / BEST, last=path / LAST, already=already, **told)
-
-
-def _mean(parts: list[Quality]) -> Quality:
-    def mean(name: str) -> dict[int | None, float]:
-        found = [getattr(part, name) for part in parts]
-        return {qp: sum(f[qp] for f in found) / len(found) for qp in found[0]}
-
-    return Quality(mean("psnr_y_db"), mean("lanczos_psnr_y_db"))

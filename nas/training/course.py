@@ -250,6 +250,8 @@ class Course:
             best,
             self._look.samples(network),
             self.seconds,
+            quality.gain_cb_db,
+            quality.gain_cr_db,
         )
         self._folder.add_to_curve(_point(looked))
         yield looked
@@ -335,6 +337,8 @@ def _point(looked: Looked) -> Point:
         stage=looked.stage,
         loss=looked.loss,
         gain_db=looked.gain_db,
+        gain_cb_db=looked.gain_cb_db,
+        gain_cr_db=looked.gain_cr_db,
         gain_db_per_qp=dict(looked.gain_db_per_qp),
         psnr_y_db=dict(looked.psnr_y_db),
         best=looked.best,

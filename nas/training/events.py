@@ -96,6 +96,8 @@ class Looked:
         best: whether it is the best so far, and was kept as such.
         samples: a few pieces to look at.
         seconds: of training, over all resumptions.
+        gain_cb_db: PSNR of Cb above Lanczos, mean over QPs and windows.
+        gain_cr_db: the same of Cr.
     """
 
     step: int
@@ -107,6 +109,8 @@ class Looked:
     best: bool
     samples: tuple[Sample, ...]
     seconds: float
+    gain_cb_db: float | None = None
+    gain_cr_db: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,9 @@ class Finished:
         steps: of the training.
         seconds: of training, over all resumptions.
         already: whether it was over before.
+        gain_cb_db: PSNR of Cb above Lanczos, as ``gain_db``; None where it ended before chroma was
+            measured.
+        gain_cr_db: the same of Cr.
     """
 
     out: Path
@@ -168,6 +175,8 @@ class Finished:
     steps: int
     seconds: float
     already: bool = False
+    gain_cb_db: float | None = None
+    gain_cr_db: float | None = None
 
 
 Event: TypeAlias = (

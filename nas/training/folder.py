@@ -29,6 +29,8 @@ class Result(BaseModel):
 
     best_step: int
     gain_db: FiniteFloat
+    gain_cb_db: FiniteFloat | None = None
+    gain_cr_db: FiniteFloat | None = None
     gain_db_per_qp: dict[int, FiniteFloat]
     psnr_y_db: dict[int, FiniteFloat]
     last_gain_db: FiniteFloat
@@ -73,6 +75,8 @@ class Point(BaseModel):
     stage: int = 0
     loss: float | None = None
     gain_db: float
+    gain_cb_db: float | None = None
+    gain_cr_db: float | None = None
     gain_db_per_qp: dict[int, float]
     psnr_y_db: dict[int, float]
     best: bool = False

@@ -118,6 +118,8 @@ class ProxyResult:
         gain_db: PSNR-Y over Lanczos on the held-out pictures, mean over QPs, in dB.
         gain_db_per_qp: the same for each QP.
         psnr_y_db: PSNR-Y for each QP, in dB.
+        gain_cb_db: PSNR of Cb over Lanczos, mean over QPs, in dB.
+        gain_cr_db: the same of Cr.
         curve: the rungs passed, the end included.
         state: deploy weights as the content of a model's file; see `search_spaces.model`.
         seconds: training and measuring.
@@ -130,6 +132,8 @@ class ProxyResult:
     gain_db: float
     gain_db_per_qp: dict[int, float]
     psnr_y_db: dict[int, float]
+    gain_cb_db: float
+    gain_cr_db: float
     curve: tuple[Rung, ...]
     state: bytes
     seconds: float
@@ -212,6 +216,8 @@ def run_proxy(
         quality.gain_db,
         {qp: quality.gain_db_per_qp[qp] for qp in data.qps},
         {qp: quality.psnr_y_db[qp] for qp in data.qps},
+        quality.gain_cb_db,
+        quality.gain_cr_db,
         tuple(curve),
         model_bytes(ema.network, architecture.label, facts),
         seconds,

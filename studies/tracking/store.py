@@ -181,6 +181,11 @@ def study_id(info: StudyInfo) -> str:
     return hashlib.sha256(first.encode()).hexdigest()[:16]
 
 
+def known(**values: float | None) -> dict[str, float]:
+    """Return the metrics that have a value: results of earlier versions lack some."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def params(values: Mapping[str, Any]) -> list[Param]:
     """MLflow takes at most 6000 characters a value."""
     return [

@@ -1,0 +1,30 @@
+"""Colour figures: gains of chroma over Lanczos, the lower of both, and how people read them.
+
+Plain arithmetic without torch, so that tables of studies need nothing else.
+"""
+
+from __future__ import annotations
+
+
+def colour_gain_db(gain_cb_db: float | None, gain_cr_db: float | None) -> float | None:
+    """Return the lower gain of Cb and Cr over Lanczos in dB; None where one is not known."""
+    if gain_cb_db is None or gain_cr_db is None:
+        return None
+    return min(gain_cb_db, gain_cr_db)
+
+
+def db_cell(gain_db: float | None) -> str:
+    """Return a gain in dB as a cell of a table; "-" where it is not known."""
+    return "-" if gain_db is None else f"{gain_db:+.3f}"
+
+
+def colour_cell(gain_cb_db: float | None, gain_cr_db: float | None, tints: bool = False) -> str:
+    """Return the lower gain of Cb and Cr as a cell, with a word where it is over the limit."""
+    return db_cell(colour_gain_db(gain_cb_db, gain_cr_db)) + (" tints" if tints else "")
+
+
+def colour_words(gain_cb_db: float | None, gain_cr_db: float | None) -> str:
+    """Return both gains over Lanczos in words, such as ``Cb +0.120 dB, Cr -0.013 dB``."""
+    if colour_gain_db(gain_cb_db, gain_cr_db) is None:
+        return "Cb and Cr not measured"
+    return f"Cb {gain_cb_db:+.3f} dB, Cr {gain_cr_db:+.3f} dB"
