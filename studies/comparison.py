@@ -35,6 +35,8 @@ class Entry:
         hypervolume: What the front covers, from the common reference.
         leads: Share of the octaves of runtime in which it has a higher gain than every other front.
         beaten: How many members of the front another study's front dominates.
+        colour_gain_db: The lowest gain of Cb or Cr over Lanczos of the front's members; None where
+            it was not measured.
     """
 
     study: str
@@ -43,6 +45,7 @@ class Entry:
     hypervolume: float
     leads: float
     beaten: int
+    colour_gain_db: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,8 @@ def compare(studies: Sequence[Read]) -> Comparison:
     if len(set(names)) < 2 or len(set(names)) < len(names):
         raise InputError("give the names of two or more different studies to compare")
     for info, records in studies:
-        if not trained(records):
-            raise InputError(f"the study {info.name!r} has no trained candidate yet")
+        if not front(trained(records)):
+            raise InputError(f"the study {info.name!r} has no trained candidate within its limits")
     for other in studies[1:]:
         _require_same(studies[0], other)
     reference = max(
@@ -127,6 +130,10 @@ def compare(studies: Sequence[Read]) -> Comparison:
                 hypervolume=hypervolume(fronts[info.name], reference),
                 leads=_share(leads, info.name, octaves),
                 beaten=_beaten(info.name, fronts),
+                colour_gain_db=min(
+                    (m.colour_gain_db for m in fronts[info.name] if m.colour_gain_db is not None),
+                    default=None,
+                ),
             )
             for info, records in studies
         ),

@@ -208,6 +208,8 @@ def _trained(result: ProxyResult, size: Size, runtime: Runtime) -> Trained:
         size=size,
         curve=tuple(Rung(r.step, r.gain_db, r.seconds) for r in result.curve),
         steps=result.steps,
+        gain_cb_db=result.gain_cb_db,
+        gain_cr_db=result.gain_cr_db,
         weights=Weights(hashlib.sha256(result.state).hexdigest(), data=result.state),
     )
 

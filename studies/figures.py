@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search_spaces.files import write_atomic
-from studies.front import Member, front, hypervolume_history, reference_of, trained
+from studies.front import Member, front, hypervolume_history, reference_of, trained, untinted
 from studies.limits import Budget
 from studies.outcome import Trained
 from studies.places import Places
@@ -32,9 +32,9 @@ _TITLE = "PSNR-Y gain over Lanczos against runtime"
 def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE) -> Figure:
     """Matplotlib figure: trained candidates, the front, those too slow, and the survey's entries.
 
-    Candidates over a limit were never trained: they stand as ticks on the runtime axis. The
-    survey's entries are its own figures (other pictures, full training): a reference of shape,
-    which does not decide what is in sight.
+    Candidates that tint are crosses: no front has them. Those over another limit were never
+    trained: they stand as ticks on the runtime axis. The survey's entries are its own figures
+    (other pictures, full training): a reference of shape, which does not decide what is in sight.
     """
     from matplotlib.figure import Figure
 
@@ -43,13 +43,24 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
     done = trained(records)
     seen = study_sight(done, records, budget)
     _draw_survey(axes, seen)
+    within = untinted(done)
     axes.scatter(
-        [member.runtime_ms for member in done],
-        [member.gain_db for member in done],
+        [member.runtime_ms for member in within],
+        [member.gain_db for member in within],
         s=22,
         color=_OTHER,
         label="trained",
     )
+    if tinted := [member for member in done if member.tints]:
+        axes.scatter(
+            [member.runtime_ms for member in tinted],
+            [member.gain_db for member in tinted],
+            marker="+",
+            s=40,
+            linewidths=1.2,
+            color=_LIMIT,
+            label="trained, but it tints",
+        )
     _draw_front(axes, front(done))
     if slow := _infeasible_ms(records):
         transform = axes.get_xaxis_transform()

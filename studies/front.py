@@ -1,7 +1,8 @@
 """The front of a study and how much it covers. Pure functions over records.
 
 A front is the set of trained candidates that no other one beats in both PSNR-Y gain over Lanczos
-and runtime. Every trained candidate is feasible, because the gates come before the training.
+and runtime. Only those that tint, by the study's limit, are left out: all other limits are gates
+before the training.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
+from nas.measure.colour import colour_cell, colour_gain_db, db_cell
 from studies.noise import front_probabilities, pooled_sd_db
 from studies.outcome import Trained
 from studies.record import Record
@@ -35,6 +37,10 @@ class Member:
         gain_sd_db: Standard deviation of the gain over these; None for a single one.
         front_probability: How probable it is that it is on the front, by the noise of seeds; None
             in a study without repeats, and where it was not asked for: see `with_probabilities`.
+        gain_cb_db: PSNR of Cb over Lanczos in its first training, mean over QPs; None in studies
+            from before it was measured.
+        gain_cr_db: The same of Cr.
+        tints: Whether the lower of both is below the study's limit, so that no front has it.
     """
 
     trial: int
@@ -49,6 +55,19 @@ class Member:
     trainings: int = 1
     gain_sd_db: float | None = None
     front_probability: float | None = None
+    gain_cb_db: float | None = None
+    gain_cr_db: float | None = None
+    tints: bool = False
+
+    @property
+    def colour_gain_db(self) -> float | None:
+        """The lower gain of Cb and Cr."""
+        return colour_gain_db(self.gain_cb_db, self.gain_cr_db)
+
+    @property
+    def colour_shown(self) -> str:
+        """The lower gain of Cb and Cr as a cell of a table."""
+        return colour_cell(self.gain_cb_db, self.gain_cr_db, self.tints)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the member as JSON."""
@@ -56,7 +75,10 @@ class Member:
 
 
 def trained(records: Iterable[Record]) -> tuple[Member, ...]:
-    """Return everything trained to the end, duplicates left out, in the order of the trials."""
+    """Return everything trained to the end, duplicates left out, in the order of the trials.
+
+    Those that tint are among them: see `untinted`.
+    """
     members = []
     for record in records:
         outcome = record.outcome
@@ -75,9 +97,30 @@ def trained(records: Iterable[Record]) -> tuple[Member, ...]:
                     outcome.size.memory_mb,
                     len(gains),
                     stdev(gains) if len(gains) > 1 else None,
+                    gain_cb_db=outcome.gain_cb_db,
+                    gain_cr_db=outcome.gain_cr_db,
+                    tints=record.tints,
                 )
             )
     return tuple(members)
+
+
+def untinted(members: Iterable[Member]) -> tuple[Member, ...]:
+    """Return the members that may be on a front: their colour is within the study's limit."""
+    return tuple(member for member in members if not member.tints)
+
+
+def tints_told(members: Iterable[Member], most: int = 6) -> str:
+    """Return a sentence on the members that tint, with what they lose; empty without any."""
+    tinted = [member for member in members if member.tints]
+    if not tinted:
+        return ""
+    shown = [f"trial {m.trial} ({db_cell(m.colour_gain_db)} dB)" for m in tinted[:most]]
+    more = f" and {len(tinted) - most} more" if len(tinted) > most else ""
+    return (
+        f"{len(tinted)} trained, but left out because of a tint, Cb or Cr too far below Lanczos: "
+        f"{', '.join(shown)}{more}"
+    )
 
 
 def noise_db(members: Iterable[Member]) -> float | None:
@@ -89,21 +132,20 @@ def with_probabilities(members: Sequence[Member]) -> tuple[Member, ...]:
     """Return the members with how probable each is on their front; for those who show it.
 
     Args:
-        members: All trained candidates. Without repeats they come back as they are.
+        members: All trained candidates. Without repeats they come back as they are, and so do
+            those that tint.
     """
-    sd_db = noise_db(members)
-    if sd_db is None:
+    sd_db, rivals = noise_db(members), untinted(members)
+    if sd_db is None or not rivals:
         return tuple(members)
     found = front_probabilities(
-        [member.runtime_ms for member in members],
-        [member.gain_db for member in members],
-        [member.trainings for member in members],
+        [member.runtime_ms for member in rivals],
+        [member.gain_db for member in rivals],
+        [member.trainings for member in rivals],
         sd_db,
     )
-    return tuple(
-        replace(member, front_probability=probability)
-        for member, probability in zip(members, found, strict=True)
-    )
+    of = {member.trial: probability for member, probability in zip(rivals, found, strict=True)}
+    return tuple(replace(member, front_probability=of.get(member.trial)) for member in members)
 
 
 def memory_shown(member: Member) -> str:
@@ -119,13 +161,13 @@ def certainty(member: Member) -> tuple[str, str]:
 
 
 def front(members: Iterable[Member]) -> tuple[Member, ...]:
-    """Return the members that no other one dominates, fastest first.
+    """Return the members that no other one dominates, fastest first; those that tint are left out.
 
     Of members equal in gain and runtime the earliest stays.
     """
     best = -math.inf
     kept = []
-    for member in sorted(members, key=lambda m: (m.runtime_ms, -m.gain_db, m.trial)):
+    for member in sorted(untinted(members), key=lambda m: (m.runtime_ms, -m.gain_db, m.trial)):
         if member.gain_db > best:
             kept.append(member)
             best = member.gain_db
@@ -173,8 +215,8 @@ def hypervolume_history(records: Iterable[Record], reference_ms: float) -> list[
 
 
 def best_within(members: Iterable[Member], runtime_ms: float) -> Member | None:
-    """Return the member with the highest gain that is not slower, None when all are."""
-    fast_enough = [member for member in members if member.runtime_ms <= runtime_ms]
+    """Return the member with the highest gain that is not slower and does not tint, or None."""
+    fast_enough = [member for member in untinted(members) if member.runtime_ms <= runtime_ms]
     return max(fast_enough, key=lambda m: (m.gain_db, -m.runtime_ms), default=None)
 
 
@@ -203,4 +245,4 @@ def reference_of(members: Iterable[Member], budget_ms: float | None) -> float:
     """Return the runtime that hypervolumes refer to: the budget, else the slowest member."""
     if budget_ms is not None:
         return budget_ms
-    return max((member.runtime_ms for member in members), default=1.0)
+    return max((member.runtime_ms for member in untinted(members)), default=1.0)

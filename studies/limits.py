@@ -1,4 +1,4 @@
-"""The budget: upper limits on runtime, MACs, parameters, memory, and how far one is over them."""
+"""The budget: upper limits on runtime, MACs, parameters, memory and loss of colour."""
 
 from __future__ import annotations
 
@@ -10,15 +10,28 @@ from typing import Any
 
 from search_spaces.errors import InputError
 
+DEFAULT_COLOUR_LOSS_DB = 0.1
+"""Limit of a search that names none: how far PSNR of Cb or Cr may be below Lanczos's, in dB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Upper limits; None means no limit."""
+    """Upper limits; None means no limit.
+
+    Attributes:
+        runtime_ms: For one 540x960 picture.
+        macs: Multiply-accumulates.
+        params: Parameters of the deploy form.
+        memory_mb: Peak memory in units of 1e6 bytes.
+        colour_loss_db: How far the PSNR of Cb or Cr, whichever is worse, may be below Lanczos's.
+            All others are known before the training, this one after it.
+    """
 
     runtime_ms: float | None = None
     macs: float | None = None
     params: float | None = None
     memory_mb: float | None = None
+    colour_loss_db: float | None = None
 
     def violations(
         self,
@@ -27,6 +40,7 @@ class Budget:
         macs: float | None = None,
         params: float | None = None,
         memory_mb: float | None = None,
+        colour_loss_db: float | None = None,
     ) -> dict[str, float]:
         """Say for every limit whose figure is known how far the figure is over it.
 
@@ -34,23 +48,41 @@ class Budget:
             For each of ``runtime_ms``, ``macs``, ``params`` and ``memory_mb`` that is both limited
             and known, the natural logarithm of figure over limit: positive is over, zero or less is
             within. The logarithm makes the limits comparable, so that a sampler may add them up.
+            For ``colour_loss_db``, which is a logarithm already, the figure minus the limit.
         """
-        known = {"runtime_ms": runtime_ms, "macs": macs, "params": params, "memory_mb": memory_mb}
+        known = {
+            "runtime_ms": runtime_ms,
+            "macs": macs,
+            "params": params,
+            "memory_mb": memory_mb,
+            "colour_loss_db": colour_loss_db,
+        }
         return {
-            name: math.log(max(figure, 1e-12) / limit)
+            name: figure - limit
+            if name == "colour_loss_db"
+            else math.log(max(figure, 1e-12) / limit)
             for name, limit in self.to_dict().items()
             if limit is not None and (figure := known[name]) is not None
         }
 
-    def to_dict(self) -> dict[str, float | None]:
-        """Return the limits as JSON; memory only where it is limited.
+    def is_tinted(self, colour_gain_db: float | None) -> bool:
+        """Return whether a colour gain over Lanczos in dB is below what the limit allows.
 
-        A study's name and identity are made of this, and those without a limit on memory stay the
-        same as before there was one.
+        It is not where there is no limit, nor where the gain is not known.
+        """
+        loss_db = None if colour_gain_db is None else -colour_gain_db
+        return self.violations(colour_loss_db=loss_db).get("colour_loss_db", 0.0) > 0.0
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return the limits as JSON; memory and colour only where they are limited.
+
+        A study's name and identity are made of this, and those without these limits stay the same
+        as before there were any.
         """
         limits = asdict(self)
-        if self.memory_mb is None:
-            del limits["memory_mb"]
+        for name in ("memory_mb", "colour_loss_db"):
+            if limits[name] is None:
+                del limits[name]
         return limits
 
     @classmethod
@@ -64,6 +96,7 @@ class Budget:
             f"{self.macs / 1e9:g} G MACs" if self.macs is not None else "",
             f"{self.params / 1e3:g} k parameters" if self.params is not None else "",
             f"{self.memory_mb:g} MB" if self.memory_mb is not None else "",
+            f"colour loss {self.colour_loss_db:g} dB" if self.colour_loss_db is not None else "",
         ]
         return ", ".join(filter(None, limits)) or "no limit"
 
@@ -73,14 +106,16 @@ def parse_budget(
     max_macs: str | None = None,
     max_params: str | None = None,
     max_memory: str | None = None,
+    max_colour_loss: str | None = None,
 ) -> Budget:
-    """Read ``--budget``, ``--max-macs``, ``--max-params`` and ``--max-memory``.
+    """Read ``--budget``, ``--max-macs``, ``--max-params``, ``--max-memory``, ``--max-colour-loss``.
 
     Args:
         runtime: As `parse_runtime` reads it.
         max_macs: A count, with k, M, G or T if you like: ``10G``.
         max_params: A count likewise: ``50k``.
         max_memory: Bytes with k, M or G: ``200M``, ``0.2 GB``; an M is 1e6 bytes.
+        max_colour_loss: Decibels, zero or more: ``0.1``, ``0.1 dB``; ``none`` for no limit.
 
     Raises:
         InputError: When one of them is malformed, or not above zero.
@@ -90,6 +125,7 @@ def parse_budget(
         macs=_read("--max-macs", max_macs, _COUNT, "10G"),
         params=_read("--max-params", max_params, _COUNT, "50k"),
         memory_mb=_read("--max-memory", max_memory, _SIZE_MB, "200M"),
+        colour_loss_db=_read_loss("--max-colour-loss", max_colour_loss),
     )
 
 
@@ -144,6 +180,16 @@ def _read(option: str, text: str | None, quantity: _Quantity, example: str) -> f
         raise InputError(
             f"{option} {text!r} is no {quantity.called}: write for instance {example}."
         )
+    return value
+
+
+def _read_loss(option: str, text: str | None) -> float | None:
+    if text is None or text == "none":
+        return None
+    match = re.fullmatch(rf"{_NUMBER}\s*(?:db)?", text.strip(), re.IGNORECASE)
+    value = _value(match) if match else math.inf
+    if not value < math.inf:
+        raise InputError(f"{option} {text!r} is no loss in dB: write for instance 0.1, or none.")
     return value
 
 

@@ -95,7 +95,7 @@ def prepare(
         },
     )
     named = replace(study, name=settings.study or default_name(space, settings.budget, study.fixed))
-    return Prepared(named, evaluation, at_once, _notes(target, pair_set))
+    return Prepared(named, evaluation, at_once, _notes(target, pair_set, settings.budget))
 
 
 def teach(prepared: Prepared, progress: Progress = silent) -> Prepared:
@@ -225,10 +225,15 @@ def _absolute(teacher: str | None) -> str | None:
     return teacher.replace(bare, str(Path(bare).absolute()), 1)
 
 
-def _notes(target: Target, pair_set: PairSet) -> tuple[str, ...]:
+def _notes(target: Target, pair_set: PairSet, budget: Budget) -> tuple[str, ...]:
     precision = target.precision.replace("float", "FP")
     how = "measured" if target.name == "cuda" else "computed, libraries' work space left out"
     notes = [f"Runtimes: {target.note}.", f"Memory: peak of an eager pass in {precision}, {how}."]
+    if budget.colour_loss_db is not None:
+        notes.append(
+            "Colour: known after training; Cb or Cr more than "
+            f"{budget.colour_loss_db:g} dB below Lanczos is left out of the front."
+        )
     if pair_set.is_sample:
         notes.append(
             "Training on the built-in sample set: good for a first look. "

@@ -18,8 +18,10 @@ from typing import Any
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from nas.measure.agreement import kendall, spearman
+from nas.measure.colour import colour_cell, colour_gain_db
 from search_spaces.errors import InputError
 from search_spaces.sealed import read_json, write_json
+from studies.limits import Budget
 from studies.markdown import plain
 
 MODEL, ONNX, RESULT = "model.safetensors", "model.onnx", "promotion.json"
@@ -56,6 +58,9 @@ class Promotion:
         made_by: Versions, commit, machine and time.
         number: Counts the study's promotions from 1, in the order in which they ended; 0 in files
             of earlier versions, which did not count.
+        gain_cb_db: PSNR of Cb over Lanczos on the whole held-out pictures, mean over QPs, in dB;
+            None in files of earlier versions.
+        gain_cr_db: The same of Cr.
     """
 
     study: str
@@ -82,6 +87,18 @@ class Promotion:
     seconds: FiniteFloat
     made_by: Mapping[str, Any]
     number: int = 0
+    gain_cb_db: FiniteFloat | None = None
+    gain_cr_db: FiniteFloat | None = None
+
+    @property
+    def colour_gain_db(self) -> float | None:
+        """The lower gain of Cb and Cr."""
+        return colour_gain_db(self.gain_cb_db, self.gain_cr_db)
+
+    def colour_shown(self, limits: Budget) -> str:
+        """The lower gain of Cb and Cr as a cell of a table."""
+        tints = limits.is_tinted(self.colour_gain_db)
+        return colour_cell(self.gain_cb_db, self.gain_cr_db, tints)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -211,9 +228,15 @@ def promoted_model(study_folder: Path, trial: int) -> Path | None:
     return folders[-1] / MODEL if folders else None
 
 
-def best(promotions: Sequence[Promotion], limit_ms: float | None) -> Promotion | None:
-    """Return the one of the highest gain that is not slower than a limit, None when all are."""
-    fits = [p for p in promotions if limit_ms is None or p.runtime_ms <= limit_ms]
+def best(promotions: Sequence[Promotion], limits: Budget) -> Promotion | None:
+    """Return the one of the highest gain that is not slower than the limit and does not tint.
+
+    None when all are or do.
+    """
+    limit_ms = math.inf if limits.runtime_ms is None else limits.runtime_ms
+    fits = [
+        p for p in promotions if p.runtime_ms <= limit_ms and not limits.is_tinted(p.colour_gain_db)
+    ]
     return max(fits, key=lambda p: (p.gain_db, -p.runtime_ms), default=None)
 
 
@@ -238,16 +261,17 @@ def gains(promotions: Sequence[Promotion]) -> dict[str, float]:
     return named
 
 
-def markdown(promotions: Sequence[Promotion]) -> str:
+def markdown(promotions: Sequence[Promotion], limits: Budget) -> str:
     """Return a table of promotions."""
     rows = [
-        f"| trial | network | proxy dB | full dB | ms ({_kinds(promotions)}) | MACs G | params "
-        "| recipe | steps |",
-        "|---:|---|---:|---:|---:|---:|---:|---|---:|",
+        f"| trial | network | proxy dB | full dB | colour dB | ms ({_kinds(promotions)}) | MACs G "
+        "| params | recipe | steps |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|---|---:|",
     ]
     rows += [
         f"| {p.trial} | {plain(p.name)} | {p.proxy_gain_db:+.3f} | {p.gain_db:+.3f} "
-        f"| {p.runtime_ms:.3f} | {p.macs_g:.2f} | {p.params:,} | {plain(p.recipe)} | {p.steps:,} |"
+        f"| {p.colour_shown(limits)} | {p.runtime_ms:.3f} | {p.macs_g:.2f} | {p.params:,} "
+        f"| {plain(p.recipe)} | {p.steps:,} |"
         for p in promotions
     ]
     return "\n".join(rows)

@@ -46,7 +46,7 @@ class Summary:
         plan: What it was to do.
         promotions: Those that ended, in the order of the plan.
         failed: Trials that could not be trained, and why.
-        champion: The highest full gain within the limit; None if there is none.
+        champion: The highest full gain within the limits; None if there is none.
         agreement: Proxy rank against full rank, over all that was trained alike.
         gains: File of gains by name.
         versions: Versions in the model registry, by trial.
@@ -111,7 +111,7 @@ def promote(
         plan=plan,
         promotions=tuple(promotion for promotion in ended if promotion is not None),
         failed=failed,
-        champion=promoted.best(alike, plan.limit_ms),
+        champion=promoted.best(alike, plan.limits),
         agreement=promoted.agreement(alike),
         gains=gains,
         versions=view.versions,
@@ -141,7 +141,7 @@ class _View:
 
         folders = [winner.folder for winner in plan.winners]
         self._shown = PromotionTracking(
-            uri, plan.info, records, folder, folders, plan.name, plan.limit_ms
+            uri, plan.info, records, folder, folders, plan.name, plan.limits
         )
         return self._shown.deliver
 
@@ -277,6 +277,8 @@ def _promotion(
         teacher="none" if plan.teacher is None else plan.teacher.name,
         proxy_gain_db=member.gain_db,
         gain_db=evaluation.gain_db(),
+        gain_cb_db=evaluation.gain_cb_db(),
+        gain_cr_db=evaluation.gain_cr_db(),
         gain_db_per_qp={
             qp: ours.psnr_y_db - base.psnr_y_db for qp, (ours, base) in figures.items()
         },

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nas.data.sample import sample_set
@@ -15,6 +16,7 @@ from search_spaces.plugins import load_all
 from search_spaces.progress import Progress, silent
 from studies import promoted
 from studies.front import Member
+from studies.limits import Budget
 from studies.promoted import Promotion
 from studies.reading import read_study
 from studies.record import Record
@@ -91,7 +93,7 @@ class Plan:
         pair_set: On what.
         teacher: By whom; None for nobody.
         device: Where.
-        limit_ms: Slowest runtime of a champion; None for any.
+        limits: Of a champion: the study's, with the runtime that was asked for.
         name: In the model registry.
         notes: Sentences the user should read first.
     """
@@ -103,7 +105,7 @@ class Plan:
     pair_set: PairSet
     teacher: Teacher | None
     device: str
-    limit_ms: float | None
+    limits: Budget
     name: str
     notes: tuple[str, ...]
 
@@ -144,9 +146,20 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
         pair_set=pair_set,
         teacher=teacher,
         device=usable_device(settings.device),
-        limit_ms=info.budget.runtime_ms if under is None else under,
+        limits=info.budget if under is None else replace(info.budget, runtime_ms=under),
         name=_model_name(settings.name or info.name),
-        notes=notes,
+        notes=(*notes, *([told] if (told := _tints_told(chosen, info.budget)) else [])),
+    )
+
+
+def _tints_told(chosen: Sequence[Member], budget: Budget) -> str:
+    """A sentence on those that were named although they tint; empty without any."""
+    tinted = [f"trial {member.trial} ({member.colour_shown})" for member in chosen if member.tints]
+    if not tinted:
+        return ""
+    return (
+        f"{', '.join(tinted)}: Cb or Cr is more than {budget.colour_loss_db:g} dB below Lanczos in "
+        "the proxy run."
     )
 
 

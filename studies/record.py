@@ -26,6 +26,7 @@ class Record:
         started: Seconds since the epoch.
         finished: The same; None while it is being evaluated.
         repeats: Gains in dB of further trainings with other seeds; see `studies.repeats`.
+        tints: Whether it was trained and its colour is over the study's limit: no front has it.
     """
 
     candidate: Candidate
@@ -35,6 +36,7 @@ class Record:
     started: float | None = None
     finished: float | None = None
     repeats: tuple[float, ...] = ()
+    tints: bool = False
 
     @property
     def trial(self) -> int:
@@ -81,15 +83,17 @@ def counts(records: Iterable[Record]) -> Counts:
 def violations(outcome: Outcome, budget: Budget) -> dict[str, float]:
     """Return how far an outcome is over each limit, and whether it is broken; above zero is over.
 
-    The figures are natural logarithms of figure over limit (see `Budget.violations`). There is one
-    for every limit, because GP wants equally many of all trials; a figure that was never found
-    counts as neither over nor under.
+    The figures are natural logarithms of figure over limit, and decibels of colour (see
+    `Budget.violations`). There is one for every limit, because GP wants equally many of all trials;
+    a figure that was never found counts as neither over nor under.
     """
+    colour_gain_db = outcome.colour_gain_db if isinstance(outcome, Trained) else None
     over = budget.violations(
         runtime_ms=outcome.runtime.ms if outcome.runtime else None,
         macs=outcome.size.macs if outcome.size else None,
         params=outcome.size.params if outcome.size else None,
         memory_mb=outcome.size.memory_mb if outcome.size else None,
+        colour_loss_db=None if colour_gain_db is None else -colour_gain_db,
     )
     limits = [name for name, limit in budget.to_dict().items() if limit is not None]
     sign = 1.0 if isinstance(outcome, Broken) else -1.0

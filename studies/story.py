@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nas.measure.colour import colour_words
 from studies import promoted
 from studies.front import (
     Member,
@@ -16,6 +17,7 @@ from studies.front import (
     knee,
     memory_shown,
     reference_of,
+    tints_told,
     trained,
     with_probabilities,
 )
@@ -59,19 +61,28 @@ def story(
             more = gain_told(info) if key == "teacher" else ""
             lines.append(f"- {key}: {_told(identity[key])}{more}")
     lines += ["", "## Front", "", front_markdown(records), ""]
+    if told := tints_told(members):
+        lines += [f"{told}.", ""]
     if best is not None:
         reference = reference_of(members, info.budget.runtime_ms)
         lines += [
             f"Its hypervolume is {hypervolume(members, reference):.3f} dB x octaves, above Lanczos "
             f"and faster than {reference:g} ms.",
             "",
-            "Gains are of short proxy runs: they rank, full training decides.",
+            "Gains are of short proxy runs: they rank, full training decides. Colour is the lower "
+            "gain of Cb and Cr over Lanczos.",
             "",
             "Open `report.html` among the artifacts: interactive front, course, importance.",
             "",
         ]
     if promotions:
-        lines += ["## Promoted", "", promoted.markdown(promotions), "", *_agreements(promotions)]
+        lines += [
+            "## Promoted",
+            "",
+            promoted.markdown(promotions, info.budget),
+            "",
+            *_agreements(promotions),
+        ]
     commands = next_commands(info, records, places, promotions, registered)
     return "\n".join([*lines, "Next:", "", "```", *commands, "```"] if commands else lines)
 
@@ -84,9 +95,9 @@ def next_commands(
     registered: str | None = None,
 ) -> tuple[str, ...]:
     """Return the commands that lead on from where a study stands; see `story`."""
-    if not trained(records):
+    if not front(trained(records)):
         return ()
-    champion = promoted.best(promotions, info.budget.runtime_ms)
+    champion = promoted.best(promotions, info.budget)
     if champion is None:
         return _ready(
             places,
@@ -140,6 +151,7 @@ def front_table(records: Sequence[Record]) -> dict[str, Any]:
     """Columns and rows, the form that MLflow shows as a table."""
     columns = ["trial", "name", "gain_db", "runtime_ms", "runtime_kind"]
     columns += ["macs_g", "params", "memory_mb", "trainings", "gain_sd_db", "front_probability"]
+    columns += ["gain_cb_db", "gain_cr_db"]
     rows = [member.to_dict() for member in front(with_probabilities(trained(records)))]
     return {"columns": columns, "data": [[row[column] for column in columns] for row in rows]}
 
@@ -148,10 +160,10 @@ def front_markdown(records: Sequence[Record]) -> str:
     """The front as a Markdown table, fastest first."""
     members = front(with_probabilities(trained(records)))
     if not members:
-        return "No candidate was trained yet."
+        return "No candidate was trained yet, or none within the limits."
     repeated = any(member.front_probability is not None for member in members)
     columns = ["trial", "network", "gain dB", *(["±", "on front"] if repeated else [])]
-    columns += [f"ms ({members[0].runtime_kind})", "MACs G", "params", "MB"]
+    columns += ["colour dB", f"ms ({members[0].runtime_kind})", "MACs G", "params", "MB"]
     rows = [columns, ["---:", "---", *["---:"] * (len(columns) - 2)]]
     rows += [
         [
@@ -159,6 +171,7 @@ def front_markdown(records: Sequence[Record]) -> str:
             plain(m.name),
             f"{m.gain_db:+.3f}",
             *(certainty(m) if repeated else ()),
+            m.colour_shown,
             f"{m.runtime_ms:.3f}",
             f"{m.macs_g:.2f}",
             f"{m.params:,}",
@@ -170,9 +183,11 @@ def front_markdown(records: Sequence[Record]) -> str:
 
 
 def _member_told(member: Member) -> str:
+    seen = member.colour_gain_db is not None
+    colour = f" ({colour_words(member.gain_cb_db, member.gain_cr_db)})" if seen else ""
     return (
         f"trial {member.trial} ({plain(member.name)}): **{member.gain_db:+.3f} dB** over Lanczos "
-        f"at {member.runtime_ms:.3f} ms {member.runtime_kind}"
+        f"at {member.runtime_ms:.3f} ms {member.runtime_kind}{colour}"
     )
 
 

@@ -293,10 +293,11 @@ class Study:
     ) -> Record:
         """Write down one outcome: the only place where a study learns of it.
 
-        Trained is COMPLETE. Everything else is PRUNED with a violated constraint, never FAIL:
-        samplers ignore FAIL and would ask for the same point for ever. The one exception is GP,
-        which ignores PRUNED too: it is shown the worst known values, still with the violated
-        constraint. Records and fronts follow the outcome, never these values.
+        Trained is COMPLETE, with a violated constraint where it tints. Everything else is PRUNED
+        with a violated constraint, never FAIL: samplers ignore FAIL and would ask for the same
+        point for ever. The one exception is GP, which ignores PRUNED too: it is shown the worst
+        known values, still with the violated constraint. Records and fronts follow the outcome,
+        never these values.
         """
         for name, violation in violations(outcome, self._settings.budget).items():
             trial.set_constraint(name, violation)
@@ -305,7 +306,7 @@ class Study:
         # From here on a killed run can be put right without evaluating again.
         trial.set_user_attr("outcome", to_dict(outcome))
         frozen = self._raw.tell(trial, **self._verdict(outcome))
-        self._records[trial.number] = record = record_of(frozen)
+        self._records[trial.number] = record = record_of(frozen, self._settings.budget)
         if record.is_fruit:
             self._fruitless, self._contradiction = 0, None
         else:
@@ -354,8 +355,9 @@ class Study:
     def _record(self, trial: FrozenTrial) -> Record:
         """Read a trial, unless its end has been read already."""
         known = self._records.get(trial.number)
-        record = record_of(trial) if known is None or known.outcome is None else known
-        return with_repeats(record, self._repeats)
+        if known is None or known.outcome is None:
+            known = record_of(trial, self._settings.budget)
+        return with_repeats(known, self._repeats)
 
     def _settle_twins(self) -> None:
         """Settle what waited for an equal candidate of another run."""

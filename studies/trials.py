@@ -13,7 +13,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.candidate import Candidate
-from studies.outcome import from_dict
+from studies.limits import Budget
+from studies.outcome import Trained, from_dict
 from studies.record import Record
 
 RUN = "run"
@@ -72,25 +73,27 @@ def with_repeats(record: Record, repeats: Mapping[Repeat, float | None]) -> Reco
 
 def records_of(raw: optuna.Study) -> tuple[Record, ...]:
     """Every trial that is a candidate's, failed ones left out, in the order of asking."""
-    repeats = repeats_of(raw)
+    repeats, budget = repeats_of(raw), Budget.from_dict(raw.user_attrs["identity"]["budget"])
     return tuple(
-        with_repeats(record_of(trial), repeats)
+        with_repeats(record_of(trial, budget), repeats)
         for trial in raw.get_trials(deepcopy=False)
         if "candidate" in trial.user_attrs and trial.state != TrialState.FAIL
     )
 
 
-def record_of(trial: FrozenTrial) -> Record:
-    """Read one trial."""
+def record_of(trial: FrozenTrial, budget: Budget) -> Record:
+    """Read one trial of a study with these limits."""
     attrs = trial.user_attrs
+    outcome = from_dict(attrs["outcome"]) if "outcome" in attrs else None
     started, finished = trial.datetime_start, trial.datetime_complete
     return Record(
         candidate=Candidate.from_dict(attrs["candidate"]),
-        outcome=from_dict(attrs["outcome"]) if "outcome" in attrs else None,
+        outcome=outcome,
         duplicate_of=attrs.get("duplicate_of"),
         retry_of=attrs.get("retry_of"),
         started=started.timestamp() if started else None,
         finished=finished.timestamp() if finished else None,
+        tints=isinstance(outcome, Trained) and budget.is_tinted(outcome.colour_gain_db),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search_spaces.errors import InputError
-from studies.front import Member, best_within, contributions, front, trained
+from studies.front import Member, best_within, contributions, front, trained, untinted
 from studies.limits import Budget
 from studies.outcome import Broken, Rejected
 from studies.record import Record
@@ -34,10 +34,11 @@ def winners(
 ) -> tuple[Member, ...]:
     """Return the candidates to promote, the most valuable first.
 
-    By default these are the members of the front that contribute most to its hypervolume.
+    By default these are the members of the front that contribute most to its hypervolume. One that
+    tints has to be named.
 
     Raises:
-        InputError: Nothing was trained, or not what is asked for.
+        InputError: Nothing was trained, or not what is asked for, or all of it tints.
     """
     members = trained(records)
     if sum((choice.top is not None, bool(choice.trials), choice.under_ms is not None)) > 1:
@@ -48,10 +49,16 @@ def winners(
         return tuple(by_trial[number] for number in numbers)
     if not members:
         raise InputError(f"the study {study!r} has no trained candidate yet: run nas search")
+    if not untinted(members):
+        raise InputError(
+            f"every trained candidate of {study!r} tints, beyond its limit of "
+            f"{budget.colour_loss_db:g} dB: name one with --trial, or search with a higher "
+            "--max-colour-loss"
+        )
     if choice.under_ms is not None:
         best = best_within(members, choice.under_ms)
         if best is None:
-            fastest = min(members, key=lambda m: m.runtime_ms)
+            fastest = min(untinted(members), key=lambda m: m.runtime_ms)
             raise InputError(
                 f"no trained candidate of {study!r} is under {choice.under_ms:g} ms: "
                 f"the fastest is trial {fastest.trial} with {fastest.runtime_ms:.3f} ms"
@@ -71,8 +78,8 @@ def by_contribution(
     Without a limit of the runtime the reference is one octave beyond the slowest member, so that
     this one, which has the highest gain, counts for something.
     """
-    reference = budget_ms or 2 * max(member.runtime_ms for member in members)
     line = list(front(members))
+    reference = budget_ms or 2 * max(member.runtime_ms for member in untinted(members))
     while True:
         worth = contributions(line, reference)
         line.sort(key=lambda m: (-worth[m.trial], -m.gain_db, m.runtime_ms))

@@ -88,6 +88,17 @@ class Noisy(Quick):
         return outcome
 
 
+@dataclass(frozen=True)
+class Tinting(Quick):
+    """As the quick search, with colour as far below Lanczos as luma is above it."""
+
+    def __call__(self, candidate: Candidate) -> Evaluation:
+        outcome = yield from super().__call__(candidate)
+        if isinstance(outcome, Trained):
+            outcome = replace(outcome, gain_cb_db=0.05, gain_cr_db=-outcome.gain_db)
+        return outcome
+
+
 class Real(Quick):
     """As the quick search, with weights that are models as proxy runs write them."""
 

@@ -34,6 +34,10 @@ def test_a_malformed_count(nas, option):
     refused(nas("search", option, "many"), option, "many")
 
 
+def test_a_malformed_limit_of_colour(nas):
+    refused(nas("search", "--max-colour-loss", "little"), "--max-colour-loss", "0.1, or none")
+
+
 def test_an_unknown_space(nas):
     told = "lightweight, balanced, quality or a YAML file"
     refused(nas("search", "--space", "light"), "'light'", told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -56,6 +57,15 @@ def test_a_plan_builds_each_network_once_and_trains_the_middle_one(asked, built)
     assert 0 < found.share_within < 1 and found.seconds_each > 0
     assert all(built[sample.name] for sample in found.samples)
     assert sum(built.values()) == 24 + 2, "two short trainings say how long one takes"
+    assert not any("Colour" in line for line in found.lines())
+
+
+def test_a_limit_of_colour_is_told_and_gates_nothing(asked):
+    found = plan(asked)
+    limited = plan(replace(asked, budget=parse_budget("2ms", max_colour_loss="0.1")))
+    assert limited.samples == found.samples and limited.share_within == found.share_within
+    assert limited.budget == "2 ms, colour loss 0.1 dB" and limited.study != found.study
+    assert any("0.1 dB below Lanczos is left out" in line for line in limited.lines())
 
 
 def test_a_candidate_is_built_to_be_judged_and_once_more_to_be_trained(asked, built):

@@ -27,9 +27,10 @@ from nas.measure.strips import upscale_picture
 from search_spaces.model import load_model
 from studies import promoted
 from studies.front import trained
+from studies.limits import Budget
 from studies.markdown import code, plain
 from studies.reading import read_study
-from studies.tracking.registry import crown, described
+from studies.tracking.registry import crown, described, tags
 from studies.tracking.store import connected
 from studies.winners import Choice
 
@@ -133,9 +134,11 @@ def test_a_version_that_just_fits_a_limit_may_be_champion(promoted_two):
     fastest = min(summary.promotions, key=lambda promotion: promotion.runtime_ms)
     tag = float(f"{fastest.runtime_ms:.4f}")
     for limit_ms in (fastest.runtime_ms, tag - 4e-5, tag + 4e-5):  # which are all rounded to it
-        assert crown(store, "demo", fastest.data, limit_ms) is not None
-    assert crown(store, "demo", fastest.data, tag - 1e-4) is None
-    crown(store, "demo", fastest.data, None)
+        assert crown(store, "demo", fastest.data, Budget(limit_ms)) is not None
+    assert crown(store, "demo", fastest.data, Budget(tag - 1e-4)) is None
+    strict = Budget(colour_loss_db=-99.0)  # all tint
+    assert crown(store, "demo", fastest.data, strict) is None
+    crown(store, "demo", fastest.data, Budget())
 
 
 def test_a_promoted_trial_and_its_registered_model_are_the_same_model(promoted_two):
@@ -287,13 +290,27 @@ def promotion(**known) -> promoted.Promotion:
     numbers = ("gain_db", "proxy_gain_db", "runtime_ms", "macs_g", "params", "steps", "trial")
     blank = dict.fromkeys(promoted.Promotion.__dataclass_fields__, "") | dict.fromkeys(numbers, 0)
     empty = {"gain_db_per_qp": {}, "psnr_y_db": {}, "made_by": {}, "onnx_error": None}
+    empty |= {"gain_cb_db": None, "gain_cr_db": None}
     return promoted.Promotion(**{**blank, **empty, **known})
+
+
+def test_a_network_that_tints_after_its_full_training_is_no_champion():
+    tinted = promotion(trial=1, gain_db=0.5, gain_cb_db=0.1, gain_cr_db=-0.4)
+    older, plain = promotion(trial=2, gain_db=0.1), promotion(trial=3, gain_db=0.3)
+    plain = replace(plain, gain_cb_db=0.2, gain_cr_db=-0.05)
+    limits = Budget(colour_loss_db=0.1)
+    assert promoted.best([tinted, older, plain], limits) == plain
+    assert promoted.best([tinted, older], limits) == older, "nothing is known against it"
+    assert promoted.best([tinted, plain], Budget()) == tinted
+    assert "| -0.400 tints |" in promoted.markdown([tinted], limits)
+    assert "Cb +0.100 dB, Cr -0.400 dB" in described(tinted)
+    assert tags(tinted)["gain_cr_db"] == "-0.4000" and "gain_cr_db" not in tags(older)
 
 
 def test_what_is_told_of_a_promotion_is_marked_up_by_no_name():
     evil = "a`b | <img src=x onerror=alert(1)> **c**"
     named = promotion(name=evil, recipe=evil, teacher=evil, data_name=evil, runtime_target=evil)
-    told, row = described(named), promoted.markdown([named])
+    told, row = described(named), promoted.markdown([named], Budget())
     assert told.count(plain(evil)) == 2 and told.count(code(evil)) == 3
     assert row.count(plain(evil)) == 2
     assert evil not in told and evil not in row

@@ -153,6 +153,31 @@ def test_a_weak_front_fills_its_figures_and_the_survey_is_a_click_away():
     assert int(re.search(r"\((\d+) of", label)[1]) == int(told[1]) > 0
 
 
+def test_those_that_tint_are_marked_in_figures_and_told_with_their_loss():
+    runtime, size = Runtime(1.0, "predicted", "x"), Size(1, 1)
+    kept = Trained(0.1, {}, {}, runtime, size, gain_cb_db=0.2, gain_cr_db=-0.05)
+    tinted = replace(kept, gain_db=0.3, gain_cr_db=-0.4)
+    records = [
+        Record(Candidate(0, Architecture()), kept),
+        Record(Candidate(3, Architecture(width=60)), tinted, tints=True),
+    ]
+    budget = replace(BUDGET, colour_loss_db=0.1)
+    info = StudyInfo("s", {"budget": budget.to_dict(), "space": {"name": "s"}}, ())
+    page = Page(report(info, records, Places()))
+    traces = {trace["name"]: trace for trace in page.figures["front"]["data"]}
+    assert traces["front (trial)"]["y"] == [0.1]
+    assert "Cb +0.200 dB, Cr -0.050 dB" in traces["front (trial)"]["hovertext"][0]
+    assert traces["trained, but it tints"]["y"] == [0.3]
+    assert "Cr -0.400 dB: it tints" in traces["trained, but it tints"]["hovertext"][0]
+    assert "1 trained, but left out because of a tint" in page.words
+    assert "trial 3 (-0.400 dB)" in page.words and "colour loss 0.1 dB" in page.words
+    (axes,) = front_figure(records, budget).axes
+    assert "trained, but it tints" in [t.get_text() for t in axes.get_legend().get_texts()]
+
+    alone = Page(report(info, records[1:], Places()))
+    assert "trial 3 (-0.400 dB)" in alone.words and "front" in alone.figures
+
+
 def test_the_pictures_are_what_the_networks_make_of_the_held_out_one(nas, searched, prepared):
     assert nas("report", "quick", "--storage", searched)[0] == 0
     page = Page(Path("report.html").read_text(encoding="utf-8"))

@@ -69,6 +69,7 @@ def test_a_search_ends_with_a_front_in_the_study_and_in_mlflow(command, tmp_path
     assert front
     keys = ["trial", "name", "architecture", "gain_db", "runtime_ms", "runtime_kind"]
     keys += ["macs_g", "params", "memory_mb", "trainings", "gain_sd_db", "front_probability"]
+    keys += ["gain_cb_db", "gain_cr_db", "tints"]
     assert list(front[0]) == keys
     assert [m["runtime_ms"] for m in front] == sorted(m["runtime_ms"] for m in front)
     assert [m["gain_db"] for m in front] == sorted(m["gain_db"] for m in front)

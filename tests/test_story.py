@@ -51,6 +51,20 @@ def test_the_note_tells_what_was_searched_and_found():
     assert note.endswith("```\nnas front quick\nnas promote quick\n```")
 
 
+def test_the_note_tells_colour_and_who_tints():
+    outcome = replace(RECORDS[1].outcome, gain_cb_db=0.2, gain_cr_db=-0.05)
+    tinted = replace(outcome, gain_db=0.9, gain_cr_db=-0.45)
+    records = [
+        replace(RECORDS[1], outcome=outcome),
+        replace(RECORDS[0], candidate=Candidate(4, Architecture()), outcome=tinted, tints=True),
+    ]
+    note = story(INFO, records, HERE)
+    assert "at 1.000 ms predicted (Cb +0.200 dB, Cr -0.050 dB)." in note
+    assert "| +0.200 | -0.050 |" in note and "trial 4 (-0.450 dB)." in note
+    alone = story(INFO, records[1:], HERE)
+    assert "trial 4 (-0.450 dB)." in alone and "nas promote" not in alone
+
+
 def test_names_from_outside_mark_nothing_up():
     identity = {key: {"name": EVIL, "note": EVIL} for key in ("space", "target", "data")}
     plainly = story(replace(INFO, identity={**IDENTITY, "space": {"name": "x"}}), RECORDS, HERE)
@@ -58,7 +72,7 @@ def test_names_from_outside_mark_nothing_up():
     assert len(note.splitlines()) == len(plainly.splitlines()), "no name makes a line of its own"
     row = front_markdown([record(0, 0.1, 0.5, EVIL)]).splitlines()[-1]
     assert "&lt;img" in row and "<" not in row and r"\*\*c\*\*" in row
-    assert row.replace(r"\|", "").count("|") == 8, "a bar in a name makes no cell"
+    assert row.replace(r"\|", "").count("|") == 9, "a bar in a name makes no cell"
     assert code(EVIL) == "`a'b | <img src=x onerror=alert(1)> **c** # d [e](http://f)`"
     assert code("") == "`unnamed`"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from studies.front import (
     hypervolume_history,
     knee,
     reference_of,
+    tints_told,
     trained,
+    with_probabilities,
 )
 from studies.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Underway
 from studies.record import Record, counts
@@ -116,6 +119,7 @@ def test_a_member_is_the_json_that_scripts_read():
     assert list(found.to_dict()) == [
         *keys,
         *("macs_g", "params", "memory_mb", "trainings", "gain_sd_db", "front_probability"),
+        *("gain_cb_db", "gain_cr_db", "tints"),
     ]
     assert Architecture.from_dict(found.to_dict()["architecture"]) == Architecture()
 
@@ -129,6 +133,35 @@ def test_choosing_from_a_front():
     assert knee([]) is None and knee(members[:2]).trial == 1
     assert reference_of(members, None) == 8.0 and reference_of(members, 4.0) == 4.0
     assert reference_of([], None) > 0
+
+
+def test_one_that_tints_is_trained_but_nothing_is_made_of_it():
+    records = [
+        record(0, 0.1, 1.0, repeats=(0.12,)),
+        record(1, 0.9, 2.0, tints=True),
+        record(2, 0.2, 4.0),
+    ]
+    members = trained(records)
+    assert [m.trial for m in members] == [0, 1, 2] and members[1].tints
+    rest = (members[0], members[2])
+    assert [m.trial for m in front(members)] == [0, 2] and knee(members).trial == 2
+    assert hypervolume(members, 8.0) == hypervolume(rest, 8.0)
+    assert hypervolume_history(records, 8.0)[-1] == hypervolume(rest, 8.0)
+    assert best_within(members, 3.0).trial == 0
+    chances = [m.front_probability for m in with_probabilities(members)]
+    assert chances[1] is None and chances[0] == 1.0 and chances[2] > 0.9
+    assert reference_of(members[:2], None) == 1.0
+    assert front(members[1:2]) == () and with_probabilities(members[1:2]) == members[1:2]
+
+
+def test_the_lower_gain_of_colour_is_shown_with_a_word_for_a_tint():
+    plain = member(0, 0.1, 1.0)
+    assert plain.colour_shown == "-" and tints_told([plain]) == ""
+    tinted = replace(plain, gain_cb_db=0.25, gain_cr_db=-0.3, tints=True)
+    assert tinted.colour_shown == "-0.300 tints"
+    told = tints_told([tinted] * 8)
+    assert told.startswith("8 trained, but left out") and told.count("-0.300 dB") == 6
+    assert told.endswith("and 2 more")
 
 
 def at(step: int, gain_db: float, runtime_ms: float) -> Underway:

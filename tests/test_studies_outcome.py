@@ -20,6 +20,7 @@ from studies.outcome import (
     from_dict,
     to_dict,
 )
+from studies.record import violations
 
 RUNTIME, SIZE = Runtime(1.25, "predicted", "rtx4090"), Size(9_000, 4_100_000_000)
 CURVE = (Rung(100, 0.05, 1.5), Rung(200, 0.11, 3.0))
@@ -34,6 +35,8 @@ OUTCOMES = [
         steps=200,
         seconds=3.5,
         weights=Weights("ab" * 32, file="00001.safetensors"),
+        gain_cb_db=0.3,
+        gain_cr_db=-0.2,
     ),
     Rejected("macs", 2e10, 1e10, size=Size(70_000, 20_000_000_000)),
     Rejected("memory_mb", 240.0, 200.0, size=Size(70_000, 20_000_000_000, 240.0)),
@@ -67,6 +70,48 @@ def test_an_outcome_from_before_memory_was_known_still_opens():
     old = to_dict(OUTCOMES[0])
     del old["size"]["memory_mb"]
     assert from_dict(old).size.memory_mb is None
+
+
+def test_an_outcome_from_before_colour_was_measured_still_opens_and_tints_not():
+    old = to_dict(OUTCOMES[0])
+    del old["gain_cb_db"], old["gain_cr_db"]
+    found = from_dict(old)
+    assert (found.gain_cb_db, found.gain_cr_db, found.colour_gain_db) == (None, None, None)
+    budget = Budget(colour_loss_db=0.1)
+    assert violations(found, budget)["colour_loss_db"] == 0.0
+    assert not budget.is_tinted(found.colour_gain_db)
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda o: type(o).__name__)
+def test_every_outcome_has_a_figure_for_each_limit(outcome):
+    budget = Budget(8.0, 1e10, None, 100.0, 0.1)
+    names = {"runtime_ms", "macs", "memory_mb", "colour_loss_db", "broken"}
+    assert violations(outcome, budget).keys() == names
+
+
+def test_the_worse_of_cb_and_cr_is_held_against_the_limit():
+    assert OUTCOMES[0].colour_gain_db == -0.2
+    over = violations(OUTCOMES[0], Budget(colour_loss_db=0.05))
+    assert over["colour_loss_db"] == pytest.approx(0.2 - 0.05)
+    within = violations(OUTCOMES[0], Budget(colour_loss_db=0.3))
+    assert within["colour_loss_db"] == pytest.approx(0.2 - 0.3)
+    assert Budget(colour_loss_db=0.05).is_tinted(-0.2)
+    assert not Budget(colour_loss_db=0.2).is_tinted(-0.2)
+    assert not Budget().is_tinted(-9.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "db"),
+    [("0.1", 0.1), ("0.1 dB", 0.1), (".25db", 0.25), ("0", 0.0), ("none", None), (None, None)],
+)
+def test_a_limit_of_colour_is_in_decibels_or_none(text, db):
+    assert parse_budget(None, max_colour_loss=text).colour_loss_db == db
+
+
+@pytest.mark.parametrize("text", ["", "-0.1", "nan", "little", "0.1 ms", "1e999"])
+def test_a_malformed_limit_of_colour_is_refused_with_an_example(text):
+    with pytest.raises(InputError, match=r"--max-colour-loss .* write for instance 0\.1, or none"):
+        parse_budget(None, max_colour_loss=text)
 
 
 @pytest.mark.parametrize(
@@ -124,12 +169,13 @@ def test_a_budget_is_named_for_people():
     assert str(Budget(8.0, 10e9, 50e3)) == "8 ms, 10 G MACs, 50 k parameters"
     assert str(Budget()) == "no limit"
     assert str(Budget(memory_mb=200.0)) == "200 MB"
+    assert str(Budget(8.0, colour_loss_db=0.1)) == "8 ms, colour loss 0.1 dB"
 
 
-@pytest.mark.parametrize("budget", [Budget(8.0), Budget(8.0, memory_mb=200.0)])
+@pytest.mark.parametrize("budget", [Budget(8.0), Budget(8.0, memory_mb=200.0, colour_loss_db=0)])
 def test_a_budget_survives_json(budget):
     assert Budget.from_dict(json.loads(json.dumps(budget.to_dict()))) == budget
 
 
-def test_studies_without_a_limit_on_memory_keep_their_identity():
+def test_studies_without_a_limit_on_memory_or_colour_keep_their_identity():
     assert Budget(8.0).to_dict() == {"runtime_ms": 8.0, "macs": None, "params": None}

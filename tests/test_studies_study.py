@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import optuna
 import pytest
-from quick_search import BUDGET, TRIALS, Quick, settings, small_space, states
+from quick_search import BUDGET, TRIALS, Quick, Tinting, settings, small_space, states
 
 from search_spaces.errors import InputError
 from search_spaces.space import Space
 from search_spaces.survey import published
+from studies.front import trained
 from studies.outcome import Broken, Rejected, Runtime, Size, Trained
 from studies.reading import list_studies, read_study
 from studies.runners.inline import InlineRunner
@@ -61,6 +63,30 @@ def test_objectives_and_constraints_stand_in_optuna(tmp_path):
     assert {t.number for t in study.best_trials} <= {
         t.number for t in study.trials if t.state.name == "COMPLETE"
     }
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2"])
+def test_candidates_that_tint_are_trained_and_violate_a_constraint(tmp_path, sampler):
+    limits = replace(BUDGET, colour_loss_db=0.35)
+    summary = conduct(settings(tmp_path, budget=limits, sampler=sampler), Tinting())
+    assert summary.counts.trained == TRIALS
+    members = trained(summary.records)
+    tinted = {m.trial for m in members if m.tints}
+    assert tinted == {m.trial for m in members if m.gain_db > 0.35}
+    assert 0 < len(tinted) < len(members)
+    assert summary.front and not tinted & {m.trial for m in summary.front}
+    study = optuna.load_study(study_name="quick", storage=settings(tmp_path).storage)
+    for member in members:
+        trial = study.trials[member.trial]
+        assert trial.state.name == "COMPLETE"
+        assert trial.values[0] == member.gain_db
+        assert trial.constraints["colour_loss_db"] == pytest.approx(member.gain_db - 0.35)
+    assert not tinted & {trial.number for trial in study.best_trials}
+    assert len({frozenset(trial.constraints) for trial in study.trials}) == 1
+    info, records = read_study(settings(tmp_path).storage, "quick")
+    assert records == summary.records and info.budget == limits
+    with pytest.raises(InputError, match="another budget"):
+        conduct(settings(tmp_path), Tinting())
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random", "qmc"])

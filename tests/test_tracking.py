@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -43,6 +44,8 @@ def trained(trial, gain, ms, folder):
         20,
         2.5,
         Weights(hashlib.sha256(file.read_bytes()).hexdigest(), file=file.name),
+        gain_cb_db=0.2,
+        gain_cr_db=-gain,
     )
     return Record(Candidate(trial, architecture), outcome, started=1.0, finished=2.0 + trial)
 
@@ -79,6 +82,8 @@ def test_a_study_becomes_runs_models_figures_and_a_note(tmp_path, records):
     assert first.data.metrics["gain_db"] == pytest.approx(0.10)
     assert first.data.metrics["gain_db_qp63"] == pytest.approx(0.0)
     assert first.data.metrics["memory_mb"] == pytest.approx(102.5)
+    assert first.data.metrics["gain_cb_db"] == pytest.approx(0.2)
+    assert first.data.metrics["gain_cr_db"] == pytest.approx(-0.1)
     assert first.data.params["width"] == "8"
     curve = client.get_metric_history(first.info.run_id, "curve_gain_db")
     assert [(point.step, point.value) for point in curve] == [(10, 0.05), (20, 0.10)]
@@ -102,6 +107,21 @@ def test_a_study_becomes_runs_models_figures_and_a_note(tmp_path, records):
     told = {f"metrics.`{name}`" for name in {**parent.data.metrics, **first.data.metrics}}
     columns = set(json.loads(view)["selectedColumns"])
     assert columns - told == {"tags.`outcome`"}, "columns of what is told"
+
+
+def test_a_tint_is_a_tag_and_no_part_of_what_the_study_found(tmp_path, records):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    records[1] = replace(records[1], tints=True)
+    assert StudyTracking(uri, INFO, tmp_path).deliver(records, final=True).fault is None
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    (parent,) = client.search_runs([experiment], "tags.kind = 'study'")
+    (tinted,) = client.search_runs([experiment], "tags.tints = 'true'")
+    assert tinted.data.tags["trial"] == "1" and tinted.info.status == "FINISHED"
+    assert parent.data.metrics["best_gain_db"] == pytest.approx(0.1)
+    assert parent.data.metrics["hypervolume"] == pytest.approx(0.1 * 2)
+    assert parent.data.metrics["tinted"] == 1
+    assert "trial 1 (-0.200 dB)" in parent.data.tags["mlflow.note.content"]
 
 
 def test_a_port_that_is_taken_is_named(tmp_path, nas):

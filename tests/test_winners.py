@@ -66,6 +66,16 @@ def test_a_contribution_is_the_area_that_no_other_member_covers(seed):
     assert contributions(members, reference) == pytest.approx(alone)
 
 
+def test_one_that_tints_is_promoted_only_by_its_number():
+    records = [*RECORDS, record(5, 0.9, 4.5, tints=True)]
+    assert chosen(records) == chosen(RECORDS)
+    assert chosen(records, Choice(under_ms=5.0)) == [3]
+    assert chosen(records, Choice(trials=(5,))) == [5]
+    strict = parse_budget("8ms", max_colour_loss="0.1")
+    with pytest.raises(InputError, match=r"tints, beyond its limit of 0\.1 dB: name one with --t"):
+        chosen(records[-1:], budget=strict)
+
+
 def test_by_default_those_go_on_that_the_front_would_miss_most():
     assert chosen(RECORDS) == [1, 3, 0], "one of the twins stays, although neither is missed"
     assert chosen(RECORDS, Choice(top=1)) == [1]

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from nas.cli.review import front_table
 from nas.cli.terminal import err
+from nas.measure.colour import colour_cell
 from studies.candidate import Candidate
 from studies.events import Event, Finished, Opened, Passed, Started
 from studies.front import front, knee, trained, with_probabilities
@@ -130,7 +131,9 @@ def _told(record: Record) -> str:
     name, outcome = f"trial {record.trial} {record.candidate.name}", record.outcome
     if isinstance(outcome, Trained):
         runtime = outcome.runtime
-        return f"{name}: {outcome.gain_db:+.3f} dB at {runtime.ms:.3f} ms {runtime.kind}"
+        colour = colour_cell(outcome.gain_cb_db, outcome.gain_cr_db, record.tints)
+        gain = f"{outcome.gain_db:+.3f} dB, colour {colour}"
+        return f"{name}: {gain} at {runtime.ms:.3f} ms {runtime.kind}"
     if isinstance(outcome, Rejected | Broken):
         return f"{name}: {outcome.reason}"
     return name

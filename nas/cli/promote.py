@@ -128,6 +128,7 @@ class _Drawn:
     def show(self, winner: Winner, event: Event) -> None:
         """Draw an event of one winner's training."""
         from nas.cli.terminal import say
+        from nas.measure.colour import colour_words
         from nas.training import events
         from studies.durations import duration
 
@@ -153,7 +154,9 @@ class _Drawn:
                 self._progress(event.done, event.pictures, f"{place}, measuring whole pictures")
             case events.Finished():
                 spent = duration(event.seconds)
-                say(f"{place}: {event.gain_db:+.3f} dB over Lanczos after {spent} of training")
+                colour = f" ({colour_words(event.gain_cb_db, event.gain_cr_db)})"
+                gain = f"{event.gain_db:+.3f} dB over Lanczos{colour}"
+                say(f"{place}: {gain} after {spent} of training")
 
 
 def _tell_plan(plan: Plan, as_json: bool) -> None:
@@ -174,17 +177,18 @@ def _tell_plan(plan: Plan, as_json: bool) -> None:
         f"{plan.info.name}: recipe {plan.recipe.name}, {plan.recipe.steps} steps on "
         f"{plan.pair_set.path.name}, teacher {_teacher(plan)}, device {plan.device}"
     )
-    columns = ["trial", "proxy dB", f"ms {_kind(plan)}", "params", "state", "network"]
+    columns = ["trial", "proxy dB", "colour dB", f"ms {_kind(plan)}", "params", "state", "network"]
     cells = [
         [
             str(row["trial"]),
             f"{row['gain_db']:+.3f}",
+            winner.member.colour_shown,
             f"{row['runtime_ms']:.3f}",
             f"{row['params']:,}",
             str(row["state"]),
             str(row["name"]),
         ]
-        for row in rows
+        for row, winner in zip(rows, plan.winners, strict=True)
     ]
     show(table(columns, cells, title))
     print(f"registered as {plan.name}; files in {plan.winners[0].folder.parent.parent}")
@@ -218,7 +222,8 @@ def _settings(plan: Plan) -> dict[str, Any]:
         "teacher": _teacher(plan),
         "device": plan.device,
         "name": plan.name,
-        "limit_ms": plan.limit_ms,
+        "limit_ms": plan.limits.runtime_ms,
+        "limit_colour_loss_db": plan.limits.colour_loss_db,
     }
 
 
@@ -260,14 +265,18 @@ def _tell(summary: Summary) -> None:
 
     plan = summary.plan
     title = f"{plan.info.name}: {plan.recipe.name}, {plan.recipe.steps} steps each"
-    columns = ["trial", "proxy dB", "full dB", f"ms {_kind(plan)}", "params", "version", "network"]
+    columns = ["trial", "proxy dB", "full dB", "colour dB", f"ms {_kind(plan)}", "params"]
+    columns += ["version", "network"]
     show(table(columns, [_row(p, summary) for p in summary.promotions], title))
     if summary.agreement is not None:
         print(summary.agreement.sentence)
     if summary.champion is not None:
-        limit = "" if plan.limit_ms is None else f" under {plan.limit_ms:g} ms"
+        limit_ms = plan.limits.runtime_ms
+        limit = "" if limit_ms is None else f" under {limit_ms:g} ms"
         best = summary.champion
         print(f"* champion{limit}: trial {best.trial}, {best.name}, {best.gain_db:+.3f} dB")
+    elif summary.promotions:
+        print(f"no champion: no promoted network is within {plan.limits}")
     if summary.promotions and any(p.onnx_error is None for p in summary.promotions):
         say("no ONNX files, its packages are missing: pip install onnx onnxscript onnxruntime")
     if summary.promotions:
@@ -286,6 +295,7 @@ def _row(promotion: Promotion, summary: Summary) -> list[str]:
         f"{promotion.trial}{mark}",
         f"{promotion.proxy_gain_db:+.3f}",
         f"{promotion.gain_db:+.3f}",
+        promotion.colour_shown(summary.plan.limits),
         f"{promotion.runtime_ms:.3f}",
         f"{promotion.params:,}",
         summary.versions.get(promotion.trial, "-"),

@@ -90,9 +90,11 @@ def compare(
 
 def _show(found: Comparison) -> None:
     from nas.cli.terminal import show, table
+    from nas.measure.colour import db_cell
     from studies.review.comparison import told
 
-    columns = ["study", "trained", "front", "hypervolume", "leads in", "beaten", "best dB", "ms"]
+    columns = ["study", "trained", "front", "hypervolume", "leads in", "beaten", "best dB"]
+    columns += ["colour dB", "ms"]
     rows = [
         [
             entry.study,
@@ -102,13 +104,15 @@ def _show(found: Comparison) -> None:
             f"{entry.leads:.0%}",
             str(entry.beaten),
             f"{entry.members[-1].gain_db:+.3f}",
+            db_cell(entry.colour_gain_db),
             f"{entry.members[0].runtime_ms:.3f} to {entry.members[-1].runtime_ms:.3f}",
         ]
         for entry in found.entries
     ]
     title = (
         f"hypervolume in dB x octaves from 0 dB at {found.reference_ms:g} ms; leads in a share of "
-        f"the octaves; runtimes {found.runtime_kind} for {found.target}"
+        "the octaves; colour is the least gain of Cb or Cr on the front; "
+        f"runtimes {found.runtime_kind} for {found.target}"
     )
     show(table(columns, rows, title))
     print()

@@ -29,9 +29,9 @@ def front(
     from studies.record import counts
 
     info, records = read_study(storage, study)
-    members = front_of(with_probabilities(trained(records)))
+    members = trained(records)
     if as_json:
-        print_json([member.to_dict() for member in members])
+        print_json([member.to_dict() for member in front_of(with_probabilities(members))])
         return
     tally = counts(records)
     title = f"{info.name}: {info.budget}, {tally.trained} trained, {tally.rejected} rejected"
@@ -39,16 +39,20 @@ def front(
 
 
 def show_front(members: Sequence[Member], title: str) -> None:
-    """Print a front, with its best compromise."""
+    """Print the front of trained candidates, its best compromise, and who is left out of it."""
     from nas.cli.terminal import show
-    from studies.front import knee
+    from studies.front import front as front_of
+    from studies.front import knee, tints_told, with_probabilities
 
-    best = knee(members)
+    line = front_of(with_probabilities(members))
+    best = knee(line)
     if best is None:
         print(f"{title}: no front yet")
-        return
-    show(front_table(members, title, best))
-    print(f"* best compromise: trial {best.trial}, {best.name}")
+    else:
+        show(front_table(line, title, best))
+        print(f"* best compromise: trial {best.trial}, {best.name}")
+    if told := tints_told(members):
+        print(told)
 
 
 def front_table(members: Sequence[Member], title: str, best: Member | None) -> RenderableType:
@@ -57,15 +61,16 @@ def front_table(members: Sequence[Member], title: str, best: Member | None) -> R
     from studies.front import certainty, memory_shown
 
     repeated = any(member.front_probability is not None for member in members)
-    columns = ["trial", "gain dB", f"ms {members[0].runtime_kind}"]
+    columns = ["trial", "gain dB", "colour dB", f"ms {members[0].runtime_kind}"]
     columns += ["MACs G", "params", "MB", "network"]
     if repeated:
-        columns[2:2] = ["±", "on front"]
+        columns[2:2] = ["±", "on front"]  # of the gain
     rows = [
         [
             f"{member.trial}{'*' if member is best else ''}",
             f"{member.gain_db:+.3f}",
             *(certainty(member) if repeated else ()),
+            member.colour_shown,
             f"{member.runtime_ms:.3f}",
             f"{member.macs_g:.2f}",
             f"{member.params:,}",

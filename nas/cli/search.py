@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli.options import AsJson, Data, Plugins, Storage, TargetName, TrackingUri, tracking
+from studies.limits import DEFAULT_COLOUR_LOSS_DB
 from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ def search(
     max_memory: Annotated[
         str | None, typer.Option(help="Most peak memory allowed, such as 200M.")
     ] = None,
+    max_colour_loss: Annotated[
+        str,
+        typer.Option(
+            help="Most that PSNR of Cb or Cr may be below Lanczos's, in dB; none for no limit."
+        ),
+    ] = f"{DEFAULT_COLOUR_LOSS_DB:g}",
     trials: Annotated[int, typer.Option(min=1, help="Candidates to train.")] = 16,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Training steps a candidate; default 600.")
@@ -78,14 +85,15 @@ def search(
     """Search a space for the Pareto front of PSNR-Y gain against runtime.
 
     Runs until --trials candidates are trained. It can be stopped or killed at any moment: the same
-    command continues. Candidates over the budget are rejected before they cost any training.
+    command continues. Candidates over the budget are rejected before they cost any training; those
+    that turn out to tint are left out of the front.
     """
     from studies.limits import parse_budget
     from studies.settings import SearchSettings
 
     settings = SearchSettings(
         space=space,
-        budget=parse_budget(budget, max_macs, max_params, max_memory),
+        budget=parse_budget(budget, max_macs, max_params, max_memory, max_colour_loss),
         trials=trials,
         steps=steps,
         seed=seed,
@@ -130,6 +138,7 @@ def _run(settings: SearchSettings, as_json: bool) -> None:
 
 def _show(summary: SearchSummary) -> None:
     from nas.cli.review import show_front
+    from studies.front import trained
 
     tally = summary.counts
     title = (
@@ -137,7 +146,7 @@ def _show(summary: SearchSummary) -> None:
         f"{tally.broken} broken, {tally.duplicates} duplicates"
     )
     members = summary.front
-    show_front(members, title)
+    show_front(trained(summary.records), title)
     if members:
         print(f"hypervolume {summary.hypervolume:.3f} dB x octaves")
     for path in summary.files.values():

@@ -82,6 +82,7 @@ def _studies(found: Comparison) -> str:
         Column("leads in", ".0%"),
         Column("beaten", "d"),
         Column("best dB", "+.3f"),
+        Column("colour dB", "+.3f"),
         Column("fastest ms", ".3f"),
     ]
     rows = [
@@ -93,6 +94,7 @@ def _studies(found: Comparison) -> str:
             entry.leads,
             entry.beaten,
             entry.members[-1].gain_db,
+            entry.colour_gain_db,
             entry.members[0].runtime_ms,
         ]
         for entry in found.entries
@@ -100,7 +102,7 @@ def _studies(found: Comparison) -> str:
     return table(columns, rows) + paragraph(
         f"The hypervolume is counted from 0 dB at {found.reference_ms:g} ms for all of them. A "
         "front leads in a share of the octaves of runtime; beaten are those of its members that "
-        "another front dominates.",
+        "another front dominates. Colour is the least gain of Cb or Cr over Lanczos on the front.",
         "note",
     )
 

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 
 import plotly.graph_objects as go
 
-from studies.front import Member, front
+from nas.measure.colour import colour_words
+from studies.front import Member, front, untinted
 from studies.limits import Budget
 from studies.outcome import Broken, Outcome, Rejected, Trained
 from studies.record import Record
@@ -39,8 +40,10 @@ def front_plot(done: Sequence[Member], records: Sequence[Record], budget: Budget
     outcomes = {record.trial: record.outcome for record in records}
     figure = go.Figure()
     _points(figure, "survey, full training", _survey(), GREY, "x-thin-open", 8)
-    rest = [member for member in done if member not in members]
+    rest = [member for member in untinted(done) if member not in members]
     _points(figure, "trained", [_point(m, outcomes[m.trial]) for m in rest], OTHER, "circle", 9)
+    tinted = [_point(member, outcomes[member.trial]) for member in done if member.tints]
+    _points(figure, "trained, but it tints", tinted, LIMIT, "cross-thin-open", 9)
     _points(figure, "stopped early", list(_stopped(records)), GREY, "circle-open", 8)
     figure.add_scatter(
         x=[member.runtime_ms for member in members],
@@ -97,6 +100,9 @@ def hover(member: Member, outcome: Outcome | None) -> str:
         f"{member.gain_db:+.3f} dB at {member.runtime_ms:.3f} ms {member.runtime_kind}",
         f"{member.params:,} parameters, {member.macs_g:.2f} G MACs",
     ]
+    if member.colour_gain_db is not None:
+        colour = colour_words(member.gain_cb_db, member.gain_cr_db)
+        lines.append(colour + (": it tints" if member.tints else ""))
     if member.gain_sd_db is not None:
         lines.append(f"±{member.gain_sd_db:.3f} dB over {member.trainings} trainings")
     if member.front_probability is not None:

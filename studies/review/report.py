@@ -14,9 +14,11 @@ from studies.front import (
     hypervolume,
     knee,
     reference_of,
+    tints_told,
     trained,
     with_probabilities,
 )
+from studies.limits import Budget
 from studies.outcome import Trained
 from studies.places import FIRST, Places
 from studies.promoted import agreement, best
@@ -63,7 +65,7 @@ def report(
     sections = [
         _front(info, records, figures),
         _pictures(info, evidence),
-        _promoted(evidence.promoted),
+        _promoted(evidence.promoted, info.budget),
         _searched(info),
         course(info, records, figures),
         dimensions(info, records, figures),
@@ -86,7 +88,7 @@ def _lead(info: StudyInfo, records: Sequence[Record]) -> str:
     space = (info.identity.get("space") or {}).get("name", "a space")
     told = f"Searched {space} under {info.budget}. "
     if middle is None:
-        return paragraph(told + "No candidate has been trained yet.")
+        return paragraph(f"{told}{tints_told(members) or 'No candidate has been trained yet'}.")
     first, last = line[0], line[-1]
     told += (
         f"{tally.trained} candidates were trained and {len(line)} of them make the front, from "
@@ -129,12 +131,12 @@ def _lead(info: StudyInfo, records: Sequence[Record]) -> str:
 
 def _front(info: StudyInfo, records: Sequence[Record], figures: Figures) -> Section:
     done = with_probabilities(trained(records))
-    members = front(done)
-    if not members:
+    if not done:
         return Section("front", "Front", paragraph("No candidate has been trained yet."))
+    members = front(done)
     figures["front"] = front_plot(done, records, info.budget)
     body = plot("front", "Gain over Lanczos against runtime of all candidates", 520)
-    kind = members[0].runtime_kind
+    kind = done[0].runtime_kind
     if note := (info.identity.get("target") or {}).get("note"):
         body += paragraph(f"Runtimes of a 540x960 picture: {note}.", "note")
     body += paragraph(
@@ -144,7 +146,11 @@ def _front(info: StudyInfo, records: Sequence[Record], figures: Figures) -> Sect
     )
     if beyond := _beyond(study_sight(done, records, info.budget), done):
         body += whole("front", f"Beyond these axes: {beyond}.")
-    return Section("front", "Front", body + _front_table(info, records, members, kind))
+    if members:
+        body += _front_table(info, records, members, kind)
+    if told := tints_told(done):
+        body += paragraph(f"{told}.", "note")
+    return Section("front", "Front", body)
 
 
 def _beyond(seen: Sight, done: Sequence[Member]) -> str:
@@ -165,11 +171,13 @@ def _front_table(
     qps = sorted({qp for o in done if isinstance(o, Trained) for qp in o.gain_db_per_qp})
     worth = contributions(members, reference_of(trained(records), info.budget.runtime_ms))
     with_memory = any(member.memory_mb is not None for member in members)
+    with_colour = any(member.colour_gain_db is not None for member in members)
     repeated = any(member.front_probability is not None for member in members)
     columns = [
         Column("trial", "d"),
         Column("network"),
         Column("gain dB", "+.3f"),
+        *([Column("Cb dB", "+.3f"), Column("Cr dB", "+.3f")] if with_colour else []),
         *([Column("± dB", ".3f"), Column("on front", ".0%")] if repeated else []),
         Column(f"ms {kind}", ".3f"),
         Column("MACs G", ".2f"),
@@ -186,6 +194,7 @@ def _front_table(
                 member.trial,
                 member.name,
                 member.gain_db,
+                *([member.gain_cb_db, member.gain_cr_db] if with_colour else []),
                 *([member.gain_sd_db, member.front_probability] if repeated else []),
                 member.runtime_ms,
                 member.macs_g,
@@ -206,6 +215,8 @@ def _front_table(
             " Gains are means over trainings with other seeds, ± their standard deviation; on "
             "front is how probable it is, by that noise, that none beats the network."
         )
+    if with_colour:
+        told += " Cb and Cr are the gains of chroma over Lanczos: well below zero, a network tints."
     return table(columns, rows, marked) + paragraph(told, "note")
 
 
@@ -243,13 +254,15 @@ def _pictures(info: StudyInfo, evidence: Evidence) -> Section | None:
     return Section("pictures", "Pictures", body)
 
 
-def _promoted(promoted: Sequence[Promotion]) -> Section | None:
+def _promoted(promoted: Sequence[Promotion], limits: Budget) -> Section | None:
     if not promoted:
         return None
     columns = [
         Column("trial", "d"),
         Column("proxy dB", "+.3f"),
         Column("full dB", "+.3f"),
+        Column("Cb dB", "+.3f"),
+        Column("Cr dB", "+.3f"),
         Column(f"ms {promoted[0].runtime_kind}", ".3f"),
         Column("params", ",d"),
         Column("steps", ",d"),
@@ -257,12 +270,30 @@ def _promoted(promoted: Sequence[Promotion]) -> Section | None:
         Column("network"),
     ]
     rows = [
-        [p.trial, p.proxy_gain_db, p.gain_db, p.runtime_ms, p.params, p.steps, p.recipe, p.name]
+        [
+            p.trial,
+            p.proxy_gain_db,
+            p.gain_db,
+            p.gain_cb_db,
+            p.gain_cr_db,
+            p.runtime_ms,
+            p.params,
+            p.steps,
+            p.recipe,
+            p.name,
+        ]
         for p in promoted
     ]
-    highest = max(range(len(promoted)), key=lambda index: promoted[index].gain_db)
+    within = [index for index, p in enumerate(promoted) if not limits.is_tinted(p.colour_gain_db)]
+    highest = max(within, key=lambda index: promoted[index].gain_db, default=-1)
     body = paragraph("Trained fully, and measured on the whole held-out pictures.")
     body += table(columns, rows, highest)
+    if tinted := [str(p.trial) for p in promoted if limits.is_tinted(p.colour_gain_db)]:
+        body += paragraph(
+            f"Trials {', '.join(tinted)} tint, and are no champion: Cb or Cr is more than "
+            f"{limits.colour_loss_db:g} dB below Lanczos.",
+            "note",
+        )
     agreed = agreement(promoted)
     if agreed is not None:
         body += paragraph(agreed.sentence[:1].upper() + agreed.sentence[1:], "note")
@@ -315,7 +346,7 @@ def _size(space: Mapping[str, Any]) -> str:
 def _next(
     info: StudyInfo, records: Sequence[Record], promoted: Sequence[Promotion], places: Places
 ) -> Section:
-    compromise, champion = knee(trained(records)), best(promoted, info.budget.runtime_ms)
+    compromise, champion = knee(trained(records)), best(promoted, info.budget)
     if compromise is None:
         steps = [("See what a search would do.", "nas search --dry-run")]
     else:

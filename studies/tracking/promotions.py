@@ -8,13 +8,23 @@ from pathlib import Path
 from mlflow.entities import Metric, RunTag
 
 from studies import promoted
+from studies.limits import Budget
 from studies.places import Places
 from studies.promoted import Promotion
 from studies.record import Record
 from studies.settings import StudyInfo
 from studies.story import story, use_registered
 from studies.tracking import registry
-from studies.tracking.store import DONE, NOTE, REGISTERED, Delivery, Store, connected, fault
+from studies.tracking.store import (
+    DONE,
+    NOTE,
+    REGISTERED,
+    Delivery,
+    Store,
+    connected,
+    fault,
+    measured,
+)
 from studies.tracking.study import StudyTracking
 from studies.tracking.training import Title, began, find, show_training
 
@@ -31,7 +41,7 @@ class PromotionTracking:
         study_folder: The study's folder.
         folders: Those of the promotions, trial by trial.
         name: Of the registered model.
-        limit_ms: Slowest runtime of a champion; None for any.
+        limits: Of a champion.
 
     Attributes:
         versions: Registered versions by trial, as far as they are known to be there.
@@ -46,11 +56,11 @@ class PromotionTracking:
         study_folder: Path,
         folders: Sequence[Path],
         name: str,
-        limit_ms: float | None,
+        limits: Budget,
     ) -> None:
         self._uri, self._info, self._records = uri, info, records
         self._study_folder, self._folders = study_folder, folders
-        self._name, self._limit_ms = name, limit_ms
+        self._name, self._limits = name, limits
         self._whole = False
         self.versions: dict[int, str] = {}
         self.champion: str | None = None
@@ -122,10 +132,10 @@ class PromotionTracking:
         ended = [p for folder in self._folders if (p := promoted.read(folder)) is not None]
         places = Places(self._info.storage, self._uri)
         if ended:
-            version = registry.crown(store, self._name, ended[0].data, self._limit_ms)
+            version = registry.crown(store, self._name, ended[0].data, self._limits)
             self.champion = None if version is None else f"models:/{self._name}@{registry.CHAMPION}"
             told = _registered_story(
-                self._info, self._name, self._study_folder, self._limit_ms, places
+                self._info, self._name, self._study_folder, self._limits, places
             )
             store.client.update_registered_model(self._name, told)
         shown = list(promoted.ended(self._study_folder).values())
@@ -137,15 +147,17 @@ class PromotionTracking:
 
 
 def _registered_story(
-    info: StudyInfo, name: str, folder: Path, limit_ms: float | None, places: Places
+    info: StudyInfo, name: str, folder: Path, limits: Budget, places: Places
 ) -> str:
     """Markdown on a registered model: what it is, and how to use it."""
-    limit = "any runtime" if limit_ms is None else f"at most {limit_ms:g} ms"
+    limit = "any runtime" if limits.runtime_ms is None else f"at most {limits.runtime_ms:g} ms"
+    if limits.colour_loss_db is not None:
+        limit += f" and colour at most {limits.colour_loss_db:g} dB below Lanczos"
     return "\n".join(
         [
             f"4x super-resolution networks that `{info.name}` found under {info.budget}.",
             "",
-            promoted.markdown(list(promoted.ended(folder).values())),
+            promoted.markdown(list(promoted.ended(folder).values()), info.budget),
             "",
             f"`champion` has the highest gain of {limit}. Use it:",
             "",
@@ -166,6 +178,7 @@ def _figures(promotion: Promotion) -> dict[str, float]:
         "params": float(p.params),
         "macs_g": p.macs_g,
         "seconds": p.seconds,
+        **measured(gain_cb_db=p.gain_cb_db, gain_cr_db=p.gain_cr_db),
     }
     values |= {f"gain_db_qp{qp}": gain for qp, gain in p.gain_db_per_qp.items()}
     return values | {f"psnr_y_db_qp{qp}": psnr for qp, psnr in p.psnr_y_db.items()}

@@ -7,7 +7,7 @@ import io
 import math
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 from PIL import Image
 
+from nas.measure.colour import colour_gain_db, colour_words
 from search_spaces.model import load_model
+from studies.limits import Budget
 from studies.markdown import code, plain
 from studies.promoted import FRONT, MODEL, ONNX, Promotion
-from studies.tracking.store import Store, model_name
+from studies.tracking.store import Store, measured, model_name
 from studies.tracking.training import TRAINING, identify
 
 CHAMPION = "champion"
@@ -72,8 +74,8 @@ def versions(store: Store, name: str) -> list[ModelVersion]:
             return found
 
 
-def crown(store: Store, name: str, data: str, limit_ms: float | None) -> str | None:
-    """Give the alias `CHAMPION` to the version of the highest gain within a limit.
+def crown(store: Store, name: str, data: str, limits: Budget) -> str | None:
+    """Give the alias `CHAMPION` to the version of the highest gain within the limits.
 
     Only gains on the same pictures compare: versions of another set are left aside.
 
@@ -81,16 +83,19 @@ def crown(store: Store, name: str, data: str, limit_ms: float | None) -> str | N
         store: Where.
         name: Of the registered model.
         data: Digest of the set that gains are of.
-        limit_ms: Slowest runtime; None for any.
+        limits: On runtime and colour.
 
     Returns:
-        The version; None if none is within the limit.
+        The version; None if none is within the limits.
     """
-    slowest = math.inf if limit_ms is None else round(limit_ms, _DIGITS)  # as the tags are
+    limit_ms = math.inf if limits.runtime_ms is None else limits.runtime_ms
+    slowest = round(limit_ms, _DIGITS)  # as the tags are
     fits = [
         found
         for found in versions(store, name)
-        if found.tags.get("data") == data and float(found.tags["runtime_ms"]) <= slowest
+        if found.tags.get("data") == data
+        and float(found.tags["runtime_ms"]) <= slowest
+        and not limits.is_tinted(_colour_gain_db(found.tags))
     ]
     best = max(
         fits,
@@ -103,8 +108,16 @@ def crown(store: Store, name: str, data: str, limit_ms: float | None) -> str | N
     return str(best.version)
 
 
+def _colour_gain_db(tags: Mapping[str, str]) -> float | None:
+    """The lower gain of Cb and Cr; None of versions from before it was measured."""
+    if not {"gain_cb_db", "gain_cr_db"} <= set(tags):
+        return None
+    return colour_gain_db(float(tags["gain_cb_db"]), float(tags["gain_cr_db"]))
+
+
 def tags(promotion: Promotion) -> dict[str, str]:
     """What runs and versions say of a promotion, so that they can be found by it."""
+    colour = measured(gain_cb_db=promotion.gain_cb_db, gain_cr_db=promotion.gain_cr_db)
     return {
         "study_name": promotion.study,
         "trial": str(promotion.trial),
@@ -116,6 +129,7 @@ def tags(promotion: Promotion) -> dict[str, str]:
         "data": promotion.data,
         "data_name": promotion.data_name,
         "gain_db": f"{promotion.gain_db:.{_DIGITS}f}",
+        **{name: f"{gain:.{_DIGITS}f}" for name, gain in colour.items()},
         "proxy_gain_db": f"{promotion.proxy_gain_db:.{_DIGITS}f}",
         "runtime_ms": f"{promotion.runtime_ms:.{_DIGITS}f}",
         "runtime": f"{promotion.runtime_kind} {promotion.runtime_target}".strip(),
@@ -145,6 +159,7 @@ def described(promotion: Promotion) -> str:
             f"- {p.params:,} parameters, {p.macs_g:.2f} G MACs at 540x960",
             f"- trained {p.steps:,} steps by recipe {code(p.recipe)}, teacher {code(p.teacher)}",
             f"- set {code(p.data_name)} ({p.data[:12]}), commit `{p.made_by.get('git')}`",
+            f"- colour over Lanczos: {colour_words(p.gain_cb_db, p.gain_cr_db)}",
             f"- its proxy run had {p.proxy_gain_db:+.3f} dB",
             f"- ONNX {exported}",
         ]

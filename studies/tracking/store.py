@@ -51,7 +51,10 @@ DONE = ("FINISHED", "FAILED", "KILLED")
 _VIEW = {"mlflow.experimentKind": "custom_model_development"}
 
 _TABLE = "studies"
-_COLUMNS = ("best_gain_db", "gain_db", "hypervolume", "params", "runtime_ms")
+_COLUMNS = (
+    *("best_gain_db", "gain_db", "gain_cb_db", "gain_cr_db"),
+    *("hypervolume", "params", "runtime_ms"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +184,7 @@ def study_id(info: StudyInfo) -> str:
     return hashlib.sha256(first.encode()).hexdigest()[:16]
 
 
-def known(**values: float | None) -> dict[str, float]:
+def measured(**values: float | None) -> dict[str, float]:
     """Return the metrics that have a value: results of earlier versions lack some."""
     return {name: value for name, value in values.items() if value is not None}
 

@@ -15,7 +15,13 @@ from pathlib import Path
 from mlflow.entities import Metric, RunTag
 
 from studies import figures
-from studies.front import hypervolume_history, reference_of, trained, with_probabilities
+from studies.front import (
+    hypervolume_history,
+    reference_of,
+    trained,
+    untinted,
+    with_probabilities,
+)
 from studies.outcome import Broken, Rejected, Trained
 from studies.places import Places
 from studies.promoted import ended
@@ -31,6 +37,7 @@ from studies.tracking.store import (
     Store,
     connected,
     fault,
+    measured,
     model_name,
     network_params,
     params,
@@ -160,7 +167,7 @@ class StudyTracking:
     # -- the whole study ---------------------------------------------------------------------
 
     def _write_hypervolume(self, store: Store, records: Sequence[Record]) -> None:
-        done = trained(records)
+        done = untinted(trained(records))
         reference = reference_of(done, self._info.budget.runtime_ms)
         curve = hypervolume_history(records, reference)
         now = int(time.time() * 1000)
@@ -180,6 +187,7 @@ class StudyTracking:
             "rejected": tally.rejected,
             "broken": tally.broken,
             "duplicates": tally.duplicates,
+            "tinted": len(trained(records)) - len(done),
         }
         new += [Metric(name, float(n), now, len(curve)) for name, n in totals.items()]
         if done:
@@ -242,6 +250,7 @@ def _metrics(record: Record, now: int) -> list[Metric]:
                 values["memory_mb"] = outcome.size.memory_mb
         values["seconds"] = outcome.seconds
     if isinstance(outcome, Trained):
+        values |= measured(gain_cb_db=outcome.gain_cb_db, gain_cr_db=outcome.gain_cr_db)
         values |= {f"gain_db_qp{qp}": gain for qp, gain in outcome.gain_db_per_qp.items()}
         values |= {f"psnr_y_db_qp{qp}": psnr for qp, psnr in outcome.psnr_y_db.items()}
     if isinstance(outcome, Trained | Rejected):
@@ -264,6 +273,8 @@ def _tags(record: Record) -> dict[str, str]:
     if outcome is not None and outcome.runtime is not None:
         runtime = outcome.runtime
         tags["runtime"] = " ".join(filter(None, [runtime.kind, runtime.target, runtime.backend]))
+    if record.tints:
+        tags["tints"] = "true"
     if record.duplicate_of is not None:
         tags["duplicate_of"] = str(record.duplicate_of)
     if record.retry_of is not None:

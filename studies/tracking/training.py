@@ -24,7 +24,7 @@ from studies.tracking.store import (
     Store,
     connected,
     fault,
-    known,
+    measured,
     network_params,
     params,
 )
@@ -180,7 +180,7 @@ _AT_ONCE = 40  # points: MLflow takes at most 1000 metrics in a batch, and five 
 
 def _metrics(point: Point, started: int) -> list[Metric]:
     values = {"curve_gain_db": point.gain_db}
-    values |= known(curve_gain_cb_db=point.gain_cb_db, curve_gain_cr_db=point.gain_cr_db)
+    values |= measured(curve_gain_cb_db=point.gain_cb_db, curve_gain_cr_db=point.gain_cr_db)
     if point.loss is not None:
         values["curve_loss"] = point.loss
     values |= {f"curve_gain_db_qp{qp}": gain for qp, gain in point.gain_db_per_qp.items()}
@@ -192,7 +192,7 @@ def _metrics(point: Point, started: int) -> list[Metric]:
 def _figures(result: Result) -> dict[str, float]:
     """How a training ended, under the names that trials and promotions use."""
     values = {"gain_db": result.gain_db, "seconds": result.seconds}
-    values |= known(gain_cb_db=result.gain_cb_db, gain_cr_db=result.gain_cr_db)
+    values |= measured(gain_cb_db=result.gain_cb_db, gain_cr_db=result.gain_cr_db)
     values |= {f"gain_db_qp{qp}": gain for qp, gain in result.gain_db_per_qp.items()}
     return values | {f"psnr_y_db_qp{qp}": psnr for qp, psnr in result.psnr_y_db.items()}
 
