@@ -91,6 +91,17 @@ def test_links_that_lead_nowhere(nas, tmp_path, monkeypatch):
     assert "gone.png" in err
 
 
+def test_headings_take_two_lines_where_a_terminal_is_narrow():
+    rows = [["12", "+0.123", "-0.312 tints", "u2-24"]]
+    drawn = terminal.table(["trial", "gain dB", "colour dB", "network"], rows)
+    for width, heading in ((80, "trial  gain dB     colour dB  network"), (36, "         gain  ")):
+        console = Console(width=width, file=io.StringIO())
+        console.print(drawn)
+        lines = console.file.getvalue().splitlines()
+        assert lines[0].startswith(heading)
+        assert "+0.123  -0.312 tints" in lines[-1] and max(map(len, lines)) <= width
+
+
 def test_a_search_without_a_terminal_is_a_line_an_outcome(tmp_path, own_database, capsys):
     with SearchView() as view:
         summary = conduct(settings(tmp_path), Quick(), on_event=view.on_event)

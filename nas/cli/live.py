@@ -131,9 +131,11 @@ def _told(record: Record) -> str:
     name, outcome = f"trial {record.trial} {record.candidate.name}", record.outcome
     if isinstance(outcome, Trained):
         runtime = outcome.runtime
+        told = f"{name}: {outcome.gain_db:+.3f} dB at {runtime.ms:.3f} ms {runtime.kind}"
+        if outcome.colour_gain_db is None:
+            return told
         colour = colour_cell(outcome.gain_cb_db, outcome.gain_cr_db, record.tints)
-        gain = f"{outcome.gain_db:+.3f} dB, colour {colour}"
-        return f"{name}: {gain} at {runtime.ms:.3f} ms {runtime.kind}"
+        return f"{told}, colour {colour}"
     if isinstance(outcome, Rejected | Broken):
         return f"{name}: {outcome.reason}"
     return name

@@ -6,9 +6,10 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -78,13 +79,34 @@ def table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None
 ) -> RenderableType:
     """A compact table below its title; columns of numbers are right-aligned."""
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
-        numeric = all(_numeric(row[index]) for row in rows) if rows else False
-        drawn.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
-    for row in rows:
-        drawn.add_row(*(Text(cell.translate(_STEERING)) for cell in row))
+    drawn = _Fitted(columns, rows)
     return drawn if title is None else Group(Text(title, style="italic"), drawn)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """A table whose headings take a line a word where it would be wider than the terminal."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        whole = self._drawn(self.columns)
+        needed = console.measure(whole, options=options.update(max_width=_ANY_WIDTH)).maximum
+        fits = needed <= options.max_width
+        yield whole if fits else self._drawn([name.replace(" ", "\n") for name in self.columns])
+
+    def _drawn(self, columns: Sequence[str]) -> Table:
+        drawn = Table(box=None, pad_edge=False, header_style="bold")
+        for index, column in enumerate(columns):
+            numeric = all(_numeric(row[index]) for row in self.rows) if self.rows else False
+            drawn.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
+        for row in self.rows:
+            drawn.add_row(*(Text(cell.translate(_STEERING)) for cell in row))
+        return drawn
+
+
+_ANY_WIDTH = 10_000
 
 
 def show(drawn: RenderableType) -> None:

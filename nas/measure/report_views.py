@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import compress
 from typing import Any
 
-from nas.measure.colour import colour_words, db_cell
+from nas.measure.colour import colour_cell, colour_words, db_cell
 
 SURVEY_QPS = (31, 63)
 """The QPs that Table 1 reports."""
@@ -63,7 +63,7 @@ def without_empty(
 
 
 TABLE1_COLUMNS = (
-    *("network", "score", "gain dB", "Cb dB", "Cr dB", "MACs G", "ms", "params M", "memory MB"),
+    *("network", "score", "gain dB", "colour dB", "MACs G", "ms", "params M", "memory MB"),
     *("PSNR RGB 31/63", "PSNR-Y 31/63", "SSIM RGB 31/63", "SSIM-Y 31/63"),
 )
 _TABLE1_PAIRS = {"psnr_rgb": ".2f", "psnr_y": ".2f", "ssim_rgb": ".3f", "ssim_y": ".3f"}
@@ -145,7 +145,8 @@ def _table1_cells(row: Mapping[str, Any]) -> list[str]:
     return [
         row["name"],
         _cell(row.get("score"), ".2f"),
-        *(db_cell(row.get(gain)) for gain in ("gain_db", "gain_cb_db", "gain_cr_db")),
+        db_cell(row.get("gain_db")),
+        colour_cell(row.get("gain_cb_db"), row.get("gain_cr_db")),
         _cell(row.get("macs_g"), "#.3g"),
         _cell(row.get("runtime_ms"), ".3f"),
         _cell(row.get("params_m"), ".3f"),
