@@ -161,6 +161,7 @@ def _command(folder: Path, storage: str, tracking_uri: str, trials: int, at_once
         "--teacher": "none",
         "--target": "rtx4090",
         "--steps": 2,
+        "--max-colour-loss": "none",  # so short a training tints
         "--trials": trials,
         "--concurrency": at_once,
         "--study": STUDY,

@@ -51,7 +51,11 @@ def _of_front(records: Sequence[Record], storage: str, study: str, goal: int) ->
     ]
     if len(done) != goal:
         yield f"Optuna has {len(done)} finished trials"
-    points = {trial.number: (trial.values[0], -trial.values[1]) for trial in done}
+    points = {
+        trial.number: (trial.values[0], -trial.values[1])
+        for trial in done
+        if trial.constraints.get("colour_loss_db", 0.0) <= 0.0
+    }
     undominated = {
         number
         for number, mine in points.items()

@@ -10,6 +10,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 
 from search_spaces.errors import InputError
+from studies.limits import Budget
 from studies.provenance import provenance
 from studies.settings import StudySettings
 
@@ -41,10 +42,15 @@ def identify(raw: optuna.Study, settings: StudySettings) -> None:
     raw.set_user_attr("runs", [*raw.user_attrs.get("runs", []), run])
 
 
+def _shown(key: str, value: Any) -> Any:
+    """A setting for people: limits by their units."""
+    return str(Budget.from_dict(value)) if key == "budget" and value is not None else value
+
+
 def _difference(name: str, recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """One sentence on the first setting in which a study differs from what is now asked for."""
     key = next(k for k in [*recorded, *wanted] if recorded.get(k) != wanted.get(k))
-    old, new = recorded.get(key), wanted.get(key)
+    old, new = (_shown(key, made.get(key)) for made in (recorded, wanted))
     short = all(len(str(value)) < 60 for value in (old, new))
     how = f" ({old} there, {new} now)" if short else ""
     return (

@@ -82,6 +82,7 @@ def search(place, cluster):
             *("--space", private / "space.yaml", "--plugin", private / "mine.py"),
             *("--data", private / "set", "--target", "cpu", "--study", "far", "--steps", "6"),
             *("--trials", TRIALS, "--concurrency", 2, "--json"),
+            *("--max-colour-loss", "none"),
         ]
         environment = {
             **os.environ,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,27 @@ def test_who_leads_where_and_by_how_much():
     assert (a.leads, b.leads) == pytest.approx((2 / 3, 1 / 3))
     assert (a.beaten, b.beaten) == (0, 1)
     assert found.attainment[1] == {"runtime_ms": 2.0, "a": 0.2, "b": 0.4}
+
+
+def test_colour_is_the_least_of_a_front_and_one_that_tints_takes_no_part():
+    info, records = study("colour", [(1.0, 0.2), (2.0, 0.9), (4.0, 0.5)])
+    colours = [(0.2, -0.05), (0.1, -0.6), (0.3, 0.1)]
+    records = [
+        replace(
+            record,
+            outcome=replace(record.outcome, gain_cb_db=cb, gain_cr_db=cr),
+            tints=cr < -0.1,
+        )
+        for record, (cb, cr) in zip(records, colours, strict=True)
+    ]
+    found = compare([(info, records), A])
+    mine, other = found.entries
+    assert [member.trial for member in mine.members] == [0, 2]
+    assert mine.hypervolume == other.hypervolume
+    assert (mine.colour_gain_db, other.colour_gain_db) == (-0.05, None)
+    assert found.to_dict()["entries"][0]["members"][0]["gain_cr_db"] == -0.05
+    with pytest.raises(InputError, match="no trained candidate within its limits"):
+        compare([(info, records[1:2]), A])
 
 
 def test_equal_fronts_lead_nowhere():

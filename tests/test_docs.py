@@ -133,7 +133,10 @@ def place(tmp_path_factory):
 
 SMALLER = {
     "data prepare": ["--qps", "31,63", "--validation", "0.34"],
-    "search": ["--trials", "2", "--steps", "2", "--teacher", "none", "--study", "mine"],
+    "search": [
+        *("--trials", "2", "--steps", "2", "--teacher", "none", "--study", "mine"),
+        *("--max-colour-loss", "none"),
+    ],
     "promote": ["--steps", "2", "--top", "1", "--teacher", "none"],
 }
 """What makes the tutorial's commands short here; the last of an option given twice counts."""

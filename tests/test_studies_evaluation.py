@@ -56,6 +56,7 @@ def test_a_candidate_within_the_budget_is_trained_and_measured(settings):
     assert [rung.step for rung in outcome.curve] == [2, 4]
     assert outcome.gain_db == pytest.approx(sum(outcome.gain_db_per_qp.values()) / 2)
     assert set(outcome.psnr_y_db) == {31, 63}
+    assert outcome.colour_gain_db == min(outcome.gain_cb_db, outcome.gain_cr_db) < 10
     assert outcome.runtime.kind == "predicted" and outcome.runtime.target == "rtx4090"
     assert outcome.seconds > 0 and outcome.steps == 4
     network = fuse(build(SMALL.architecture))

@@ -85,7 +85,7 @@ def test_candidates_that_tint_are_trained_and_violate_a_constraint(tmp_path, sam
     assert len({frozenset(trial.constraints) for trial in study.trials}) == 1
     info, records = read_study(settings(tmp_path).storage, "quick")
     assert records == summary.records and info.budget == limits
-    with pytest.raises(InputError, match="another budget"):
+    with pytest.raises(InputError, match=r"another budget \(2 ms, colour loss 0\.35 dB there"):
         conduct(settings(tmp_path), Tinting())
 
 

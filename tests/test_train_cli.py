@@ -35,12 +35,15 @@ def test_it_trains_tells_and_then_says_that_it_is_done(train, tmp_path):
     assert told["out"] == "trainings/small-quick"
     assert (told["name"], told["recipe"], told["steps"]) == ("small", "quick", 4)
     assert told["psnr_y_db"].keys() == told["gain_db_per_qp"].keys() == {"31", "47", "63"}
+    assert all(isinstance(told[key], float) for key in ("gain_cb_db", "gain_cr_db"))
     model = load_model(tmp_path / told["model"])
     assert model.name == "small" and model.facts["gain_db"] == f"{told['gain_db']:.4f}"
     assert "stage 1 at step 0: 4 steps of 2 crops of 16, mse" in err
     code, again, err = train("small.json", "--recipe", "quick.yaml", "--json")
     assert (code, json.loads(again)) == (0, told)
     assert "this training is finished" in err
+    _, shown, _ = train("small.json", "--recipe", "quick.yaml")
+    assert f"Cb {told['gain_cb_db']:+.3f} dB, Cr {told['gain_cr_db']:+.3f} dB" in shown
 
 
 def test_a_published_network_and_a_table(train, tmp_path):

@@ -53,7 +53,9 @@ def test_a_training_is_shown_goes_on_in_its_run_and_ends_there(pair_set, tmp_pat
     curve = client.get_metric_history(first.info.run_id, "curve_gain_db")
     assert [point.step for point in curve] == [0, 50, 100]
     assert run_again.data.metrics["gain_db"] == pytest.approx(finished.gain_db)
+    assert run_again.data.metrics["gain_cr_db"] == pytest.approx(finished.gain_cr_db)
     assert {"curve_gain_db_qp31", "curve_psnr_y_db_qp63"} <= run_again.data.metrics.keys()
+    assert {"curve_gain_cb_db", "curve_gain_cr_db"} <= run_again.data.metrics.keys()
     assert run_again.data.params["width"] == "8" and "l1" in run_again.data.params["recipe"]
     names = {item.path for item in client.list_artifacts(first.info.run_id)}
     assert {"best.safetensors", "last.safetensors", "training.json", "samples"} <= names
