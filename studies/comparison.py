@@ -110,16 +110,15 @@ def compare(studies: Sequence[Read]) -> Comparison:
             raise InputError(f"the study {info.name!r} has no trained candidate within its limits")
     for other in studies[1:]:
         _require_same(studies[0], other)
-    reference = max(
-        reference_of(trained(records), info.budget.runtime_ms) for info, records in studies
-    )
+    references = [reference_of(trained(records), info.budget) for info, records in studies]
+    reference = max(references, key=lambda each: each.runtime_ms)
     fronts = {info.name: front(with_probabilities(trained(records))) for info, records in studies}
-    rises = _rises(fronts, reference)
-    leads = _leads(rises, fronts, reference)
-    octaves = math.log2(reference / rises[0]) if rises else 0.0
+    rises = _rises(fronts, reference.runtime_ms)
+    leads = _leads(rises, fronts, reference.runtime_ms)
+    octaves = math.log2(reference.runtime_ms / rises[0]) if rises else 0.0
     runtime = next(iter(fronts.values()))[0]
     return Comparison(
-        reference_ms=reference,
+        reference_ms=reference.runtime_ms,
         runtime_kind=runtime.runtime_kind,
         target=str((studies[0][0].identity.get("target") or {}).get("name", "unknown")),
         entries=tuple(

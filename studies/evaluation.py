@@ -194,7 +194,7 @@ def _over(budget: Budget, found: _Found) -> Rejected | None:
     if not over:
         return None
     limit = max(over, key=lambda name: over[name])
-    allowed = budget.to_dict()[limit]
+    allowed = budget.limits[limit]
     assert allowed is not None
     return Rejected(limit, figures[limit], allowed, found.runtime, found.size)  # type: ignore[arg-type]
 

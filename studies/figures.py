@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search_spaces.files import write_atomic
-from studies.front import Member, front, hypervolume_history, reference_of, trained, untinted
+from studies.front import Member, eligible, front, hypervolume_history, reference_of, trained
 from studies.limits import Budget
 from studies.outcome import Trained
 from studies.places import Places
@@ -43,7 +43,7 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
     done = trained(records)
     seen = study_sight(done, records, budget)
     _draw_survey(axes, seen)
-    within = untinted(done)
+    within = eligible(done)
     axes.scatter(
         [member.runtime_ms for member in within],
         [member.gain_db for member in within],
@@ -127,14 +127,14 @@ def hypervolume_figure(records: Sequence[Record], budget: Budget) -> Figure:
     """Matplotlib figure: dominated hypervolume after each trained candidate."""
     from matplotlib.figure import Figure
 
-    reference = reference_of(trained(records), budget.runtime_ms)
+    reference = reference_of(trained(records), budget)
     curve = hypervolume_history(records, reference)
     figure = Figure(figsize=(8, 3.2), dpi=130, layout="constrained")
     axes = figure.add_subplot()
     axes.step(range(1, len(curve) + 1), curve, where="post", color=_FRONT)
     axes.set_xlabel("trained candidates")
     axes.set_ylabel("hypervolume [dB x octaves]")
-    axes.set_title(f"reference: 0 dB at {reference:g} ms", loc="left", fontsize=9)
+    axes.set_title(f"reference: 0 dB at {reference.runtime_ms:g} ms", loc="left", fontsize=9)
     axes.grid(True, linewidth=0.3)
     return figure
 

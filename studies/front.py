@@ -1,8 +1,8 @@
 """The front of a study and how much it covers. Pure functions over records.
 
 A front is the set of trained candidates that no other one beats in both PSNR-Y gain over Lanczos
-and runtime. Only those that tint, by the study's limit, are left out: all other limits are gates
-before the training.
+and runtime. Left out are those at or below Lanczos, which are no result, and those that tint, by
+the study's limit; all other limits are gates before the training.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from nas.measure.colour import colour_cell, colour_gain_db, db_cell
+from studies.limits import SPAN, Budget
 from studies.noise import front_probabilities, pooled_sd_db
 from studies.outcome import Trained
 from studies.record import Record
@@ -60,6 +61,11 @@ class Member:
     tints: bool = False
 
     @property
+    def is_eligible(self) -> bool:
+        """Whether a front may have it: it is above Lanczos, and does not tint."""
+        return self.gain_db > 0.0 and not self.tints
+
+    @property
     def colour_gain_db(self) -> float | None:
         """The lower gain of Cb and Cr."""
         return colour_gain_db(self.gain_cb_db, self.gain_cr_db)
@@ -77,7 +83,7 @@ class Member:
 def trained(records: Iterable[Record]) -> tuple[Member, ...]:
     """Return everything trained to the end, duplicates left out, in the order of the trials.
 
-    Those that tint are among them: see `untinted`.
+    Those that no front may have are among them: see `eligible`.
     """
     members = []
     for record in records:
@@ -105,22 +111,24 @@ def trained(records: Iterable[Record]) -> tuple[Member, ...]:
     return tuple(members)
 
 
-def untinted(members: Iterable[Member]) -> tuple[Member, ...]:
-    """Return the members that may be on a front: their colour is within the study's limit."""
-    return tuple(member for member in members if not member.tints)
+def eligible(members: Iterable[Member]) -> tuple[Member, ...]:
+    """Return the members that may be on a front."""
+    return tuple(member for member in members if member.is_eligible)
 
 
-def tints_told(members: Iterable[Member], most: int = 6) -> str:
-    """Return a sentence on the members that tint, with what they lose; empty without any."""
-    tinted = [member for member in members if member.tints]
-    if not tinted:
-        return ""
-    shown = [f"trial {m.trial} ({db_cell(m.colour_gain_db)} dB)" for m in tinted[:most]]
-    more = f" and {len(tinted) - most} more" if len(tinted) > most else ""
-    return (
-        f"{len(tinted)} trained, but left out because of a tint, Cb or Cr too far below Lanczos: "
-        f"{', '.join(shown)}{more}"
-    )
+def left_out_note(members: Iterable[Member], most: int = 6) -> str:
+    """Return a sentence on the members that no front may have, and why; empty without any."""
+    members = tuple(members)
+    below = [(m.trial, m.gain_db) for m in members if m.gain_db <= 0.0]
+    tinted = [(m.trial, m.colour_gain_db) for m in members if m.tints and m.gain_db > 0.0]
+    reasons = ((below, "no better than Lanczos"), (tinted, "Cb or Cr too far below Lanczos"))
+    notes = []
+    for found, reason in reasons:
+        shown = [f"trial {trial} ({db_cell(gain_db)} dB)" for trial, gain_db in found[:most]]
+        more = f" and {len(found) - most} more" if len(found) > most else ""
+        if found:
+            notes.append(f"{len(found)} left out, {reason}: {', '.join(shown)}{more}")
+    return "; ".join(notes)
 
 
 def noise_db(members: Iterable[Member]) -> float | None:
@@ -133,9 +141,9 @@ def with_probabilities(members: Sequence[Member]) -> tuple[Member, ...]:
 
     Args:
         members: All trained candidates. Without repeats they come back as they are, and so do
-            those that tint.
+            those that no front may have.
     """
-    sd_db, rivals = noise_db(members), untinted(members)
+    sd_db, rivals = noise_db(members), eligible(members)
     if sd_db is None or not rivals:
         return tuple(members)
     found = front_probabilities(
@@ -161,62 +169,86 @@ def certainty(member: Member) -> tuple[str, str]:
 
 
 def front(members: Iterable[Member]) -> tuple[Member, ...]:
-    """Return the members that no other one dominates, fastest first; those that tint are left out.
+    """Return the eligible members that no other one dominates, fastest first.
 
     Of members equal in gain and runtime the earliest stays.
     """
     best = -math.inf
     kept = []
-    for member in sorted(untinted(members), key=lambda m: (m.runtime_ms, -m.gain_db, m.trial)):
+    for member in sorted(eligible(members), key=lambda m: (m.runtime_ms, -m.gain_db, m.trial)):
         if member.gain_db > best:
             kept.append(member)
             best = member.gain_db
     return tuple(kept)
 
 
-def hypervolume(members: Iterable[Member], reference_ms: float) -> float:
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The point that hypervolumes are counted from: 0 dB at a runtime.
+
+    Attributes:
+        runtime_ms: The slowest that counts: the budget, else the slowest candidate.
+        least_ms: Faster candidates count as if they took this long.
+    """
+
+    runtime_ms: float
+    least_ms: float
+
+    def octaves(self, runtime_ms: float) -> float:
+        """Halvings from the reference to a runtime; 0 for a slower one."""
+        counted = max(runtime_ms, self.least_ms)
+        return max(math.log2(self.runtime_ms / counted), 0.0)
+
+
+def reference_of(members: Iterable[Member], budget: Budget) -> Reference:
+    """Return what hypervolumes refer to: the budget, else the slowest eligible member."""
+    high = budget.runtime_ms
+    if high is None:
+        high = max((member.runtime_ms for member in eligible(members)), default=1.0)
+    return Reference(high, budget.floor_ms or high / SPAN)
+
+
+def hypervolume(members: Iterable[Member], reference: Reference) -> float:
     """Return the area that the members cover above Lanczos and below a runtime.
 
-    The reference point is a gain of 0 dB at ``reference_ms``; runtime counts by its binary
-    logarithm. So the unit is one decibel for one halving of the runtime, and twice as fast is
-    worth the same everywhere. What is below Lanczos or slower than the reference covers nothing.
+    Runtime counts by its binary logarithm, so the unit is one decibel for one halving of the
+    runtime. What is below Lanczos or slower than the reference covers nothing.
     """
     area, floor = 0.0, 0.0
     for member in front(members):
-        width = math.log2(reference_ms / member.runtime_ms)
-        if width > 0.0 and member.gain_db > floor:
+        if width := reference.octaves(member.runtime_ms):
             area += width * (member.gain_db - floor)
             floor = member.gain_db
     return area
 
 
-def contributions(members: Iterable[Member], reference_ms: float) -> dict[int, float]:
+def contributions(members: Iterable[Member], reference: Reference) -> dict[int, float]:
     """Return by trial what the front would lose in hypervolume without each of its members.
 
-    It is 0 for a member below Lanczos, and for one not faster than the reference.
+    It is 0 for one not faster than the reference.
     """
     line = front(members)
-    whole = hypervolume(line, reference_ms)
+    whole = hypervolume(line, reference)
     return {
-        member.trial: max(whole - hypervolume([m for m in line if m != member], reference_ms), 0.0)
+        member.trial: max(whole - hypervolume([m for m in line if m != member], reference), 0.0)
         for member in line
     }
 
 
-def hypervolume_history(records: Iterable[Record], reference_ms: float) -> list[float]:
+def hypervolume_history(records: Iterable[Record], reference: Reference) -> list[float]:
     """Return the hypervolume after each trained candidate, in the order of their ends."""
     ended = sorted(records, key=lambda r: (r.finished or math.inf, r.trial))
     so_far: tuple[Member, ...] = ()
     history = []
     for member in trained(ended):
         so_far = front([*so_far, member])
-        history.append(hypervolume(so_far, reference_ms))
+        history.append(hypervolume(so_far, reference))
     return history
 
 
 def best_within(members: Iterable[Member], runtime_ms: float) -> Member | None:
-    """Return the member with the highest gain that is not slower and does not tint, or None."""
-    fast_enough = [member for member in untinted(members) if member.runtime_ms <= runtime_ms]
+    """Return the eligible member with the highest gain that is not slower, or None."""
+    fast_enough = [member for member in eligible(members) if member.runtime_ms <= runtime_ms]
     return max(fast_enough, key=lambda m: (m.gain_db, -m.runtime_ms), default=None)
 
 
@@ -239,10 +271,3 @@ def knee(members: Sequence[Member]) -> Member | None:
 
     inner = max(line[1:-1], key=height)
     return inner if height(inner) > 0 else last
-
-
-def reference_of(members: Iterable[Member], budget_ms: float | None) -> float:
-    """Return the runtime that hypervolumes refer to: the budget, else the slowest member."""
-    if budget_ms is not None:
-        return budget_ms
-    return max((member.runtime_ms for member in untinted(members)), default=1.0)

@@ -10,6 +10,9 @@ from typing import Any
 
 from search_spaces.errors import InputError
 
+SPAN = 8.0
+"""How many times faster than its limit a network may be for that to count: three octaves."""
+
 DEFAULT_COLOUR_LOSS_DB = 0.1
 """Limit of a search that names none: how far PSNR of Cb or Cr may be below Lanczos's, in dB."""
 
@@ -20,6 +23,8 @@ class Budget:
 
     Attributes:
         runtime_ms: For one 540x960 picture.
+        least_ms: A runtime below which faster is worth nothing: networks under it are kept, and
+            count as if they took so long. Where there is none it is an eighth of the limit.
         macs: Multiply-accumulates.
         params: Parameters of the deploy form.
         memory_mb: Peak memory in units of 1e6 bytes.
@@ -32,6 +37,7 @@ class Budget:
     params: float | None = None
     memory_mb: float | None = None
     colour_loss_db: float | None = None
+    least_ms: float | None = None
 
     def violations(
         self,
@@ -61,7 +67,7 @@ class Budget:
             name: figure - limit
             if name == "colour_loss_db"
             else math.log(max(figure, 1e-12) / limit)
-            for name, limit in self.to_dict().items()
+            for name, limit in self.limits.items()
             if limit is not None and (figure := known[name]) is not None
         }
 
@@ -73,14 +79,26 @@ class Budget:
         loss_db = None if colour_gain_db is None else -colour_gain_db
         return self.violations(colour_loss_db=loss_db).get("colour_loss_db", 0.0) > 0.0
 
+    @property
+    def floor_ms(self) -> float | None:
+        """The runtime that faster networks count as; None without a limit of the runtime."""
+        if self.least_ms is not None or self.runtime_ms is None:
+            return self.least_ms
+        return self.runtime_ms / SPAN
+
+    @property
+    def limits(self) -> dict[str, float | None]:
+        """The upper limits by name."""
+        return {name: limit for name, limit in self.to_dict().items() if name != "least_ms"}
+
     def to_dict(self) -> dict[str, float | None]:
-        """Return the limits as JSON; memory and colour only where they are limited.
+        """Return the limits as JSON; memory, colour and the least only where they are given.
 
         A study's name and identity are made of this, and those without these limits stay the same
         as before there were any.
         """
         limits = asdict(self)
-        for name in ("memory_mb", "colour_loss_db"):
+        for name in ("memory_mb", "colour_loss_db", "least_ms"):
             if limits[name] is None:
                 del limits[name]
         return limits
@@ -91,8 +109,9 @@ class Budget:
         return cls(**data)
 
     def __str__(self) -> str:
+        least = "" if self.least_ms is None else f"{self.least_ms:g} to "
         limits = [
-            f"{self.runtime_ms:g} ms" if self.runtime_ms is not None else "",
+            f"{least}{self.runtime_ms:g} ms" if self.runtime_ms is not None else "",
             f"{self.macs / 1e9:g} G MACs" if self.macs is not None else "",
             f"{self.params / 1e3:g} k parameters" if self.params is not None else "",
             f"{self.memory_mb:g} MB" if self.memory_mb is not None else "",
@@ -111,7 +130,7 @@ def parse_budget(
     """Read ``--budget``, ``--max-macs``, ``--max-params``, ``--max-memory``, ``--max-colour-loss``.
 
     Args:
-        runtime: As `parse_runtime` reads it.
+        runtime: As `parse_runtime` reads it, or two of them: ``1ms..8ms``.
         max_macs: A count, with k, M, G or T if you like: ``10G``.
         max_params: A count likewise: ``50k``.
         max_memory: Bytes with k, M or G: ``200M``, ``0.2 GB``; an M is 1e6 bytes.
@@ -120,8 +139,14 @@ def parse_budget(
     Raises:
         InputError: When one of them is malformed, or not above zero.
     """
+    least, _, most = (runtime or "").rpartition("..")
+    runtime_ms = parse_runtime("--budget", most or runtime)
+    least_ms = parse_runtime("--budget", least or None)
+    if least_ms is not None and not least_ms < (runtime_ms or 0.0):
+        raise InputError(f"--budget {runtime!r} ends before it begins: write for instance 1ms..8ms")
     return Budget(
-        runtime_ms=parse_runtime("--budget", runtime),
+        runtime_ms=runtime_ms,
+        least_ms=least_ms,
         macs=_read("--max-macs", max_macs, _COUNT, "10G"),
         params=_read("--max-params", max_params, _COUNT, "50k"),
         memory_mb=_read("--max-memory", max_memory, _SIZE_MB, "200M"),

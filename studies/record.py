@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,10 @@ from studies.outcome import Broken, Outcome, Rejected, Trained
 
 BROKEN_VIOLATION = 1.0
 """A broken candidate is as bad to the sampler as one at e times a limit: worse than a near miss."""
+
+
+LEAST_SHORTFALL = 1e-6
+"""Violation of a network that adds exactly nothing to Lanczos: it is no result either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ def counts(records: Iterable[Record]) -> Counts:
 
 
 def violations(outcome: Outcome, budget: Budget) -> dict[str, float]:
-    """Return how far an outcome is over each limit, and whether it is broken; above zero is over.
+    """Return how far an outcome is over each limit, below Lanczos, or broken; above zero is bad.
 
     The figures are natural logarithms of figure over limit, and decibels of colour (see
     `Budget.violations`). There is one for every limit, because GP wants equally many of all trials;
@@ -95,9 +100,12 @@ def violations(outcome: Outcome, budget: Budget) -> dict[str, float]:
         memory_mb=outcome.size.memory_mb if outcome.size else None,
         colour_loss_db=None if colour_gain_db is None else -colour_gain_db,
     )
-    limits = [name for name, limit in budget.to_dict().items() if limit is not None]
+    limits = [name for name, limit in budget.limits.items() if limit is not None]
     sign = 1.0 if isinstance(outcome, Broken) else -1.0
-    return {name: over.get(name, 0.0) for name in limits} | {"broken": sign * BROKEN_VIOLATION}
+    gain_db = outcome.gain_db if isinstance(outcome, Trained) else math.inf
+    found = {name: over.get(name, 0.0) for name in limits}
+    found["lanczos"] = max(-gain_db, -1.0) if gain_db else LEAST_SHORTFALL
+    return found | {"broken": sign * BROKEN_VIOLATION}
 
 
 def why_fruitless(recent: Sequence[Record], budget: Budget, contradiction: str | None) -> str:

@@ -76,7 +76,7 @@ class SearchSummary:
     def hypervolume(self) -> float:
         """The area that the front covers; see `studies.front.hypervolume`."""
         members = trained(self.records)
-        return hypervolume(members, reference_of(members, self.budget.runtime_ms))
+        return hypervolume(members, reference_of(members, self.budget))
 
 
 def search(

@@ -15,9 +15,9 @@ from studies.front import (
     front,
     hypervolume,
     knee,
+    left_out_note,
     memory_shown,
     reference_of,
-    tints_told,
     trained,
     with_probabilities,
 )
@@ -61,13 +61,13 @@ def story(
             more = gain_told(info) if key == "teacher" else ""
             lines.append(f"- {key}: {_told(identity[key])}{more}")
     lines += ["", "## Front", "", front_markdown(records), ""]
-    if told := tints_told(members):
+    if told := left_out_note(members):
         lines += [f"{told}.", ""]
     if best is not None:
-        reference = reference_of(members, info.budget.runtime_ms)
+        reference = reference_of(members, info.budget)
         lines += [
             f"Its hypervolume is {hypervolume(members, reference):.3f} dB x octaves, above Lanczos "
-            f"and faster than {reference:g} ms.",
+            f"and faster than {reference.runtime_ms:g} ms.",
             "",
             "Gains are of short proxy runs: they rank, full training decides. Colour is the lower "
             "gain of Cb and Cr over Lanczos.",

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search_spaces.errors import InputError
-from studies.front import Member, best_within, contributions, front, trained, untinted
+from studies.front import (
+    Member,
+    Reference,
+    best_within,
+    contributions,
+    eligible,
+    front,
+    left_out_note,
+    reference_of,
+    trained,
+)
 from studies.limits import Budget
 from studies.outcome import Broken, Rejected
 from studies.record import Record
@@ -22,11 +32,13 @@ class Choice:
         top: That many of the front; None for `DEFAULT_TOP`, if nothing else is given.
         trials: These, on the front or not.
         under_ms: The one of the highest gain that is not slower.
+        force: Whether trials that gain nothing over Lanczos may be named.
     """
 
     top: int | None = None
     trials: tuple[int, ...] = ()
     under_ms: float | None = None
+    force: bool = False
 
 
 def winners(
@@ -35,10 +47,10 @@ def winners(
     """Return the candidates to promote, the most valuable first.
 
     By default these are the members of the front that contribute most to its hypervolume. One that
-    tints has to be named.
+    tints has to be named; one that gains nothing over Lanczos has to be forced, too.
 
     Raises:
-        InputError: Nothing was trained, or not what is asked for, or all of it tints.
+        InputError: Nothing was trained, or not what is asked for, or nothing above Lanczos.
     """
     members = trained(records)
     if sum((choice.top is not None, bool(choice.trials), choice.under_ms is not None)) > 1:
@@ -46,31 +58,35 @@ def winners(
     if choice.trials:
         numbers = dict.fromkeys(_original(study, records, trial) for trial in choice.trials)
         by_trial = {member.trial: member for member in members}
+        for number in numbers:
+            gain_db = by_trial[number].gain_db
+            if gain_db <= 0.0 and not choice.force:
+                raise InputError(
+                    f"trial {number} of {study!r} is no better than Lanczos ({gain_db:+.3f} dB): "
+                    "choose another one, or give --force"
+                )
         return tuple(by_trial[number] for number in numbers)
     if not members:
         raise InputError(f"the study {study!r} has no trained candidate yet: run nas search")
-    if not untinted(members):
+    if not eligible(members):
         raise InputError(
-            f"every trained candidate of {study!r} tints, beyond its limit of "
-            f"{budget.colour_loss_db:g} dB: name one with --trial, or search with a higher "
-            "--max-colour-loss"
+            f"no trained candidate of {study!r} is above Lanczos within its limits "
+            f"({left_out_note(members)}): name one with --trial, or search on"
         )
     if choice.under_ms is not None:
         best = best_within(members, choice.under_ms)
         if best is None:
-            fastest = min(untinted(members), key=lambda m: m.runtime_ms)
+            fastest = min(eligible(members), key=lambda m: m.runtime_ms)
             raise InputError(
                 f"no trained candidate of {study!r} is under {choice.under_ms:g} ms: "
                 f"the fastest is trial {fastest.trial} with {fastest.runtime_ms:.3f} ms"
             )
         return (best,)
     top = DEFAULT_TOP if choice.top is None else choice.top
-    return by_contribution(members, budget.runtime_ms, top)
+    return by_contribution(members, budget, top)
 
 
-def by_contribution(
-    members: Sequence[Member], budget_ms: float | None, top: int
-) -> tuple[Member, ...]:
+def by_contribution(members: Sequence[Member], budget: Budget, top: int) -> tuple[Member, ...]:
     """Return the members of the front that are worth most together, the worthiest first.
 
     The member whose loss would cost the front least hypervolume is dropped, again and again until
@@ -79,7 +95,9 @@ def by_contribution(
     this one, which has the highest gain, counts for something.
     """
     line = list(front(members))
-    reference = budget_ms or 2 * max(member.runtime_ms for member in untinted(members))
+    reference = reference_of(members, budget)
+    if budget.runtime_ms is None:
+        reference = Reference(2 * reference.runtime_ms, reference.least_ms)
     while True:
         worth = contributions(line, reference)
         line.sort(key=lambda m: (-worth[m.trial], -m.gain_db, m.runtime_ms))

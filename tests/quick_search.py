@@ -25,6 +25,29 @@ if TYPE_CHECKING:  # workers can do without torch, which it imports
 
 BUDGET = parse_budget("2ms")
 TRIALS = 8
+DIMENSIONS = {
+    "stem": ["conv", "unshuffle2", "unshuffle3", "strided2", "strided2x4"],
+    "width": {"min": 8, "max": 32, "step": 2},
+    "depth": {"min": 0, "max": 4},
+    "block": [
+        "conv",
+        "repvgg",
+        "ecb",
+        "reprfn",
+        "nrb",
+        "resr",
+        "casr",
+        "lrsrn",
+        "lanczospp",
+        "dconv",
+    ],
+    "ends": ["plain", "block", "ecb"],
+    "activation": ["relu", "prelu", "gelu"],
+    "bias": [True, False],
+    "skip": ["none", "long"],
+    "tail": ["conv3", "conv1", "cascade3", "cascade8", "cascade16"],
+    "residual": ["none", "nearest", "bilinear", "bicubic", "learned", "lr"],
+}
 
 
 @dataclass(frozen=True)
@@ -124,13 +147,13 @@ def figure(network) -> float:
 
 
 def settings(folder: Path, **changes) -> StudySettings:
-    """A study of the lightweight space in ``folder/studies.db``, or in ``$QUICK_STORAGE``."""
-    from search_spaces.space import load_space
+    """A study of a space of plain networks in ``folder/studies.db``, or in ``$QUICK_STORAGE``."""
+    from search_spaces.space import Space
 
     defaults = {
         "name": "quick",
         "storage": os.environ.get("QUICK_STORAGE", f"sqlite:///{folder}/studies.db"),
-        "space": load_space("lightweight"),
+        "space": Space.from_dict({"name": "plain", "dimensions": DIMENSIONS}, "plain"),
         "budget": BUDGET,
         "identity": {"target": {"name": "quick"}, "data": {"name": "none", "digest": "0"}},
         "trials": TRIALS,

@@ -42,10 +42,10 @@ def promoted_two(small_study, tmp_path_factory):
     _, records = read_study(f"sqlite:///{folder}/studies.db", "demo")
     fastest = sorted(trained(records), key=lambda member: member.runtime_ms)[:2]
     trials = tuple(sorted(member.trial for member in fastest))
-    run(settings(folder, choice=Choice(trials=trials[:1]), tracking_uri=None))
+    run(settings(folder, choice=Choice(force=True, trials=trials[:1]), tracking_uri=None))
     with pytest.MonkeyPatch.context() as patch:  # one ONNX file is enough, and takes seconds
         patch.setattr("studies.promotion.find_spec", lambda package: None)
-        summary = run(settings(folder, choice=Choice(trials=trials)))
+        summary = run(settings(folder, choice=Choice(force=True, trials=trials)))
     assert summary.tracking_fault is None and not summary.failed
     return folder, summary
 
@@ -163,20 +163,20 @@ def test_the_same_command_repeats_nothing_and_another_adds(promoted_two, monkeyp
     results = [winner.folder / promoted.RESULT for winner in summary.plan.winners]
     before = [path.stat().st_mtime_ns for path in results]
     trials = tuple(p.trial for p in summary.promotions)
-    again = run(settings(folder, choice=Choice(trials=trials)))
+    again = run(settings(folder, choice=Choice(force=True, trials=trials)))
     assert [path.stat().st_mtime_ns for path in results] == before
     assert again.promotions == summary.promotions and again.versions == summary.versions
     assert len(runs(folder, "tags.kind = 'promotion'")) == 2
     assert len(client_of(folder).search_model_versions("name = 'demo'")) == 2
 
     monkeypatch.setattr("studies.promotion.find_spec", lambda package: None)
-    other = run(settings(folder, choice=Choice(trials=trials[:1]), steps=6))
+    other = run(settings(folder, choice=Choice(force=True, trials=trials[:1]), steps=6))
     assert other.promotions[0].steps == 6, "another training, beside the first"
     assert other.promotions[0].onnx_error is None, "without its packages there is no such file"
     assert promoted.read(summary.plan.winners[0].folder) == summary.promotions[0]
     assert other.agreement is None, "one network has no rank, and others are not trained alike"
 
-    named = run(settings(folder, choice=Choice(trials=trials[:1]), name="avif4x"))
+    named = run(settings(folder, choice=Choice(force=True, trials=trials[:1]), name="avif4x"))
     assert named.registered == "models:/avif4x@champion"
     assert client_of(folder).get_model_version_by_alias("avif4x", "champion")
 
@@ -268,7 +268,7 @@ def test_the_command_tells_gains_ranks_champion_and_what_comes_next(promoted_two
     folder, summary = promoted_two
     monkeypatch.chdir(folder)
     ask = ["promote", "demo", "--recipe", "quick.yaml", "--device", "cpu"]
-    ask += [word for p in summary.promotions for word in ("--trial", p.trial)]
+    ask += [word for p in summary.promotions for word in ("--trial", p.trial)] + ["--force"]
 
     def promote(*more):
         code, out, err = nas(*ask, *more)

@@ -34,7 +34,7 @@ def folder(small_study, tmp_path, monkeypatch):
 
 def test_a_tracking_server_that_is_away_stops_nothing_and_gets_all_of_it_later(folder, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    choice = Choice(trials=(0,))
+    choice = Choice(force=True, trials=(0,))
     away = run(settings(folder, choice=choice, tracking_uri="http://me:secret@127.0.0.1:9"))
     assert len(away.promotions) == 1 and away.registered is None
     assert away.tracking_fault and "secret" not in away.tracking_fault
@@ -56,7 +56,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(folder):
         "from nas.cli import main\n"
         "main()\n"
     )
-    command = [sys.executable, "-c", code, "promote", "demo", "--trial", "0"]
+    command = [sys.executable, "-c", code, "promote", "demo", "--force", "--trial", "0"]
     command += ["--recipe", "quick.yaml", "--device", "cpu"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     killed = subprocess.Popen(
@@ -68,7 +68,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(folder):
         time.sleep(0.05)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
-    asked = settings(folder, choice=Choice(trials=(0,)))
+    asked = settings(folder, choice=Choice(force=True, trials=(0,)))
     plan = prepare(asked)
     assert plan.winners[0].done is None and (plan.winners[0].folder / "checkpoint.pt").exists()
 
@@ -123,7 +123,7 @@ def test_a_winner_that_cannot_be_trained_leaves_the_others_their_chance(folder, 
 
     _, records = read_study(f"sqlite:///{folder}/studies.db", "demo")
     trials = tuple(member.trial for member in trained(records)[:2])
-    asked = settings(folder, choice=Choice(trials=trials), tracking_uri=None)
+    asked = settings(folder, choice=Choice(force=True, trials=trials), tracking_uri=None)
     plan = prepare(asked)
     first, second = (winner.member for winner in plan.winners)
     failing.architecture = first.architecture

@@ -48,7 +48,9 @@ def place(once, folder):
 
 
 def promote(folder, **changes):
-    summary = run(settings(folder, choice=Choice(trials=(0,)), tracking_uri=None, **changes))
+    summary = run(
+        settings(folder, choice=Choice(force=True, trials=(0,)), tracking_uri=None, **changes)
+    )
     return summary.plan.winners[0].folder, summary.promotions[0]
 
 
@@ -125,7 +127,7 @@ def test_every_command_that_reads_a_damaged_one_tells_it(folder, place, nas, mon
     monkeypatch.chdir(folder)
     refused(nas("report", "demo"), TOLD)
     refused(nas("cost", "demo/0"), TOLD)
-    refused(nas("promote", "demo", "--trial", "1"), TOLD)
+    refused(nas("promote", "demo", "--force", "--trial", "1"), TOLD)
     assert not (place.parents[1] / "1").exists(), "before it trains"
 
 
@@ -147,7 +149,16 @@ def test_what_is_damaged_of_one_is_seen_and_made_again(
     folder, place, first, nas, monkeypatch, file, damage
 ):
     def state():
-        command = ["promote", "demo", "--trial", "0", "--recipe", "quick.yaml", "--dry-run"]
+        command = [
+            "promote",
+            "demo",
+            "--force",
+            "--trial",
+            "0",
+            "--recipe",
+            "quick.yaml",
+            "--dry-run",
+        ]
         return json.loads(nas(*command, "--json")[1])["winners"][0]["state"]
 
     (folder / "quick.yaml").write_text(RECIPE)

@@ -26,7 +26,7 @@ from search_spaces import Architecture
 from search_spaces.model import load_model
 from studies.candidate import Candidate
 from studies.figures import front_figure
-from studies.front import contributions, front, trained
+from studies.front import contributions, front, reference_of, trained
 from studies.outcome import Broken, Rejected, Runtime, Size, Trained
 from studies.places import Places
 from studies.reading import read_study
@@ -71,7 +71,7 @@ def test_the_page_says_what_the_study_found_and_what_to_do(nas, searched):
     page = Page(text)
     _, records = read(searched)
     members = front(trained(records))
-    worth = contributions(members, BUDGET.runtime_ms)
+    worth = contributions(members, reference_of((), BUDGET))
     header = next(i for i, row in enumerate(page.rows) if row[:2] == ["trial", "network"])
     for row, member in zip(page.rows[header + 1 :], members, strict=False):
         assert row[:2] == [str(member.trial), member.name]
@@ -169,7 +169,7 @@ def test_those_that_tint_are_marked_in_figures_and_told_with_their_loss():
     assert "Cb +0.200 dB, Cr -0.050 dB" in traces["front (trial)"]["hovertext"][0]
     assert traces["trained, but it tints"]["y"] == [0.3]
     assert "Cr -0.400 dB: it tints" in traces["trained, but it tints"]["hovertext"][0]
-    assert "1 trained, but left out because of a tint" in page.words
+    assert "1 left out, Cb or Cr too far below Lanczos" in page.words
     assert "trial 3 (-0.400 dB)" in page.words and "colour loss 0.1 dB" in page.words
     (axes,) = front_figure(records, budget).axes
     assert "trained, but it tints" in [t.get_text() for t in axes.get_legend().get_texts()]

@@ -102,7 +102,7 @@ def test_a_training_of_a_teacher(pair_set, tmp_path):
 def test_a_promotion(small_study, tmp_path, nas, monkeypatch):
     folder = copied(small_study, tmp_path, shown=False)
     (folder / "quick.yaml").write_text(RECIPE)
-    promote = ["promote", "demo", "--trial", "0", "--recipe", "quick.yaml"]
+    promote = ["promote", "demo", "--force", "--trial", "0", "--recipe", "quick.yaml"]
     promote += ["--tracking-uri", "none"]
     monkeypatch.chdir(folder)
 

@@ -13,19 +13,23 @@ from search_spaces import Architecture
 from studies.candidate import Candidate
 from studies.front import (
     Member,
+    Reference,
     best_within,
     front,
     hypervolume,
     hypervolume_history,
     knee,
+    left_out_note,
     reference_of,
-    tints_told,
     trained,
     with_probabilities,
 )
+from studies.limits import Budget
 from studies.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Underway
 from studies.record import Record, counts
 from studies.rungs import ParetoRungs, goes_on_with, non_domination_ranks
+
+AT_8 = Reference(8.0, 1.0)
 
 
 def member(trial: int, gain_db: float, runtime_ms: float) -> Member:
@@ -54,7 +58,8 @@ def test_the_front_is_what_nothing_dominates(seed):
         point = (a.gain_db, a.runtime_ms), (b.gain_db, b.runtime_ms)
         return a.gain_db >= b.gain_db and a.runtime_ms <= b.runtime_ms and point[0] != point[1]
 
-    undominated = [m for m in members if not any(dominates(other, m) for other in members)]
+    above = [m for m in members if m.gain_db > 0]
+    undominated = [m for m in above if not any(dominates(other, m) for other in above)]
     found = front(members)
     assert {(m.gain_db, m.runtime_ms) for m in found} == {
         (m.gain_db, m.runtime_ms) for m in undominated
@@ -70,30 +75,32 @@ def test_the_front_is_what_nothing_dominates(seed):
 @pytest.mark.parametrize("seed", range(20))
 def test_the_hypervolume_is_the_area_of_the_covered_cells(seed):
     members, reference = random_members(seed), 8.0
+    least = 2.0
     gains = sorted({0.0, *(m.gain_db for m in members if m.gain_db > 0)})
-    widths = sorted({0.0, *(math.log2(reference / m.runtime_ms) for m in members)})
+    widths = sorted({0.0, *(math.log2(reference / max(m.runtime_ms, least)) for m in members)})
     area = 0.0
     for (low, high), (left, right) in itertools.product(
         itertools.pairwise(gains), itertools.pairwise(w for w in widths if w >= 0)
     ):
         covered = any(
-            m.gain_db >= high and math.log2(reference / m.runtime_ms) >= right for m in members
+            m.gain_db >= high and math.log2(reference / max(m.runtime_ms, least)) >= right
+            for m in members
         )
         area += (high - low) * (right - left) * covered
-    assert hypervolume(members, reference) == pytest.approx(area)
+    assert hypervolume(members, Reference(reference, least)) == pytest.approx(area)
 
 
 def test_the_unit_is_a_decibel_for_each_halving_of_the_runtime():
-    assert hypervolume([member(0, 0.5, 2.0)], 8.0) == pytest.approx(0.5 * 2)
-    assert hypervolume([member(0, -0.1, 1.0), member(1, 1.0, 9.0)], 8.0) == 0.0
-    assert hypervolume([], 8.0) == 0.0
+    assert hypervolume([member(0, 0.5, 2.0)], AT_8) == pytest.approx(0.5 * 2)
+    assert hypervolume([member(0, -0.1, 1.0), member(1, 1.0, 9.0)], AT_8) == 0.0
+    assert hypervolume([], AT_8) == 0.0
 
 
 def test_the_history_never_falls_and_ends_at_the_whole():
     records = [record(i, m.gain_db, m.runtime_ms) for i, m in enumerate(random_members(3))]
-    history = hypervolume_history(records, 8.0)
+    history = hypervolume_history(records, AT_8)
     assert len(history) == len(records) and history == sorted(history)
-    assert history[-1] == pytest.approx(hypervolume(trained(records), 8.0))
+    assert history[-1] == pytest.approx(hypervolume(trained(records), AT_8))
 
 
 def test_only_trained_candidates_are_members_and_each_once():
@@ -125,14 +132,30 @@ def test_a_member_is_the_json_that_scripts_read():
 
 
 def test_choosing_from_a_front():
-    members = [member(0, 0.0, 1.0), member(1, 0.8, 2.0), member(2, 0.9, 6.0), member(3, 1.0, 8.0)]
+    members = [member(0, 0.1, 1.0), member(1, 0.8, 2.0), member(2, 0.9, 6.0), member(3, 1.0, 8.0)]
     assert knee(members).trial == 1
     assert best_within(members, 7.0).trial == 2
     assert best_within(members, 0.5) is None
-    assert knee([member(0, 0.0, 1.0), member(1, 0.1, 4.0), member(2, 1.0, 8.0)]).trial == 2
+    assert knee([member(0, 0.1, 1.0), member(1, 0.2, 4.0), member(2, 1.0, 8.0)]).trial == 2
     assert knee([]) is None and knee(members[:2]).trial == 1
-    assert reference_of(members, None) == 8.0 and reference_of(members, 4.0) == 4.0
-    assert reference_of([], None) > 0
+    assert reference_of(members, Budget()) == Reference(8.0, 1.0)
+    assert reference_of(members, Budget(4.0)) == Reference(4.0, 0.5)
+    assert reference_of(members, Budget(4.0, least_ms=1.0)) == Reference(4.0, 1.0)
+    assert reference_of([], Budget()).runtime_ms > 0
+
+
+def test_what_gains_nothing_is_no_result():
+    members = [member(0, -0.2, 1.0), member(1, 0.0, 2.0), member(2, 0.1, 4.0)]
+    assert [m.trial for m in front(members)] == [2] and best_within(members, 3.0) is None
+    assert front(members[:2]) == () and knee(members[:2]) is None
+    note = left_out_note(members)
+    assert note == "2 left out, no better than Lanczos: trial 0 (-0.200 dB), trial 1 (+0.000 dB)"
+
+
+def test_faster_than_the_least_is_worth_no_more():
+    slow, fast = member(0, 0.5, 1.0), member(1, 0.5, 0.1)
+    assert hypervolume([fast], AT_8) == hypervolume([slow], AT_8) == pytest.approx(0.5 * 3)
+    assert front([slow, fast]) == (fast,)
 
 
 def test_one_that_tints_is_trained_but_nothing_is_made_of_it():
@@ -145,22 +168,22 @@ def test_one_that_tints_is_trained_but_nothing_is_made_of_it():
     assert [m.trial for m in members] == [0, 1, 2] and members[1].tints
     rest = (members[0], members[2])
     assert [m.trial for m in front(members)] == [0, 2] and knee(members).trial == 2
-    assert hypervolume(members, 8.0) == hypervolume(rest, 8.0)
-    assert hypervolume_history(records, 8.0)[-1] == hypervolume(rest, 8.0)
+    assert hypervolume(members, AT_8) == hypervolume(rest, AT_8)
+    assert hypervolume_history(records, AT_8)[-1] == hypervolume(rest, AT_8)
     assert best_within(members, 3.0).trial == 0
     chances = [m.front_probability for m in with_probabilities(members)]
     assert chances[1] is None and chances[0] == 1.0 and chances[2] > 0.9
-    assert reference_of(members[:2], None) == 1.0
+    assert reference_of(members[:2], Budget()).runtime_ms == 1.0
     assert front(members[1:2]) == () and with_probabilities(members[1:2]) == members[1:2]
 
 
 def test_the_lower_gain_of_colour_is_shown_with_a_word_for_a_tint():
     plain = member(0, 0.1, 1.0)
-    assert plain.colour_shown == "-" and tints_told([plain]) == ""
+    assert plain.colour_shown == "-" and left_out_note([plain]) == ""
     tinted = replace(plain, gain_cb_db=0.25, gain_cr_db=-0.3, tints=True)
     assert tinted.colour_shown == "-0.300 tints"
-    told = tints_told([tinted] * 8)
-    assert told.startswith("8 trained, but left out") and told.count("-0.300 dB") == 6
+    told = left_out_note([tinted] * 8)
+    assert told.startswith("8 left out, Cb or Cr too far below") and told.count("-0.300 dB") == 6
     assert told.endswith("and 2 more")
 
 

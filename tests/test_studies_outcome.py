@@ -85,7 +85,7 @@ def test_an_outcome_from_before_colour_was_measured_still_opens_and_tints_not():
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda o: type(o).__name__)
 def test_every_outcome_has_a_figure_for_each_limit(outcome):
     budget = Budget(8.0, 1e10, None, 100.0, 0.1)
-    names = {"runtime_ms", "macs", "memory_mb", "colour_loss_db", "broken"}
+    names = {"runtime_ms", "macs", "memory_mb", "colour_loss_db", "broken", "lanczos"}
     assert violations(outcome, budget).keys() == names
 
 

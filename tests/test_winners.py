@@ -10,7 +10,7 @@ import pytest
 
 from search_spaces import Architecture, InputError
 from studies.candidate import Candidate
-from studies.front import contributions, front, trained
+from studies.front import Reference, contributions, front, trained
 from studies.limits import parse_budget
 from studies.outcome import Rejected, Runtime, Size, Trained
 from studies.record import Record
@@ -51,7 +51,7 @@ def test_a_contribution_is_the_area_that_no_other_member_covers(seed):
     )
     reference, line = 8.0, front(members)
     heights = sorted({0.0, *(m.gain_db for m in line if m.gain_db > 0)})
-    widths = sorted({0.0, *(max(math.log2(reference / m.runtime_ms), 0.0) for m in line)})
+    widths = sorted({0.0, *(max(math.log2(reference / max(m.runtime_ms, 1.0)), 0.0) for m in line)})
     alone = dict.fromkeys((m.trial for m in line), 0.0)
     for (low, high), (left, right) in itertools.product(
         itertools.pairwise(heights), itertools.pairwise(widths)
@@ -59,11 +59,11 @@ def test_a_contribution_is_the_area_that_no_other_member_covers(seed):
         covering = [
             m.trial
             for m in line
-            if m.gain_db >= high and math.log2(reference / m.runtime_ms) >= right
+            if m.gain_db >= high and math.log2(reference / max(m.runtime_ms, 1.0)) >= right
         ]
         if len(covering) == 1:
             alone[covering[0]] += (high - low) * (right - left)
-    assert contributions(members, reference) == pytest.approx(alone)
+    assert contributions(members, Reference(reference, 1.0)) == pytest.approx(alone)
 
 
 def test_one_that_tints_is_promoted_only_by_its_number():
@@ -72,7 +72,7 @@ def test_one_that_tints_is_promoted_only_by_its_number():
     assert chosen(records, Choice(under_ms=5.0)) == [3]
     assert chosen(records, Choice(trials=(5,))) == [5]
     strict = parse_budget("8ms", max_colour_loss="0.1")
-    with pytest.raises(InputError, match=r"tints, beyond its limit of 0\.1 dB: name one with --t"):
+    with pytest.raises(InputError, match=r"no trained candidate of .* Cb or Cr too far below"):
         chosen(records[-1:], budget=strict)
 
 
@@ -87,9 +87,13 @@ def test_without_a_limit_of_the_runtime_the_highest_gain_still_counts():
     assert 3 in chosen(RECORDS, Choice(top=2), FREE)
 
 
-def test_a_front_below_lanczos_is_taken_by_gain():
-    """Short proxy runs may end there: full training decides."""
-    assert chosen([record(0, -0.3, 1.0), record(1, -0.1, 2.0)], Choice(top=1)) == [1]
+def test_what_gains_nothing_is_promoted_only_by_force():
+    records = [record(0, -0.3, 1.0), record(1, 0.0, 2.0)]
+    with pytest.raises(InputError, match="no better than Lanczos: trial 0"):
+        chosen(records, Choice(top=1))
+    with pytest.raises(InputError, match=r"trial 1 .* \(\+0\.000 dB\): .* --force"):
+        chosen(records, Choice(trials=(1,)))
+    assert chosen(records, Choice(trials=(1,), force=True)) == [1]
 
 
 def test_trials_by_number_on_the_front_or_not_and_each_once():

@@ -44,6 +44,9 @@ def promote(
     under: Annotated[
         str | None, typer.Option(help="The one of the highest gain under a runtime, such as 1ms.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train a --trial that gains nothing over Lanczos too.")
+    ] = False,
     recipe: RecipeName = "standard",
     data: Annotated[
         Path | None,
@@ -83,7 +86,7 @@ def promote(
 
     settings = PromotionSettings(
         study=study,
-        choice=Choice(top, tuple(trial or ()), parse_runtime("--under", under)),
+        choice=Choice(top, tuple(trial or ()), parse_runtime("--under", under), force),
         storage=storage,
         recipe=recipe,
         data=data,

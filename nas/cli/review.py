@@ -42,7 +42,7 @@ def show_front(members: Sequence[Member], title: str) -> None:
     """Print the front of trained candidates, its best compromise, and who is left out of it."""
     from nas.cli.terminal import show
     from studies.front import front as front_of
-    from studies.front import knee, tints_told, with_probabilities
+    from studies.front import knee, left_out_note, with_probabilities
 
     line = front_of(with_probabilities(members))
     best = knee(line)
@@ -51,7 +51,7 @@ def show_front(members: Sequence[Member], title: str) -> None:
     else:
         show(front_table(line, title, best))
         print(f"* best compromise: trial {best.trial}, {best.name}")
-    if told := tints_told(members):
+    if told := left_out_note(members):
         print(told)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def hypervolume_plot(records: Sequence[Record], budget: Budget) -> go.Figure:
     """The hypervolume after each trained candidate, in the order of their ends."""
-    reference = reference_of(trained(records), budget.runtime_ms)
+    reference = reference_of(trained(records), budget)
     curve = hypervolume_history(records, reference)
     figure = go.Figure()
     figure.add_scatter(

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import plotly.graph_objects as go
 
 from nas.measure.colour import colour_words
-from studies.front import Member, front, untinted
+from studies.front import Member, eligible, front
 from studies.limits import Budget
 from studies.outcome import Broken, Outcome, Rejected, Trained
 from studies.record import Record
@@ -40,7 +40,7 @@ def front_plot(done: Sequence[Member], records: Sequence[Record], budget: Budget
     outcomes = {record.trial: record.outcome for record in records}
     figure = go.Figure()
     _points(figure, "survey, full training", _survey(), GREY, "x-thin-open", 8)
-    rest = [member for member in untinted(done) if member not in members]
+    rest = [member for member in eligible(done) if member not in members]
     _points(figure, "trained", [_point(m, outcomes[m.trial]) for m in rest], OTHER, "circle", 9)
     tinted = [_point(member, outcomes[member.trial]) for member in done if member.tints]
     _points(figure, "trained, but it tints", tinted, LIMIT, "cross-thin-open", 9)

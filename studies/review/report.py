@@ -13,8 +13,8 @@ from studies.front import (
     front,
     hypervolume,
     knee,
+    left_out_note,
     reference_of,
-    tints_told,
     trained,
     with_probabilities,
 )
@@ -88,14 +88,14 @@ def _lead(info: StudyInfo, records: Sequence[Record]) -> str:
     space = (info.identity.get("space") or {}).get("name", "a space")
     told = f"Searched {space} under {info.budget}. "
     if middle is None:
-        return paragraph(f"{told}{tints_told(members) or 'No candidate has been trained yet'}.")
+        return paragraph(f"{told}{left_out_note(members) or 'No candidate has been trained yet'}.")
     first, last = line[0], line[-1]
     told += (
         f"{tally.trained} candidates were trained and {len(line)} of them make the front, from "
         f"{first.gain_db:+.3f} dB at {first.runtime_ms:.2f} ms to {last.gain_db:+.3f} dB at "
         f"{last.runtime_ms:.2f} ms ({middle.runtime_kind})."
     )
-    reference = reference_of(members, info.budget.runtime_ms)
+    reference = reference_of(members, info.budget)
     time = spent(records)
     return paragraph(told) + tiles(
         [
@@ -117,7 +117,7 @@ def _lead(info: StudyInfo, records: Sequence[Record]) -> str:
             (
                 f"{hypervolume(members, reference):.3f}",
                 "hypervolume [dB x octaves]",
-                f"above Lanczos, faster than {reference:g} ms",
+                f"above Lanczos, faster than {reference.runtime_ms:g} ms",
             ),
             (
                 duration(time.wall_s),
@@ -148,7 +148,7 @@ def _front(info: StudyInfo, records: Sequence[Record], figures: Figures) -> Sect
         body += whole("front", f"Beyond these axes: {beyond}.")
     if members:
         body += _front_table(info, records, members, kind)
-    if told := tints_told(done):
+    if told := left_out_note(done):
         body += paragraph(f"{told}.", "note")
     return Section("front", "Front", body)
 
@@ -169,7 +169,7 @@ def _front_table(
     outcomes = {record.trial: record.outcome for record in records}
     done = [outcomes[member.trial] for member in members]
     qps = sorted({qp for o in done if isinstance(o, Trained) for qp in o.gain_db_per_qp})
-    worth = contributions(members, reference_of(trained(records), info.budget.runtime_ms))
+    worth = contributions(members, reference_of(trained(records), info.budget))
     with_memory = any(member.memory_mb is not None for member in members)
     with_colour = any(member.colour_gain_db is not None for member in members)
     repeated = any(member.front_probability is not None for member in members)

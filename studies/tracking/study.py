@@ -16,10 +16,10 @@ from mlflow.entities import Metric, RunTag
 
 from studies import figures
 from studies.front import (
+    eligible,
     hypervolume_history,
     reference_of,
     trained,
-    untinted,
     with_probabilities,
 )
 from studies.outcome import Broken, Rejected, Trained
@@ -167,8 +167,8 @@ class StudyTracking:
     # -- the whole study ---------------------------------------------------------------------
 
     def _write_hypervolume(self, store: Store, records: Sequence[Record]) -> None:
-        done = untinted(trained(records))
-        reference = reference_of(done, self._info.budget.runtime_ms)
+        done = eligible(trained(records))
+        reference = reference_of(done, self._info.budget)
         curve = hypervolume_history(records, reference)
         now = int(time.time() * 1000)
         told = store.client.get_metric_history(self._parent, "hypervolume")

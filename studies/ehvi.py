@@ -1,0 +1,305 @@
+"""Expected hypervolume improvement where runtimes are known: the sampler that ``auto`` is.
+
+A general sampler learns both objectives from trainings, though runtime, MACs, parameters and memory
+of a network are known before any. Here they are computed for a pool of candidates, those over a
+limit are left out, and only the gain is modelled (`studies.gain_model`). What a candidate may add
+to the front then has a closed form: over each step of the front, the expected gain above it, times
+the octaves of runtime that the candidate would cover (Emmerich et al., 2006, with one objective
+known).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial
+from scipy.special import ndtr
+
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
+from search_spaces.network import layout
+from search_spaces.space import Space
+from studies.gain_model import NOISE_DB, GainModel, Prior, features, fit_gains
+from studies.limits import SPAN, Budget
+from studies.outcome import Trained
+from studies.record import Record
+
+POOL = 2000
+"""Candidates within the budget among which a study chooses."""
+
+_DRAWS = 20 * POOL  # in vain, where a budget leaves little of a space
+_PARENTS, _CHILDREN = 12, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What is known of a network before it is trained: for one 540x960 picture.
+
+    Attributes:
+        runtime_ms: Predicted or measured.
+        macs: Multiply-accumulates.
+        params: Parameters.
+        memory_mb: Peak memory in units of 1e6 bytes.
+    """
+
+    runtime_ms: float
+    macs: float
+    params: float
+    memory_mb: float
+
+
+CostsOf: TypeAlias = Callable[[Architecture], Costs]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """A candidate of the pool.
+
+    Attributes:
+        parameters: Values of the space's dimensions.
+        layout: Key of its deploy form: candidates of one layout train alike.
+        costs: Known.
+        features: See `studies.gain_model.features`.
+    """
+
+    parameters: Mapping[str, Any]
+    layout: str
+    costs: Costs
+    features: np.ndarray
+
+
+class Pool:
+    """Candidates of a space within a budget, one for each layout.
+
+    Args:
+        space: What may be built.
+        budget: The limits.
+        costs_of: Computes what is known of a network.
+        seed: Of the draws.
+    """
+
+    def __init__(self, space: Space, budget: Budget, costs_of: CostsOf, seed: int) -> None:
+        self.space, self._budget, self._costs_of = space, budget, costs_of
+        self._points: dict[str, Point | None] = {}
+        random = np.random.default_rng([seed, len(space.dimensions)])
+        drawn = 0
+        while len(self.within) < POOL and drawn < _DRAWS:
+            for _ in range(POOL):
+                self.add(_draw(space, random))
+            drawn += POOL
+            if len(self._points) < drawn // 8:  # a small space is soon known
+                break
+
+    @property
+    def within(self) -> list[Point]:
+        """Those within the budget."""
+        return [point for point in self._points.values() if point is not None]
+
+    def add(self, parameters: Mapping[str, Any]) -> Point | None:
+        """The candidate of some parameters; None for one that cannot be, or is over a limit."""
+        try:
+            architecture = self.space.architecture(parameters)
+        except InputError:  # the space is a product: some of its corners contradict
+            return None
+        key = layout(architecture).key
+        if key not in self._points:
+            self._points[key] = self._point(parameters, architecture, key)
+        return self._points[key]
+
+    def children(self, parents: Sequence[Point], random: np.random.Generator) -> None:
+        """Add variations of some candidates in one to three dimensions."""
+        dimensions = self.space.dimensions
+        for parent in parents:
+            for _ in range(_CHILDREN):
+                changed = dict(parent.parameters)
+                count = min(int(random.integers(1, 4)), len(dimensions))
+                for index in random.choice(len(dimensions), count, replace=False):
+                    dimension = dimensions[index]
+                    changed[dimension.name] = _neighbour(
+                        dimension.choices, changed[dimension.name], dimension.step, random
+                    )
+                self.add(changed)
+
+    def _point(
+        self, parameters: Mapping[str, Any], architecture: Architecture, key: str
+    ) -> Point | None:
+        try:
+            costs = self._costs_of(architecture)
+        except InputError:
+            return None
+        over = self._budget.violations(
+            runtime_ms=costs.runtime_ms,
+            macs=costs.macs,
+            params=costs.params,
+            memory_mb=costs.memory_mb,
+        )
+        if any(by > 0 for by in over.values()):
+            return None
+        return Point(dict(parameters), key, costs, features(architecture, costs.macs, costs.params))
+
+
+def improvement(
+    mean_db: np.ndarray,
+    sd_db: np.ndarray,
+    runtimes_ms: np.ndarray,
+    front: Sequence[tuple[float, float]],
+    low_ms: float,
+    high_ms: float,
+) -> np.ndarray:
+    """Expected hypervolume that candidates add, in dB x octaves.
+
+    Args:
+        mean_db: (N,) expected gains.
+        sd_db: (N,) their standard deviations.
+        runtimes_ms: (N,) known runtimes.
+        front: (runtime in ms, gain in dB) of what is there, in any order.
+        low_ms: Faster candidates count as if they took this long.
+        high_ms: The budget. Only what is above 0 dB and faster than it counts.
+    """
+    edges, levels = [-math.inf], [0.0]
+    for runtime_ms, gain_db in sorted(front):
+        if gain_db > levels[-1] and runtime_ms < high_ms:
+            edges.append(math.log2(max(runtime_ms, low_ms)))
+            levels.append(gain_db)
+    ends = [*edges[1:], math.log2(high_ms)]
+    begin = np.log2(np.maximum(runtimes_ms, low_ms))
+    total = np.zeros(len(mean_db))
+    for start, end, level in zip(edges, ends, levels, strict=True):
+        width = np.clip(end - np.maximum(start, begin), 0, None)
+        z = (mean_db - level) / sd_db
+        density = np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
+        total += width * sd_db * (z * ndtr(z) + density)
+    return total
+
+
+class EhviSampler(BaseSampler):
+    """Asks for the candidate of the largest expected hypervolume improvement.
+
+    Args:
+        pool: Of the study's space and budget; kept for the whole run.
+        prior: What trainings of other sets say.
+        records: What became of the study's trials.
+        budget: The study's limits.
+        noise_db: Standard deviation of a gain over seeds.
+        seed: For this one ask.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        prior: Prior,
+        records: Sequence[Record],
+        budget: Budget,
+        noise_db: float | None,
+        seed: int,
+    ) -> None:
+        self._pool, self._prior, self._records = pool, prior, records
+        self._budget, self._noise_db = budget, noise_db or NOISE_DB
+        self._random = np.random.default_rng(seed)
+        self._independent = RandomSampler(seed)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """All parameters are chosen together, in `sample_relative`."""
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The parameters of the best candidate; none where all have been tried."""
+        best = self.choose()
+        return {} if best is None else dict(best.parameters)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """At random: only where no candidate was left."""
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+
+    def choose(self) -> Point | None:
+        """Return the best candidate that was not asked for yet."""
+        asked = {record.candidate.layout for record in self._records}
+        found, pending = self._observed()
+        model = self._model(found).believing(_stacked(pending))
+        believed = [
+            (point.costs.runtime_ms, float(mean))
+            for point, mean in zip(
+                [*(point for point, _ in found), *pending],
+                self._means(model, [*(point for point, _ in found), *pending]),
+                strict=True,
+            )
+        ]
+        high = self._budget.runtime_ms or max((ms for ms, _ in believed), default=1.0)
+        low = self._budget.floor_ms or high / SPAN
+
+        def ranked() -> Iterator[Point]:
+            free = [point for point in self._pool.within if point.layout not in asked]
+            if free:
+                mean, sd = model.predict(_stacked(free))
+                runtimes = np.array([point.costs.runtime_ms for point in free])
+                value = improvement(mean, sd, runtimes, believed, low, high)
+                yield from (free[index] for index in np.argsort(-value, kind="stable"))
+
+        first = [point for point, _ in zip(ranked(), range(_PARENTS), strict=False)]
+        best = sorted(found, key=lambda each: -each[1])[:_PARENTS]
+        self._pool.children([*first, *(point for point, _ in best)], self._random)
+        return next(ranked(), None)
+
+    def _observed(self) -> tuple[list[tuple[Point, float]], list[Point]]:
+        """Trained candidates with their gains, and those under way."""
+        found: list[tuple[Point, float]] = []
+        pending: list[Point] = []
+        for record in self._records:
+            if record.duplicate_of is not None:
+                continue
+            parameters = self._pool.space.parameters(record.candidate.architecture)
+            point = None if parameters is None else self._pool.add(parameters)
+            if point is None:
+                continue
+            if isinstance(record.outcome, Trained):
+                gains = (record.outcome.gain_db, *record.repeats)
+                found.append((point, sum(gains) / len(gains)))
+            elif record.outcome is None:
+                pending.append(point)
+        return found, pending
+
+    def _model(self, found: Sequence[tuple[Point, float]]) -> GainModel:
+        inputs = _stacked([point for point, _ in found])
+        gains = np.array([gain for _, gain in found])
+        return fit_gains(self._prior, inputs, gains, [self._noise_db] * len(found))
+
+    def _means(self, model: GainModel, points: Sequence[Point]) -> np.ndarray:
+        return model.predict(_stacked(points))[0] if points else np.zeros(0)
+
+
+def _stacked(points: Sequence[Point]) -> np.ndarray:
+    return np.array([point.features for point in points]) if points else np.zeros((0, 0))
+
+
+def _draw(space: Space, random: np.random.Generator) -> dict[str, Any]:
+    return {d.name: d.choices[int(random.integers(len(d.choices)))] for d in space.dimensions}
+
+
+def _neighbour(
+    choices: Sequence[Any], now: Any, step: int | None, random: np.random.Generator
+) -> Any:
+    """Another choice: for evenly spaced numbers mostly one of the two beside it."""
+    if len(choices) == 1:
+        return now
+    place = choices.index(now)
+    if step is not None and random.random() < 0.7:
+        place += int(random.choice([-1, 1]))
+        return choices[min(max(place, 0), len(choices) - 1)]
+    return choices[(place + int(random.integers(1, len(choices)))) % len(choices)]
