@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,55 @@ _ACTIVATIONS = {
     "none": lambda width: nn.Identity(),
 }
 
+M = TypeVar("M")
+
+
+class Builder(Protocol[M]):
+    """Makes the parts of a network: modules, or what stands for modules."""
+
+    def module(self, kind: Callable[..., nn.Module], *arguments: Any) -> M:
+        """Make a module that needs no registry, such as an activation."""
+
+    def block(self, name: str, in_channels: int, out_channels: int, **options: Any) -> M:
+        """Make a block of the registry."""
+
+    def end(self, name: str, in_channels: int, out_channels: int, **options: Any) -> M:
+        """Make a block as stem or tail, which say its kernel size."""
+
+    def is_linear(self, part: M) -> bool:
+        """Whether a part is a `LinearBlock`, which an activation follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts(Generic[M]):
+    """What a network consists of, under the names that `Network` gives its children."""
+
+    stem: list[M]
+    body: list[M]
+    neck: M | None
+    tail: M
+    lift: list[M] | None
+    residual: M | None
+
+
+def parts_of(architecture: Architecture, builder: Builder[M]) -> Parts[M]:
+    """Make the parts of an architecture in order of execution."""
+    a = architecture
+    stem, body, neck = _stem(a, builder), _body(a, builder), _neck(a, builder)
+    channels = a.tail.cascade or a.planes * SCALE**2
+    block = a.tail.block if a.tail.kernel == 3 else "conv"
+    tail = builder.end(
+        block, a.body_width, channels * a.factor**2, kernel_size=a.tail.kernel, bias=a.bias
+    )
+    lift = None
+    if a.tail.cascade:
+        act = a.activation if a.tail.activation else "none"
+        last = builder.end(block, a.tail.cascade, a.planes * SCALE**2, kernel_size=3, bias=a.bias)
+        lift = [builder.module(_ACTIVATIONS[act], a.tail.cascade), last]
+    no_module = a.residual in ("none", "lr")
+    residual = None if no_module else builder.module(Residual, a.residual)
+    return Parts(stem, body, neck, tail, lift, residual)
+
 
 class Network(nn.Module):
     """One architecture as a module, in training or deploy form.
@@ -35,21 +85,14 @@ class Network(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.architecture = a = architecture
-        self.stem = nn.Sequential(*_stem(a))
-        self.body = nn.Sequential(*_body(a))
-        self.neck = _neck(a)
-        channels = a.tail.cascade or a.planes * SCALE**2
-        tail = a.tail.block if a.tail.kernel == 3 else "conv"
-        self.tail = _end(
-            tail, a.body_width, channels * a.factor**2, kernel_size=a.tail.kernel, bias=a.bias
-        )
-        self.lift: nn.Module | None = None
-        if a.tail.cascade:
-            act = a.activation if a.tail.activation else "none"
-            final = _end(tail, a.tail.cascade, a.planes * SCALE**2, kernel_size=3, bias=a.bias)
-            self.lift = nn.Sequential(_ACTIVATIONS[act](a.tail.cascade), final)
-        self.residual = None if a.residual in ("none", "lr") else Residual(a.residual)
+        self.architecture = architecture
+        parts = parts_of(architecture, _ModuleBuilder())
+        self.stem = nn.Sequential(*parts.stem)
+        self.body = nn.Sequential(*parts.body)
+        self.neck = parts.neck
+        self.tail = parts.tail
+        self.lift = None if parts.lift is None else nn.Sequential(*parts.lift)
+        self.residual = cast("Residual | None", parts.residual)
 
     def forward(self, x: Tensor) -> Tensor:
         """Upscale by 4."""
@@ -166,17 +209,53 @@ def _fold_children(module: nn.Module) -> None:
             _fold_children(child)
 
 
-def _stem(a: Architecture) -> list[nn.Module]:
+class _ModuleBuilder:
+    """Builds the training form."""
+
+    def module(self, kind: Callable[..., nn.Module], *arguments: Any) -> nn.Module:
+        return kind(*arguments)
+
+    def end(self, name: str, in_channels: int, out_channels: int, **options: Any) -> nn.Module:
+        try:
+            return self.block(name, in_channels, out_channels, **options)
+        except InputError as error:
+            if linear_sizes(name) or not isinstance(error.__cause__, TypeError):
+                raise
+            raise InputError(
+                f"block '{name}' cannot be a stem or a tail, it is no single convolution: "
+                "choose a linear block such as conv or ecb"
+            ) from error
+
+    def block(self, name: str, in_channels: int, out_channels: int, **options: Any) -> nn.Module:
+        try:
+            block = blocks[name](in_channels, out_channels, **options)
+        except InputError:
+            raise
+        except Exception as error:  # a fault of the block, or channels that it cannot have
+            told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise InputError(
+                f"block '{name}' cannot be made for {in_channels} to {out_channels} channels: "
+                f"{told}"
+            ) from error
+        if not isinstance(block, nn.Module):
+            raise InputError(f"block '{name}' makes {type(block).__name__} and no nn.Module")
+        return block
+
+    def is_linear(self, part: nn.Module) -> bool:
+        return isinstance(part, LinearBlock)
+
+
+def _stem(a: Architecture, builder: Builder[M]) -> list[M]:
     channels = {"rgb": 3, "gradient": 6, "luma": 1}[a.inputs]
-    layers: list[nn.Module] = []
+    layers: list[M] = []
     if a.inputs != "rgb":
-        layers.append(GradientInput() if a.inputs == "gradient" else LumaInput())
+        layers.append(builder.module(GradientInput if a.inputs == "gradient" else LumaInput))
     if a.stem.startswith("unshuffle"):
-        layers.append(nn.PixelUnshuffle(a.factor))
+        layers.append(builder.module(nn.PixelUnshuffle, a.factor))
         channels *= a.factor**2
     strided = a.stem.startswith("strided")
     layers.append(
-        _end(
+        builder.end(
             a.stem_block,
             channels,
             a.width,
@@ -186,56 +265,27 @@ def _stem(a: Architecture) -> list[nn.Module]:
         )
     )
     if a.stem_activation:
-        layers.append(_ACTIVATIONS[a.activation](a.width))
+        layers.append(builder.module(_ACTIVATIONS[a.activation], a.width))
     return layers
 
 
-def _end(name: str, in_channels: int, out_channels: int, **options: Any) -> nn.Module:
-    """A block as stem or tail, which say its kernel size."""
-    try:
-        return _block(name, in_channels, out_channels, **options)
-    except InputError as error:
-        if linear_sizes(name) or not isinstance(error.__cause__, TypeError):
-            raise
-        raise InputError(
-            f"block '{name}' cannot be a stem or a tail, it is no single convolution: "
-            "choose a linear block such as conv or ecb"
-        ) from error
-
-
-def _block(name: str, in_channels: int, out_channels: int, **options: Any) -> nn.Module:
-    """A block of the registry, which somebody else may have written."""
-    try:
-        block = blocks[name](in_channels, out_channels, **options)
-    except InputError:
-        raise
-    except Exception as error:  # a fault of the block, or channels that it cannot have
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise InputError(
-            f"block '{name}' cannot be made for {in_channels} to {out_channels} channels: {told}"
-        ) from error
-    if not isinstance(block, nn.Module):
-        raise InputError(f"block '{name}' makes {type(block).__name__} and no nn.Module")
-    return block
-
-
-def _body(a: Architecture) -> list[nn.Module]:
-    layers: list[nn.Module] = []
+def _body(a: Architecture, builder: Builder[M]) -> list[M]:
+    layers: list[M] = []
     channels = a.width
     for stage in a.stages:
         for _ in range(stage.depth):
-            block = _block(stage.block, channels, stage.width, bias=a.bias)
+            block = builder.block(stage.block, channels, stage.width, bias=a.bias)
             layers.append(block)
-            if isinstance(block, LinearBlock):
-                layers.append(_ACTIVATIONS[a.activation](stage.width))
+            if builder.is_linear(block):
+                layers.append(builder.module(_ACTIVATIONS[a.activation], stage.width))
             channels = stage.width
     return layers
 
 
-def _neck(a: Architecture) -> nn.Module | None:
+def _neck(a: Architecture, builder: Builder[M]) -> M | None:
     joined = a.body_width + (a.width if a.skip == "concat" else 0)
     if a.neck != "none":
-        return _block(a.neck, joined, a.body_width, bias=a.bias)
+        return builder.block(a.neck, joined, a.body_width, bias=a.bias)
     if a.skip == "concat":
-        return _block("conv", joined, a.body_width, kernel_size=1, bias=a.bias)
+        return builder.block("conv", joined, a.body_width, kernel_size=1, bias=a.bias)
     return None

@@ -53,8 +53,7 @@ class Simplified(nn.Module):
         """Of a network that predicts luma: what ``forward`` adds its plane to."""
         self.colours_last = False
         """Whether phases are ordered (row, column, colour); see `by_pixel`."""
-        _merge_unshuffle(self.network.stem)
-        _merge_luma(self.network.stem)
+        merge_stem(self.network.stem)
         _plain_clip(self.network)
         _work_in_place(self.network)
         end = ending(self.network)
@@ -177,7 +176,11 @@ class Ending:
 
 def ending(network: Network) -> Ending | None:
     """Return how a network's phases are made, or None where that is no plain convolution."""
-    last = list(network.lift.children())[-1] if network.lift is not None else network.tail
+    return ending_of(network.tail if network.lift is None else list(network.lift.children())[-1])
+
+
+def ending_of(last: nn.Module) -> Ending | None:
+    """As `ending`, from the network's last module before the residual."""
     layers = list(last) if isinstance(last, nn.Sequential) and len(last) == 2 else [last, None]
     conv, clamp = layers
     if not isinstance(conv, nn.Conv2d) or conv.groups != 1:
@@ -229,21 +232,26 @@ def _joint(factor: int, planes: int) -> Tensor:
 
 
 def _plain_clip(network: Network) -> None:
-    """Make ETDS' clipped tails, 1 - relu(1 - y) once more through a ReLU, plain tails and clamps.
-
-    1 - y is a convolution whose weights and bias are negated, with 1 added to the bias.
-    """
     for parent in (network, network.lift):
         for name, last in list(parent.named_children()) if parent is not None else []:
-            found = _negated(last)
-            if found is None:
-                continue
-            conv = copy.deepcopy(found)
-            assert conv.bias is not None
-            with torch.no_grad():
-                conv.weight.neg_()
-                conv.bias.neg_().add_(1)
-            setattr(parent, name, nn.Sequential(conv, Clamp()))
+            setattr(parent, name, plain_clip(last))
+
+
+def plain_clip(last: nn.Module) -> nn.Module:
+    """Return ETDS' clipped tail, 1 - relu(1 - y) once more through a ReLU, as tail and clamp.
+
+    1 - y is a convolution whose weights and bias are negated, with 1 added to the bias. Any other
+    module is returned as it is.
+    """
+    found = _negated(last)
+    if found is None:
+        return last
+    conv = copy.deepcopy(found)
+    assert conv.bias is not None
+    with torch.no_grad():
+        conv.weight.neg_()
+        conv.bias.neg_().add_(1)
+    return nn.Sequential(conv, Clamp())
 
 
 def _negated(module: nn.Module) -> nn.Conv2d | None:
@@ -266,8 +274,19 @@ def _work_in_place(network: Network) -> None:
     """Let activations overwrite the map that a convolution right before them has made."""
     for layers in (network.stem, network.body):
         for before, layer in zip(layers, list(layers)[1:], strict=False):
-            if isinstance(before, nn.Conv2d) and hasattr(layer, "inplace"):
+            if works_in_place(before, layer):
                 layer.inplace = True  # type: ignore[assignment]
+
+
+def works_in_place(before: nn.Module, layer: nn.Module) -> bool:
+    """Whether a layer may and can overwrite the map that comes from the one before it."""
+    return isinstance(before, nn.Conv2d) and hasattr(layer, "inplace")
+
+
+def merge_stem(stem: nn.Sequential) -> None:
+    """Make pixel-unshuffle, reduction to luma and the convolution behind them one, in place."""
+    _merge_unshuffle(stem)
+    _merge_luma(stem)
 
 
 def _merge_unshuffle(stem: nn.Sequential) -> None:
