@@ -178,8 +178,17 @@ def build(architecture: Architecture, seed: int | None = None) -> Network:
 def fuse(network: Network) -> Network:
     """The deploy form: a copy in eval mode whose blocks are folded into plain convolutions."""
     fused = copy.deepcopy(network).eval()
-    _fold_children(fused)
+    deployed(fused)
     return fused.requires_grad_(False)
+
+
+def deployed(module: nn.Module) -> nn.Module:
+    """Return the deploy form of a module, whose children are changed."""
+    if isinstance(module, Foldable):
+        return module.fused()
+    for name, child in module.named_children():
+        setattr(module, name, deployed(child))
+    return module
 
 
 def layout(architecture: Architecture) -> Architecture:
@@ -199,14 +208,6 @@ def layout(architecture: Architecture) -> Architecture:
         neck=a.neck if a.neck == "none" else folded(a.neck),
         tail=replace(a.tail, block=folded(a.tail.block) if a.tail.kernel == 3 else "conv"),
     )
-
-
-def _fold_children(module: nn.Module) -> None:
-    for name, child in module.named_children():
-        if isinstance(child, Foldable):
-            setattr(module, name, child.fused())
-        else:
-            _fold_children(child)
 
 
 class _ModuleBuilder:

@@ -31,12 +31,17 @@ class DualStream(LinearBlock):
         self, in_channels: int, out_channels: int, backbone: Backbone = Conv, **options: Any
     ) -> None:
         super().__init__(in_channels, out_channels, **options)
-        _check_width(in_channels, out_channels)
         self.backbone = backbone(in_channels - STREAM, out_channels - STREAM, bias=self.has_bias)
         self.cross = Branch(STREAM, out_channels - STREAM, 3, False)
         self.stream = Branch(STREAM, STREAM, 3, self.has_bias)
         nn.init.zeros_(self.cross.weight)
         _pass_on(self.stream)
+
+    @classmethod
+    def check(cls, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        """As any block, and the image needs its channels."""
+        super().check(in_channels, out_channels, kernel_size)
+        _check_width(in_channels, out_channels)
 
     def folded(self) -> Kernel:
         """Both streams as one kernel."""
@@ -54,12 +59,6 @@ class DualStreamStem(LinearBlock):
         self, in_channels: int, out_channels: int, backbone: Backbone = Conv, **options: Any
     ) -> None:
         super().__init__(in_channels, out_channels, **options)
-        _check_width(out_channels)
-        if in_channels not in (STREAM, 2 * STREAM):
-            raise InputError(
-                f"block etds_stem reads an image of 3 channels (6 with its gradient), not "
-                f"{in_channels}: use stem 'conv'"
-            )
         backbone_width = out_channels - STREAM
         from_gradient = backbone_width // 2 if in_channels > STREAM else 0
         self.backbone = backbone(STREAM, backbone_width - from_gradient, bias=self.has_bias)
@@ -68,6 +67,17 @@ class DualStreamStem(LinearBlock):
             self.gradient = Branch(in_channels - STREAM, from_gradient, 3, self.has_bias)
         self.stream = Branch(STREAM, STREAM, 3, self.has_bias)
         _pass_on(self.stream)
+
+    @classmethod
+    def check(cls, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        """As any block, and it reads an image."""
+        super().check(in_channels, out_channels, kernel_size)
+        _check_width(out_channels)
+        if in_channels not in (STREAM, 2 * STREAM):
+            raise InputError(
+                f"block etds_stem reads an image of 3 channels (6 with its gradient), not "
+                f"{in_channels}: use stem 'conv'"
+            )
 
     def folded(self) -> Kernel:
         """Block-diagonal: the image's rows, the gradient's rows, the residual stream's rows."""
@@ -85,11 +95,16 @@ class DualStreamTail(LinearBlock):
         self, in_channels: int, out_channels: int, backbone: Backbone = Conv, **options: Any
     ) -> None:
         super().__init__(in_channels, out_channels, **options)
-        _check_width(in_channels)
         self.backbone = backbone(in_channels - STREAM, out_channels, bias=self.has_bias)
         self.stream = Branch(STREAM, out_channels, 3, self.has_bias)
         if out_channels % STREAM == 0:
             _pass_on(self.stream)
+
+    @classmethod
+    def check(cls, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        """As any block, and the image needs its channels."""
+        super().check(in_channels, out_channels, kernel_size)
+        _check_width(in_channels)
 
     def folded(self) -> Kernel:
         """Both streams as one kernel."""

@@ -42,15 +42,25 @@ class LinearBlock(Foldable):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        if kernel_size not in self.kernel_sizes:
-            sizes = " or ".join(f"{k}x{k}" for k in self.kernel_sizes)
-            name = type(self).__name__
-            raise InputError(f"block {name} folds to {sizes}, not {kernel_size}x{kernel_size}")
+        self.check(in_channels, out_channels, kernel_size)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = kernel_size
         self.stride = stride
         self.has_bias = bias
+
+    @classmethod
+    def check(cls, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        """Refuse what no block of this class can be.
+
+        Raises:
+            InputError: says why.
+        """
+        if kernel_size not in cls.kernel_sizes:
+            sizes = " or ".join(f"{k}x{k}" for k in cls.kernel_sizes)
+            raise InputError(
+                f"block {cls.__name__} folds to {sizes}, not {kernel_size}x{kernel_size}"
+            )
 
     @abstractmethod
     def folded(self) -> Kernel:
@@ -84,7 +94,7 @@ class LinearBlock(Foldable):
     @property
     def padding(self) -> int:
         """Zero padding that keeps the size at stride 1 and halves even sizes at stride 2."""
-        return 1 if self.kernel_size > 1 else 0
+        return padding_of(self.kernel_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, ceil(H/stride), ceil(W/stride))."""
@@ -95,6 +105,11 @@ class LinearBlock(Foldable):
         """The deploy form: a plain convolution with the folded kernel."""
         with torch.no_grad():
             return plain(self.fold(), self.stride, self.padding)
+
+
+def padding_of(kernel_size: int) -> int:
+    """Zero padding of a `LinearBlock` of this kernel size."""
+    return 1 if kernel_size > 1 else 0
 
 
 def plain(kernel: Kernel, stride: int = 1, padding: int = 0) -> nn.Conv2d:
