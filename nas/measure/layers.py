@@ -113,8 +113,8 @@ def trace(
     from search_spaces.network import Network
 
     twin = copy.deepcopy(as_module(network)).to("meta", torch.float32).eval()
-    recorder = _Recorder()
-    with torch.no_grad(), _module_stack(twin, recorder), recorder:
+    recorder = Recorder()
+    with torch.no_grad(), module_stack(twin, recorder), recorder:
         try:
             output = twin(torch.empty(1, 3, height, width, device="meta"))
         except Exception as fault:
@@ -168,7 +168,7 @@ def as_run(network: nn.Module | Architecture, mode: str) -> nn.Module:
 
 
 @contextmanager
-def _module_stack(network: nn.Module, recorder: _Recorder) -> Iterator[None]:
+def module_stack(network: nn.Module, recorder: Recorder) -> Iterator[None]:
     """Tell ``recorder`` which module runs."""
 
     def leave(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -190,7 +190,7 @@ def _module_stack(network: nn.Module, recorder: _Recorder) -> Iterator[None]:
             handle.remove()
 
 
-class _Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):
     """Executes operators and writes down what each of them costs."""
 
     def __init__(self) -> None:

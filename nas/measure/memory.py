@@ -52,7 +52,7 @@ def compute_memory(
     """
     dtype = getattr(torch, precision)
     twin = copy.deepcopy(as_run(network, "device")).to("meta", dtype).eval()
-    living = _Living()
+    living = Living()
     for weight in (*twin.parameters(), *twin.buffers()):
         living.add(weight)
     weights = living.peak
@@ -104,13 +104,13 @@ def allocated_memory(
     return Memory(peak / 1e6, weights / 1e6, "measured", precision)
 
 
-class _Living(TorchDispatchMode):
+class Living(TorchDispatchMode):
     """Adds up the storages that exist, and remembers the most there were at once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.peak = 0
-        self._bytes = 0
+        self.bytes = 0
         self._known: dict[int, weakref.ref[Any]] = {}
 
     def add(self, tensor: torch.Tensor) -> None:
@@ -122,11 +122,11 @@ class _Living(TorchDispatchMode):
 
         def gone(_: object) -> None:
             del self._known[key]
-            self._bytes -= size
+            self.bytes -= size
 
         self._known[key] = weakref.ref(storage, gone)
-        self._bytes += size
-        self.peak = max(self.peak, self._bytes)
+        self.bytes += size
+        self.peak = max(self.peak, self.bytes)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
