@@ -2,24 +2,37 @@
 
     python -m benchmarks.measure
 
-Cost: the trace with its cross-checks, against fvcore alone run at 540x960. Quality: PSNR and SSIM
-of a 4K picture, against scikit-image. One thread each.
+Cost: the trace with its cross-checks, against fvcore alone run at 540x960. Candidates: parameters,
+MACs, memory and predicted runtime of a pool from its descriptions, against building each network;
+the pool's first candidates are the dear ones, so both ask of the whole pool in one go, and then of
+another one. Quality: PSNR and SSIM of a 4K picture, against scikit-image. One thread each.
 """
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+from random import Random
 from statistics import median
 
 import numpy as np
 import torch
 
-from nas.measure.cost import cost
+from nas.measure.cost import cost, network_macs
+from nas.measure.counts import count
 from nas.measure.latency_model import LatencyModel
+from nas.measure.layers import deploy_form, trace
+from nas.measure.memory import compute_memory
 from nas.measure.quality import psnr, psnr_y, ssim
-from search_spaces import build, fuse, published
+from search_spaces import Architecture, InputError, build, fuse, load_space, published
+from search_spaces.space import PRESETS, Space
+
+_POOL = 2000
+_BUILT = 40
 
 
 def main() -> None:
@@ -33,6 +46,9 @@ def main() -> None:
     _row("cost of ANUNet", lambda: cost(architecture), "fvcore", lambda: _fvcore(network))
     print(f"{'latency model, ANUNet':24} {_seconds(lambda: model.predict(architecture)):8.3f} s")
 
+    for space in PRESETS:
+        _candidates(space, model)
+
     random = np.random.default_rng(0)
     a = random.integers(0, 256, (2160, 3840, 3), dtype=np.uint8)
     b = np.clip(a + random.normal(0, 9, a.shape), 0, 255).astype(np.uint8)
@@ -43,6 +59,40 @@ def main() -> None:
         f"latency model {model.device}: leave-one-out error {model.leave_one_out_mape:.1%}, "
         f"Spearman {model.leave_one_out_spearman:.3f}, Kendall {model.leave_one_out_kendall:.3f}"
     )
+
+
+def _candidates(space: str, model: LatencyModel) -> None:
+    """Print milliseconds a candidate: two pools from descriptions, and a few networks built."""
+    simple = replace(model, mode="device")
+
+    def described(architecture: Architecture) -> object:
+        counted = count(architecture)
+        return counted, model.predict(architecture), simple.predict(architecture)
+
+    def built(architecture: Architecture) -> object:
+        network = deploy_form(architecture)
+        layers = trace(network)
+        sizes = network_macs(network, layers), sum(p.numel() for p in network.parameters())
+        return sizes, compute_memory(network), model.predict_ms(layers), simple.predict(network)
+
+    drawn = list(islice(_drawn(load_space(space)), 2 * _POOL))
+    first, second = (
+        _seconds(lambda pool=pool: list(map(described, pool)), 1) / _POOL
+        for pool in (drawn[:_POOL], drawn[_POOL:])
+    )
+    each = _seconds(lambda: list(map(built, drawn[:_BUILT])), 1) / _BUILT
+    for which, mine in ((f"first {_POOL}", first), (f"next {_POOL}", second)):
+        print(
+            f"{f'{space}, {which}':24} {1e3 * mine:8.3f} ms  built        {1e3 * each:8.3f} ms"
+            f"  ratio {each / mine:6.1f}"
+        )
+
+
+def _drawn(space: Space) -> Iterator[Architecture]:
+    random = Random(0)
+    while True:
+        with suppress(InputError):  # some corners contradict
+            yield space.architecture({d.name: random.choice(d.choices) for d in space.dimensions})
 
 
 def _row(what: str, ours: Callable[[], object], name: str, theirs: Callable[[], object]) -> None:

@@ -30,9 +30,8 @@ import numpy as np
 
 from benchmarks.options import names, parser_of
 from benchmarks.surrogate import NOISE_DB, SPACE, Surrogate, cross_validated, features, learned
-from nas.measure.cost import network_macs
+from nas.measure.counts import count
 from nas.measure.latency_model import LatencyModel
-from nas.measure.layers import as_module, trace
 from search_spaces import published
 from search_spaces.architecture import Architecture
 from search_spaces.network import layout
@@ -96,10 +95,9 @@ class Figures:
 def figures(same: Architecture) -> Figures:
     """What all networks of one deploy form have in common."""
     surrogate, model = _learned()
-    network = as_module(same)
-    layers = trace(network)
-    runtime = Runtime(model.predict_ms(layers), "predicted", model.device)
-    size = Size(sum(p.numel() for p in network.parameters()), network_macs(network, layers))
+    counted = count(same)
+    runtime = Runtime(model.predict_ms(counted.layers), "predicted", model.device)
+    size = Size(counted.params, counted.macs)
     gain_db = surrogate.predict(np.array([features(same, size.macs, size.params)]))[0]
     return Figures(runtime, size, float(gain_db))
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.options import parser_of
-from nas.measure.cost import cost
+from nas.measure.counts import count
 from search_spaces.architecture import Architecture
 from search_spaces.network import layout
 from search_spaces.space import Space, load_space
@@ -148,7 +148,7 @@ def arrays(rows: Sequence[Training]) -> tuple[np.ndarray, np.ndarray]:
     space, inputs = load_space(SPACE), []
     for row in rows:
         architecture = space.architecture(row.choices)
-        size = cost(architecture)
+        size = count(architecture)
         inputs.append(features(architecture, size.macs, size.params))
     return np.array(inputs), np.array([row.gain_db for row in rows])
 

@@ -22,6 +22,7 @@ from torch import nn
 
 from nas.data.cache import cache_root
 from nas.measure.agreement import kendall, mape, spearman
+from nas.measure.counts import layers_as_run
 from nas.measure.latency import Latency
 from nas.measure.layers import LayerCost, as_run, trace
 from nas.measure.memory import Precision
@@ -117,9 +118,16 @@ class LatencyModel:
     def predict(
         self, network: nn.Module | Architecture, height: int = 540, width: int = 960
     ) -> Latency:
-        """Return the predicted runtime of a network on (1, 3, height, width), as it runs."""
+        """Return the predicted runtime of a network on (1, 3, height, width), as it runs.
+
+        An architecture is not built for it: see `nas.measure.counts`.
+        """
+        if isinstance(network, Architecture):
+            layers = layers_as_run(network, self.mode, height, width)
+        else:
+            layers = trace(as_run(network, self.mode), height, width)
         return Latency(
-            ms=self.predict_ms(trace(as_run(network, self.mode), height, width)),
+            ms=self.predict_ms(layers),
             kind="predicted",
             target=self.device,
             backend="eager",

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nas.measure.cost import network_macs, organiser_macs
+from nas.measure import counts
+from nas.measure.cost import organiser_macs
 from nas.measure.latency_model import LatencyModel
-from nas.measure.layers import as_module, trace
-from nas.measure.memory import compute_memory
 from search_spaces.architecture import Architecture
 from search_spaces.survey import PublishedNetwork, published
 
@@ -54,19 +53,18 @@ class Row:
 
 
 def table1(model: LatencyModel) -> Iterator[Row]:
-    """Count the survey's networks one after the other; each takes about 0.1 s."""
+    """Count the survey's networks one after the other."""
     for network in published.values():
         yield Row(network, count(network.architecture, model))
 
 
 def count(architecture: Architecture, model: LatencyModel) -> Count:
     """Count the deploy form of one architecture and predict its runtime from the same trace."""
-    module = as_module(architecture)
-    layers = trace(module)
+    counted = counts.count(architecture)
     return Count(
-        params=sum(parameter.numel() for parameter in module.parameters()),
-        macs=network_macs(module, layers),
-        macs_organiser=organiser_macs(layers),
-        runtime_ms=model.predict_ms(layers),
-        memory_mb=compute_memory(module).mb,
+        params=counted.params,
+        macs=counted.macs,
+        macs_organiser=organiser_macs(counted.layers),
+        runtime_ms=model.predict_ms(counted.layers),
+        memory_mb=counted.memory_mb,
     )
