@@ -22,9 +22,9 @@ import torch
 
 from nas.data.store import open_set
 from nas.measure.cost import cost
+from nas.measure.counts import count
 from nas.measure.latency import Latency
 from nas.measure.layers import deploy_form
-from nas.measure.memory import compute_memory
 from nas.measure.targets import Target
 from nas.training.proxy import (
     Diverged,
@@ -157,20 +157,25 @@ def _steps(
     architecture: Architecture, data: ProxyData, settings: EvaluationSettings, found: _Found
 ) -> Evaluation:
     budget, target = settings.budget, settings.target
+    size = count(architecture)  # budgets limit MACs at 540x960, whatever is timed
+    timed = count(architecture, target.height, target.width, target.precision)
+    found.size = Size(size.params, size.macs, timed.memory_mb)
+    if over := _over(budget, found):
+        return over
+    if target.model is not None:  # predicted from the description alone
+        found.runtime = _runtime(target.latency(architecture))
+        if over := _over(budget, found):
+            return over
     network = deploy_form(architecture)
-    counted = cost(network)
-    memory = compute_memory(network, target.height, target.width, target.precision)
-    found.size = Size(counted.params, counted.macs, memory.mb)
-    if over := _over(budget, found):
-        return over
+    cost(network)  # counters that run it find what only a built network shows
     found.stage = "measured"
-    latency = settings.measure(target, network)
-    if "memory_mb" in latency.details:  # measured with it, libraries' work space included
-        found.size = replace(found.size, memory_mb=latency.details["memory_mb"])
-    device = latency.details.get("versions", {}).get("device", "")
-    found.runtime = Runtime(latency.ms, latency.kind, latency.target, latency.backend, device)
-    if over := _over(budget, found):
-        return over
+    if found.runtime is None:
+        latency = settings.measure(target, network)
+        if "memory_mb" in latency.details:  # measured with it, libraries' work space included
+            found.size = replace(found.size, memory_mb=latency.details["memory_mb"])
+        found.runtime = _runtime(latency)
+        if over := _over(budget, found):
+            return over
     found.stage = "trained"
     curve = []
     for passed in run_proxy(architecture, data, settings.proxy, settings.rungs):
@@ -179,6 +184,11 @@ def _steps(
         curve.append(Rung(passed.step, passed.gain_db, passed.seconds))
         yield Underway(found.runtime, found.size, tuple(curve))
     raise RuntimeError("training ended without a result")
+
+
+def _runtime(latency: Latency) -> Runtime:
+    device = latency.details.get("versions", {}).get("device", "")
+    return Runtime(latency.ms, latency.kind, latency.target, latency.backend, device)
 
 
 def _over(budget: Budget, found: _Found) -> Rejected | None:

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nas.measure.cost import cost
-from nas.measure.layers import deploy_form
-from nas.measure.memory import compute_memory
+from nas.measure.counts import count
 from nas.measure.targets import Target
 from nas.training.proxy import run_proxy
 from search_spaces.architecture import Architecture
@@ -152,10 +150,9 @@ def _draw(space: Space, seed: int) -> Iterator[Architecture]:
 
 
 def _sample(architecture: Architecture, target: Target, budget: Budget) -> Sample:
-    network = deploy_form(architecture)
-    counted, latency = cost(network), target.latency(network)
-    memory = compute_memory(network, target.height, target.width, target.precision)
-    memory_mb = latency.details.get("memory_mb", memory.mb)
+    counted, latency = count(architecture), target.latency(architecture)
+    timed = count(architecture, target.height, target.width, target.precision)
+    memory_mb = latency.details.get("memory_mb", timed.memory_mb)
     over = budget.violations(
         runtime_ms=latency.ms, macs=counted.macs, params=counted.params, memory_mb=memory_mb
     )

@@ -52,11 +52,11 @@ def built(monkeypatch) -> Counter[str]:
     return made
 
 
-def test_a_plan_builds_each_network_once_and_trains_the_middle_one(asked, built):
+def test_a_plan_builds_nothing_but_the_middle_one_to_train_it(asked, built):
     found = plan(asked)
     assert 0 < found.share_within < 1 and found.seconds_each > 0
-    assert all(built[sample.name] for sample in found.samples)
-    assert sum(built.values()) == 24 + 2, "two short trainings say how long one takes"
+    assert len(found.samples) > 1
+    assert list(built.values()) == [2], "two short trainings say how long one takes"
     assert not any("Colour" in line for line in found.lines())
 
 
@@ -68,7 +68,7 @@ def test_a_limit_of_colour_is_told_and_gates_nothing(asked):
     assert any("0.1 dB below Lanczos is left out" in line for line in limited.lines())
 
 
-def test_a_candidate_is_built_to_be_judged_and_once_more_to_be_trained(asked, built):
+def test_a_candidate_is_built_to_be_cross_checked_and_trained_not_to_be_rejected(asked, built):
     prepared = prepare(asked)
     small, large = (
         prepared.study.space.architecture(
@@ -78,4 +78,4 @@ def test_a_candidate_is_built_to_be_judged_and_once_more_to_be_trained(asked, bu
     )
     for number, architecture in enumerate((small, large)):
         list(evaluate(Candidate(number, architecture), prepared.evaluation))
-    assert built == {small.label: 2, large.label: 1}
+    assert built == {small.label: 2}

@@ -77,6 +77,7 @@ def test_a_candidate_within_the_budget_is_trained_and_measured(settings):
 )
 def test_over_a_limit_it_never_costs_a_step(settings, monkeypatch, budget, limit, measured):
     monkeypatch.setattr(studies.evaluation, "run_proxy", _forbidden)
+    monkeypatch.setattr(studies.evaluation, "deploy_form", _forbidden)  # nor is it built
     if not measured:
         monkeypatch.setattr(type(settings.target), "latency", _forbidden)
     seen, outcome = run(replace(settings, budget=budget))
