@@ -2,10 +2,10 @@
 
     python -m benchmarks.measure
 
-Cost: the trace with its cross-checks, against fvcore alone run at 540x960. Candidates: parameters,
-MACs, memory and predicted runtime of a pool from its descriptions, against building each network;
-the pool's first candidates are the dear ones, so both ask of the whole pool in one go, and then of
-another one. Quality: PSNR and SSIM of a 4K picture, against scikit-image. One thread each.
+Cost: the trace with its cross-checks, against fvcore alone run at 540x960. Candidates of a space:
+parameters, MACs, memory and predicted runtime in both modes from descriptions, against building
+each network. The first pool includes tracing each part once; the next pool finds most parts traced.
+Quality: PSNR and SSIM of a 4K picture, against scikit-image. One thread each.
 """
 
 from __future__ import annotations

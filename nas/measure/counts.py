@@ -1,12 +1,12 @@
-"""What a network costs, from its description: to the bit what the built network is counted at.
+"""Costs of a network from its description, equal to the bit to those of the built network.
 
 Building a network and tracing it takes some 30 ms, and a search counts thousands at a time. So each
-part is traced once (`nas.measure.parts`), and a network's own ``forward`` is run over the parts,
-with maps that have a layout and no values. A rule for how costs add up is written nowhere: an order
-of execution, a name or a map that is alive longer comes from the code that runs the network too.
+part is traced once (`nas.measure.parts`), and a network's own ``forward`` runs over the parts, with
+maps that have a layout and no values. No rule of composition is written down here: the order of
+layers, their names and the lifetimes of maps come from the code that runs the network too.
 
-Where that does not work (a block of the user that gives no map, or shares weights with another
-one) the network is built.
+Where this does not work (a block of a plugin that keeps state, or shares weights with another one)
+the network is built.
 """
 
 from __future__ import annotations
