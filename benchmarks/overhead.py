@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="what a candidate waits")
     parser.add_argument("--sampler", default="auto", choices=SAMPLERS)
     options = parser.parse_args()
-    sampler = chosen(options.sampler, options.trials, options.concurrency)
+    sampler = chosen(options.sampler)
     print(f"load before        {os.getloadavg()[0]:8.1f}")
     whole(options.trials, options.concurrency, options.seconds, sampler)
     share_of_ray(options.trials, options.seconds, sampler)

@@ -3,7 +3,7 @@
     python -m benchmarks.surrogate                          # how well it predicts those left out
     python -m benchmarks.surrogate --storage URL --study NAME   # make the table anew from a study
 
-The table in ``benchmarks/tables/lightweight.csv`` holds every candidate of one search by
+The table in ``studies/tables/lightweight.csv`` holds every candidate of one search by
 quasi-random numbers, with the networks of the survey that lie in the space. Learned are the mean of
 two Gaussian processes and of boosted trees, on features that a network's deploy form alone decides,
 since candidates of one deploy form train alike.
@@ -14,8 +14,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,36 +26,16 @@ from search_spaces.architecture import Architecture
 from search_spaces.network import layout
 from search_spaces.space import Space, load_space
 from studies.front import trained
+from studies.gain_model import FIGURES, TABLE, Training, read_table
 from studies.reading import read_study
 
-TABLE = Path(__file__).parent / "tables" / "lightweight.csv"
 SPACE = "lightweight"
-FIGURES = ("gain_db", "runtime_ms")
 
 CEILING_DB = 0.26
 """Gains are learned as -log(ceiling - gain): the weak ones spread out less, the good ones more."""
 
 NOISE_DB = 0.006
 """What another seed moves a gain by: the middle of what docs/proxy.md tells, .002 to .010 dB."""
-
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """One row of the table: a choice for each dimension, and what became of it."""
-
-    choices: Mapping[str, Any]
-    gain_db: float
-    runtime_ms: float
-
-
-def read_table(path: Path = TABLE) -> list[Training]:
-    """Read the table of trainings; lines that begin with # say where it is from."""
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
-    rows = []
-    for row in csv.DictReader(lines):
-        gain_db, runtime_ms = (float(row.pop(name)) for name in FIGURES)
-        rows.append(Training({k: json.loads(v) for k, v in row.items()}, gain_db, runtime_ms))
-    return rows
 
 
 def write_table(storage: str, study: str, path: Path = TABLE) -> None:

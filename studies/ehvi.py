@@ -11,7 +11,7 @@ known).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -26,16 +26,18 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.network import layout
 from search_spaces.space import Space
-from studies.gain_model import NOISE_DB, GainModel, Prior, features, fit_gains
+from studies.gain_model import NOISE_DB, GainModel, Prior, Process, features, fit_gains
 from studies.limits import SPAN, Budget
 from studies.outcome import Trained
 from studies.record import Record
+from studies.samplers import distribution
 
-POOL = 2000
-"""Candidates within the budget among which a study chooses."""
+POOL, DRAWS = 2000, 200
+"""Random candidates of the pool, and how many of them an ask adds: costing takes milliseconds."""
 
-_DRAWS = 20 * POOL  # in vain, where a budget leaves little of a space
-_PARENTS, _CHILDREN = 12, 16
+_PARENTS, _CHILDREN = 10, 10
+_FEWEST = 4  # trainings that say something of colour
+_COLOUR_NOISE_DB = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Point:
 
 
 class Pool:
-    """Candidates of a space within a budget, one for each layout.
+    """Candidates of a space that are within the limits which no device decides, one a layout.
 
     Args:
         space: What may be built.
@@ -88,19 +90,17 @@ class Pool:
     def __init__(self, space: Space, budget: Budget, costs_of: CostsOf, seed: int) -> None:
         self.space, self._budget, self._costs_of = space, budget, costs_of
         self._points: dict[str, Point | None] = {}
-        random = np.random.default_rng([seed, len(space.dimensions)])
-        drawn = 0
-        while len(self.within) < POOL and drawn < _DRAWS:
-            for _ in range(POOL):
-                self.add(_draw(space, random))
-            drawn += POOL
-            if len(self._points) < drawn // 8:  # a small space is soon known
-                break
+        self._random = np.random.default_rng([seed, len(space.dimensions)])
 
     @property
-    def within(self) -> list[Point]:
-        """Those within the budget."""
+    def points(self) -> list[Point]:
+        """The candidates, in the order in which they came."""
         return [point for point in self._points.values() if point is not None]
+
+    def grow(self) -> None:
+        """Draw more candidates at random, until there are `POOL`."""
+        for _ in range(DRAWS if len(self._points) < POOL else 0):
+            self.add({d.name: _one_of(d.choices, self._random) for d in self.space.dimensions})
 
     def add(self, parameters: Mapping[str, Any]) -> Point | None:
         """The candidate of some parameters; None for one that cannot be, or is over a limit."""
@@ -135,7 +135,6 @@ class Pool:
         except InputError:
             return None
         over = self._budget.violations(
-            runtime_ms=costs.runtime_ms,
             macs=costs.macs,
             params=costs.params,
             memory_mb=costs.memory_mb,
@@ -208,8 +207,8 @@ class EhviSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """All parameters are chosen together, in `sample_relative`."""
-        return {}
+        """All parameters: they are chosen together, in `sample_relative`."""
+        return {d.name: distribution(d) for d in self._pool.space.dimensions}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -229,67 +228,114 @@ class EhviSampler(BaseSampler):
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
     def choose(self) -> Point | None:
-        """Return the best candidate that was not asked for yet."""
-        asked = {record.candidate.layout for record in self._records}
+        """Return the best candidate that was not asked for yet; None where there is none."""
         found, pending = self._observed()
-        model = self._model(found).believing(_stacked(pending))
-        believed = [
-            (point.costs.runtime_ms, float(mean))
-            for point, mean in zip(
-                [*(point for point, _ in found), *pending],
-                self._means(model, [*(point for point, _ in found), *pending]),
-                strict=True,
-            )
-        ]
-        high = self._budget.runtime_ms or max((ms for ms, _ in believed), default=1.0)
+        trained = [point for point, _ in found]
+        known = [*trained, *pending]
+        runtime_of = self._runtimes()
+        model = self._gains(found).believing(_stacked(pending))
+        colour = self._colour(found)
+        high = self._budget.runtime_ms or max(map(runtime_of, known), default=1.0)
         low = self._budget.floor_ms or high / SPAN
+        believed = model.predict(_stacked(known))[0] if known else np.zeros(0)
+        front = list(zip(map(runtime_of, known), believed.tolist(), strict=True))
+        asked = {record.candidate.layout for record in self._records}
 
-        def ranked() -> Iterator[Point]:
-            free = [point for point in self._pool.within if point.layout not in asked]
-            if free:
-                mean, sd = model.predict(_stacked(free))
-                runtimes = np.array([point.costs.runtime_ms for point in free])
-                value = improvement(mean, sd, runtimes, believed, low, high)
-                yield from (free[index] for index in np.argsort(-value, kind="stable"))
+        def best(count: int) -> list[Point]:
+            free = [
+                point
+                for point in self._pool.points
+                if point.layout not in asked and runtime_of(point) <= high
+            ]
+            if not free:
+                return []
+            inputs = _stacked(free)
+            runtimes = np.array([runtime_of(point) for point in free])
+            value = improvement(*model.predict(inputs), runtimes, front, low, high)
+            order = np.argsort(-value * colour(inputs), kind="stable")
+            return [free[index] for index in order[:count]]
 
-        first = [point for point, _ in zip(ranked(), range(_PARENTS), strict=False)]
-        best = sorted(found, key=lambda each: -each[1])[:_PARENTS]
-        self._pool.children([*first, *(point for point, _ in best)], self._random)
-        return next(ranked(), None)
+        self._pool.grow()
+        good = sorted(found, key=lambda each: -each[1].gain_db)[: _PARENTS // 2]
+        self._pool.children([*best(_PARENTS), *(point for point, _ in good)], self._random)
+        return next(iter(best(1)), None)
 
-    def _observed(self) -> tuple[list[tuple[Point, float]], list[Point]]:
-        """Trained candidates with their gains, and those under way."""
-        found: list[tuple[Point, float]] = []
+    def _observed(self) -> tuple[list[tuple[Point, Trained]], list[Point]]:
+        """Trained candidates with what became of them, and those under way."""
+        found: list[tuple[Point, Trained]] = []
         pending: list[Point] = []
         for record in self._records:
-            if record.duplicate_of is not None:
-                continue
             parameters = self._pool.space.parameters(record.candidate.architecture)
             point = None if parameters is None else self._pool.add(parameters)
-            if point is None:
+            if point is None or record.duplicate_of is not None:
                 continue
             if isinstance(record.outcome, Trained):
-                gains = (record.outcome.gain_db, *record.repeats)
-                found.append((point, sum(gains) / len(gains)))
+                found.append((point, record.outcome))
             elif record.outcome is None:
                 pending.append(point)
         return found, pending
 
-    def _model(self, found: Sequence[tuple[Point, float]]) -> GainModel:
+    def _gains(self, found: Sequence[tuple[Point, Trained]]) -> GainModel:
+        gains = np.array([outcome.gain_db for _, outcome in found])
         inputs = _stacked([point for point, _ in found])
-        gains = np.array([gain for _, gain in found])
         return fit_gains(self._prior, inputs, gains, [self._noise_db] * len(found))
 
-    def _means(self, model: GainModel, points: Sequence[Point]) -> np.ndarray:
-        return model.predict(_stacked(points))[0] if points else np.zeros(0)
+    def _colour(
+        self, found: Sequence[tuple[Point, Trained]]
+    ) -> Callable[[np.ndarray], np.ndarray | float]:
+        """How probable it is that candidates keep within the limit of colour."""
+        limit = self._budget.colour_loss_db
+        seen = [(p, o.colour_gain_db) for p, o in found if o.colour_gain_db is not None]
+        if limit is None or len(seen) < _FEWEST:
+            return lambda inputs: 1.0
+        gains = np.clip([gain for _, gain in seen], -1.0, 0.5)
+        level, prior = float(gains.mean()), self._prior
+        process = Process(
+            prior.scaled(_stacked([point for point, _ in seen])),
+            gains - level,
+            prior.process.lengths,
+            float(gains.var()) + _COLOUR_NOISE_DB**2,
+            np.full(len(gains), _COLOUR_NOISE_DB**2),
+        )
+
+        def probability(inputs: np.ndarray) -> np.ndarray:
+            mean, sd = process.predict(prior.scaled(inputs))
+            return ndtr((level + mean + limit) / sd)
+
+        return probability
+
+    def _runtimes(self) -> Callable[[Point], float]:
+        """Runtimes of candidates, scaled to what was measured of others.
+
+        A line through logarithms; where runtimes are predicted it changes nothing.
+        """
+        pairs = []
+        for record in self._records:
+            runtime = getattr(record.outcome, "runtime", None)
+            parameters = self._pool.space.parameters(record.candidate.architecture)
+            point = None if parameters is None else self._pool.add(parameters)
+            if runtime is not None and point is not None:
+                pairs.append((math.log(point.costs.runtime_ms), math.log(runtime.ms)))
+        if not pairs:
+            return lambda point: point.costs.runtime_ms
+        known, seen = np.array(pairs).T
+        away = known - known.mean()
+        slope = float(away @ (seen - known)) / (away @ away + 0.1)
+        offset = float((seen - known).mean())
+
+        def runtime_ms(point: Point) -> float:
+            log = math.log(point.costs.runtime_ms)
+            return math.exp(log + offset + slope * (log - known.mean()))
+
+        return runtime_ms
 
 
 def _stacked(points: Sequence[Point]) -> np.ndarray:
     return np.array([point.features for point in points]) if points else np.zeros((0, 0))
 
 
-def _draw(space: Space, random: np.random.Generator) -> dict[str, Any]:
-    return {d.name: d.choices[int(random.integers(len(d.choices)))] for d in space.dimensions}
+def _one_of(choices: Sequence[Any], random: np.random.Generator) -> Any:
+    return choices[int(random.integers(len(choices)))]
 
 
 def _neighbour(

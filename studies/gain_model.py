@@ -9,10 +9,14 @@ own data differ.
 
 from __future__ import annotations
 
+import csv
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -26,7 +30,50 @@ LOWEST_DB = -0.1
 NOISE_DB = 0.008
 """Standard deviation of a gain over seeds where no repeats say it; see docs/proxy.md."""
 
+TABLE = Path(__file__).parent / "tables" / "lightweight.csv"
+"""Trainings of one search by quasi-random numbers: 600 steps on the sample set."""
+
+FIGURES = ("gain_db", "runtime_ms")
+
 _SQRT5 = math.sqrt(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One row of the table.
+
+    Attributes:
+        choices: A value for each dimension of the lightweight space as it was then.
+        gain_db: PSNR-Y over Lanczos.
+        runtime_ms: Predicted for an RTX 4090.
+    """
+
+    choices: Mapping[str, Any]
+    gain_db: float
+    runtime_ms: float
+
+
+def read_table(path: Path = TABLE) -> list[Training]:
+    """Read a table of trainings; lines that begin with # say where it is from."""
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    rows = []
+    for row in csv.DictReader(lines):
+        gain_db, runtime_ms = (float(row.pop(name)) for name in FIGURES)
+        rows.append(Training({k: json.loads(v) for k, v in row.items()}, gain_db, runtime_ms))
+    return rows
+
+
+@lru_cache(maxsize=1)
+def shipped_prior() -> Prior:
+    """The prior of the shipped table; takes a second, once in a process."""
+    from nas.measure.counts import count
+    from search_spaces.space import load_space
+
+    space, rows = load_space("lightweight"), read_table()
+    networks = [space.architecture(row.choices) for row in rows]
+    counts = [count(network) for network in networks]
+    inputs = [features(a, c.macs, c.params) for a, c in zip(networks, counts, strict=True)]
+    return fit_prior(np.array(inputs), np.array([row.gain_db for row in rows]))
 
 
 def features(architecture: Architecture, macs: float, params: float) -> np.ndarray:

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from nas.data.detail import windows
 from nas.data.sample import sample_set
 from nas.data.store import PairSet, open_set
+from nas.measure.counts import count, layers_as_run
 from nas.measure.device import gpus_alike, usable_device
-from nas.measure.targets import Target, resolve_target
+from nas.measure.latency_model import LatencyModel
+from nas.measure.targets import DEFAULT_PROFILE, Target, resolve_target
 from nas.training.proxy import HELD_OUT_AREA, VERSION, ProxySettings, proxy_data
 from nas.training.teacher import evaluate_teacher, require_gain
+from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.plugins import load_all, loaded_files
 from search_spaces.progress import Progress, silent
 from search_spaces.space import Space, load_space
 from search_spaces.survey import published
+from studies.ehvi import Costs
 from studies.evaluation import EvaluationSettings
 from studies.limits import Budget
 from studies.material import material_of
@@ -77,6 +84,7 @@ def prepare(
     device = usable_device() if cluster is None else ("cuda" if cluster.gpus else "cpu")
     evaluation = _evaluation(settings, target, pair_set, device)
     at_once = workers(settings, device, cluster)
+    costs_of = partial(known_costs, target)
     study = StudySettings(
         name="",
         storage=settings.storage,
@@ -84,8 +92,9 @@ def prepare(
         budget=settings.budget,
         identity=_identity(evaluation, pair_set, teacher),
         trials=settings.trials,
-        known={name: network.architecture for name, network in published.items()},
-        sampler=chosen(settings.sampler, settings.trials, at_once),
+        known=_given(space, settings, target),
+        costs_of=costs_of,
+        sampler=chosen(settings.sampler),
         seed=settings.seed,
         sources={
             "data": str(evaluation.data),
@@ -96,6 +105,45 @@ def prepare(
     )
     named = replace(study, name=settings.study or default_name(space, settings.budget, study.fixed))
     return Prepared(named, evaluation, at_once, _notes(target, pair_set, settings.budget))
+
+
+def known_costs(target: Target, architecture: Architecture) -> Costs:
+    """Return what is known of a network before it is measured; see `studies.ehvi.Costs`.
+
+    Where runtimes are measured it is the prediction for another device, which orders networks.
+    """
+    model = target.model or LatencyModel.load(DEFAULT_PROFILE)
+    size = target.height, target.width
+    counts = count(architecture, *size, target.precision)
+    runtime_ms = model.predict_ms(layers_as_run(architecture, model.mode, *size))
+    return Costs(runtime_ms, counts.macs, counts.params, counts.memory_mb)
+
+
+def _given(space: Space, settings: SearchSettings, target: Target) -> dict[str, Architecture]:
+    """The survey's networks to begin with: a third of the trainings, spread over the budget."""
+    budget, inside = settings.budget, []
+    for name, network in published.items():
+        if space.parameters(network.architecture) is None:
+            continue
+        costs = known_costs(target, network.architecture)
+        over = budget.violations(
+            runtime_ms=costs.runtime_ms if target.kind == "predicted" else None,
+            macs=costs.macs,
+            params=costs.params,
+            memory_mb=costs.memory_mb,
+        )
+        if all(by <= 0 for by in over.values()):
+            inside.append((math.log(costs.runtime_ms), name))
+    inside.sort()
+    most = max(1, settings.trials // 3)
+    if len(inside) > most:  # those nearest to evenly spaced runtimes, from the slowest on
+        wanted = np.linspace(inside[-1][0], inside[0][0], most)
+        left, inside = inside, []
+        for log in wanted:
+            nearest = min(left, key=lambda each: abs(each[0] - log))
+            left.remove(nearest)
+            inside.append(nearest)
+    return {name: published[name].architecture for _, name in sorted(inside)}
 
 
 def teach(prepared: Prepared, progress: Progress = silent) -> Prepared:

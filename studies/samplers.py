@@ -16,22 +16,12 @@ from studies.candidate import Candidate
 if TYPE_CHECKING:  # it imports torch, which `nas front` can do without
     from search_spaces.space import Dimension, Space
 
-SAMPLERS = ("auto", "tpe", "gp", "nsga2", "random", "qmc")
+SAMPLERS = ("auto", "ehvi", "tpe", "gp", "nsga2", "random", "qmc")
 
 
-GP_TRIALS, GP_WORKERS = range(40, 151), 4
-"""Where ``auto`` is GP. An ask takes it about a second of a core, more with more candidates, and
-many workers would wait for it; below 40 trainings it has found no more than TPE."""
-
-
-def chosen(kind: str, trials: int, workers: int) -> str:
-    """Return the sampler that ``auto`` means for a search of so many trainings, so many at once.
-
-    GP where it is worth its time, else multivariate TPE: see `benchmarks/results/samplers.md`.
-    """
-    if kind != "auto":
-        return kind
-    return "gp" if trials in GP_TRIALS and workers <= GP_WORKERS else "tpe"
+def chosen(kind: str) -> str:
+    """Return the sampler that ``auto`` means: see `benchmarks/results/samplers.md`."""
+    return "ehvi" if kind == "auto" else kind
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
@@ -52,7 +42,7 @@ def make_sampler(kind: str, seed: int, study_seed: int) -> samplers.BaseSampler:
     What it learns from is in the study alone, so that a killed search loses nothing.
 
     Args:
-        kind: One of `SAMPLERS`; ``auto`` has been decided by `chosen`.
+        kind: One of `SAMPLERS` but ``auto`` and ``ehvi``, which `studies.study` makes.
         seed: As `seed_for` gives it.
         study_seed: The study's own; a quasi-random sequence needs one for all of it.
     """

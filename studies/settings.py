@@ -15,6 +15,7 @@ from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:  # it imports torch, which `nas front` can do without
     from search_spaces.space import Space
+    from studies.ehvi import CostsOf
 
 MAX_WORKERS = 8
 """More in parallel, and the sampler proposes most candidates without their results."""
@@ -92,6 +93,7 @@ class StudySettings:
         sources: Where data, teacher, plugins and MLflow's view lie, without secrets, for who takes
             up the study later.
         teacher_gain_db: With which the teacher was let in, see `StudyInfo`.
+        costs_of: Computes what is known of a network before it is trained; ``ehvi`` needs it.
     """
 
     name: str
@@ -106,6 +108,7 @@ class StudySettings:
     patience: int = 300
     sources: Mapping[str, Any] = field(default_factory=dict)
     teacher_gain_db: float | None = None
+    costs_of: CostsOf | None = field(default=None, compare=False)
 
     @property
     def fixed(self) -> dict[str, Any]:

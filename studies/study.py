@@ -12,14 +12,16 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import optuna
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.errors import InputError
 from studies.candidate import Candidate
+from studies.front import noise_db, trained
 from studies.identity import identify
 from studies.locks import is_present, presence, turn
 from studies.outcome import Broken, Outcome, Trained, to_dict
@@ -41,6 +43,9 @@ from studies.trials import (
     with_repeats,
 )
 from studies.weights import keepable
+
+if TYPE_CHECKING:  # it needs torch
+    from studies.ehvi import Pool
 
 _STALE = 5  # duplicates in a row after which an unseen candidate is drawn at random
 _MAX_CUT_OFF = 5  # a candidate cut off this often takes the machine down: it is given up
@@ -97,6 +102,7 @@ class Study:
         self._fruitless = 0
         self._contradiction: str | None = None  # since the last fruit
         self._asked = 0
+        self._pool: Pool | None = None
         self.ended: str | None = None
         inside = ((n, self._space.parameters(a)) for n, a in settings.known.items())
         self._inside = tuple((n, p) for n, p in inside if p is not None)
@@ -237,13 +243,27 @@ class Study:
             if unseen is None:
                 return None
             self._raw.enqueue_trial(unseen, user_attrs={"origin": "random"})
-        self._raw.sampler = make_sampler(self._settings.sampler, seed, self._settings.seed)
+        self._raw.sampler = self._sampler(seed)
         self._asked += 1
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trial = self._raw.ask(self._distributions)
         trial.set_user_attr(RUN, self._run)
         return trial
+
+    def _sampler(self, seed: int) -> BaseSampler:
+        """A sampler for one ask: what it learns from is in the study alone."""
+        settings = self._settings
+        if settings.sampler != "ehvi":
+            return make_sampler(settings.sampler, seed, settings.seed)
+        from studies.ehvi import EhviSampler, Pool
+        from studies.gain_model import shipped_prior
+
+        if self._pool is None:
+            assert settings.costs_of is not None
+            self._pool = Pool(settings.space, settings.budget, settings.costs_of, settings.seed)
+        noise = noise_db(trained(self.records))
+        return EhviSampler(self._pool, shipped_prior(), self.records, settings.budget, noise, seed)
 
     def _candidate(self, trial: optuna.Trial) -> Candidate | None:
         """Return a trial's candidate; None when it is settled at once or waits for an equal one."""
@@ -315,7 +335,8 @@ class Study:
 
     def _verdict(self, outcome: Outcome) -> dict[str, Any]:
         if isinstance(outcome, Trained):
-            return {"values": [outcome.gain_db, math.log(outcome.runtime.ms)]}
+            counted = max(outcome.runtime.ms, self._settings.budget.floor_ms or 0.0)
+            return {"values": [outcome.gain_db, math.log(counted)]}
         if self._settings.sampler != "gp":
             return {"state": TrialState.PRUNED}
         trained = [r.outcome for r in self.records if isinstance(r.outcome, Trained)]

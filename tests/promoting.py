@@ -25,11 +25,11 @@ if TYPE_CHECKING:  # it takes seconds, and not all tests need it
 
 SPACE = """
 dimensions:
-  stem: [unshuffle2]
+  stem: [conv]
   width: [8, 12]
   depth: [1, 2]
   block: [conv]
-  residual: [bicubic]
+  residual: [lanczos]
 """
 RECIPE = """
 stages:
@@ -50,7 +50,7 @@ def make_study(folder: Path) -> None:
         space=str(folder / "small.yaml"),
         budget=parse_budget("4ms"),
         trials=3,
-        steps=4,
+        steps=40,  # all end above Lanczos: others are no results
         data=folder / "set",
         teacher=None,
         study="demo",

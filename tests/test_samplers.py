@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.surrogate import read_table
 from nas.measure.latency_model import LatencyModel
 from search_spaces.network import layout
 from search_spaces.space import load_space
+from studies.gain_model import read_table
 from studies.samplers import chosen
 
 
-@pytest.mark.parametrize(
-    ("trials", "workers", "sampler"),
-    [
-        (16, 2, "tpe"),
-        (40, 1, "gp"),
-        (100, 4, "gp"),
-        (100, 8, "tpe"),
-        (150, 2, "gp"),
-        (500, 2, "tpe"),
-    ],
-)
-def test_auto_is_gp_where_its_second_an_ask_pays(trials, workers, sampler):
-    assert chosen("auto", trials, workers) == sampler
-    assert chosen("nsga2", trials, workers) == "nsga2"
+def test_auto_is_the_sampler_that_knows_what_networks_cost():
+    assert chosen("auto") == "ehvi"
+    assert chosen("nsga2") == "nsga2"
 
 
 def test_the_table_of_trainings_is_of_different_networks_with_todays_runtimes():

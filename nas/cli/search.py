@@ -47,8 +47,8 @@ def search(
     sampler: Annotated[
         str,
         typer.Option(
-            help="tpe, gp, nsga2, random, qmc, or auto: gp for 40 to 150 trials, few at once, "
-            "else tpe."
+            help="ehvi, which knows what networks cost and models the gain; tpe, gp, nsga2, "
+            "random or qmc; auto is ehvi."
         ),
     ] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of sampling and training.")] = 0,
