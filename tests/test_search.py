@@ -23,11 +23,11 @@ from studies.record import counts
 
 SPACE = """
 dimensions:
-  stem: [conv, unshuffle2]
+  stem: [conv, strided2]
   width: [8, 12, 512]
   depth: [1]
   block: [conv, ecb]
-  residual: [bicubic]
+  residual: [lanczos]
 """
 
 
@@ -50,7 +50,7 @@ def picture_set(tmp_path_factory):
 def command(tmp_path, picture_set):
     (tmp_path / "small.yaml").write_text(SPACE)
     options = ["--space", "small.yaml", "--budget", "4ms", "--data", str(picture_set)]
-    options += ["--teacher", "none", "--steps", "8", "--study", "demo"]
+    options += ["--teacher", "none", "--steps", "40", "--study", "demo"]
     options += ["--max-colour-loss", "none"]  # so short a training tints
     return [sys.executable, "-c", "from nas.cli import main; main()", "search", *options]
 

@@ -6,6 +6,10 @@ Plain arithmetic without torch, so that tables of studies need nothing else.
 from __future__ import annotations
 
 
+VISIBLE_LOSS_DB = 0.1
+"""PSNR of Cb or Cr this far below Lanczos's is marked in tables."""
+
+
 def colour_gain_db(gain_cb_db: float | None, gain_cr_db: float | None) -> float | None:
     """Return the lower gain of Cb and Cr over Lanczos in dB; None where one is not known."""
     if gain_cb_db is None or gain_cr_db is None:
@@ -19,8 +23,10 @@ def db_cell(gain_db: float | None) -> str:
 
 
 def colour_cell(gain_cb_db: float | None, gain_cr_db: float | None, tints: bool = False) -> str:
-    """Return the lower gain of Cb and Cr as a cell, with a word where it is over the limit."""
-    return db_cell(colour_gain_db(gain_cb_db, gain_cr_db)) + (" tints" if tints else "")
+    """Return the lower gain of Cb and Cr as a cell, marked where it is low or over the limit."""
+    lower = colour_gain_db(gain_cb_db, gain_cr_db)
+    low = lower is not None and lower < -VISIBLE_LOSS_DB
+    return db_cell(lower) + (" tints" if tints else " low" if low else "")
 
 
 def colour_words(gain_cb_db: float | None, gain_cr_db: float | None) -> str:
