@@ -29,6 +29,7 @@ from nas.measure.layers import deploy_form, trace
 from nas.measure.memory import compute_memory
 from nas.measure.quality import psnr, psnr_y, ssim
 from search_spaces import Architecture, InputError, build, fuse, load_space, published
+from search_spaces.network import Network
 from search_spaces.space import PRESETS, Space
 
 _POOL = 2000
@@ -91,8 +92,11 @@ def _candidates(space: str, model: LatencyModel) -> None:
 def _drawn(space: Space) -> Iterator[Architecture]:
     random = Random(0)
     while True:
-        with suppress(InputError):  # some corners contradict
-            yield space.architecture({d.name: random.choice(d.choices) for d in space.dimensions})
+        choices = {d.name: random.choice(d.choices) for d in space.dimensions}
+        with suppress(InputError):  # some corners contradict, and some cannot be built
+            architecture = space.architecture(choices)
+            Network(architecture)
+            yield architecture
 
 
 def _row(what: str, ours: Callable[[], object], name: str, theirs: Callable[[], object]) -> None:
