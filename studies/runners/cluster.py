@@ -142,8 +142,12 @@ def _where_measured(function: Any, *arguments: Any) -> Any:
         return ray.get(waiting)
     except RayTaskError as error:
         raise error.cause from error
-    finally:
-        ray.cancel(waiting)  # where this candidate's time is up; what has ended stays as it is
+    except BaseException:  # this candidate's time is up, say
+        # Never one that has ended: Ray may still be completing it, and its core then ends this
+        # process ("Check failed: it != submissible_tasks_.end()").
+        if not ray.wait([waiting], timeout=0)[0]:
+            ray.cancel(waiting)
+        raise
 
 
 def _measures() -> bool:
