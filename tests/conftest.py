@@ -96,6 +96,8 @@ def nas(monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.setattr("sys.argv", ["nas", *map(str, arguments)])
+        # What a child process prints would not be captured.
+        monkeypatch.setattr("nas.cli.supervisor.supervised", lambda work: work())
         with pytest.raises(SystemExit) as end:
             main()
         shown = capsys.readouterr()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from functools import partial
 
 
 def main() -> None:
@@ -13,11 +14,23 @@ def main() -> None:
     Exit codes: 0 done; 1 an error of the program; 2 something the user gave cannot be used, told
     in one sentence on stderr; 130 interrupted by Ctrl+C, 143 by SIGTERM, 129 by SIGHUP, which end
     the work alike. ``--debug``, anywhere on the line, or ``NAS_DEBUG`` shows the traceback as well.
+
+    A search runs in a child process, which is started again when it dies, see `nas.cli.supervisor`.
     """
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
         sys.stdout.reconfigure(errors="backslashreplace")
     debug = len(arguments) < len(sys.argv) - 1 or bool(os.environ.get("NAS_DEBUG"))
+    run = partial(_run, arguments, debug)
+    if arguments[:1] == ["search"] and not {"--dry-run", "--help", "-h"} & {*arguments}:
+        from nas.cli.supervisor import supervised
+
+        supervised(run)
+    else:
+        run()
+
+
+def _run(arguments: list[str], debug: bool) -> None:
     from nas.cli.app import app
     from nas.cli.faults import INTERRUPTED, heard_as_interrupts, sentence_for
 

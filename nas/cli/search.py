@@ -119,11 +119,18 @@ def search(
 
 def _run(settings: SearchSettings, as_json: bool) -> None:
     from nas.cli.live import SearchView
+    from nas.cli.supervisor import progressed
     from nas.cli.terminal import print_json, say, say_undelivered
+    from studies.events import Event, Finished, Repeated
     from studies.search import search as run
 
+    def on_event(event: Event) -> None:
+        if isinstance(event, Finished | Repeated):
+            progressed()
+        view.on_event(event)
+
     with SearchView() as view:
-        summary = run(settings, on_event=view.on_event, progress=view.on_progress)
+        summary = run(settings, on_event=on_event, progress=view.on_progress)
     if as_json:
         print_json([member.to_dict() for member in summary.front])
     else:

@@ -1,0 +1,188 @@
+"""A child process does the work and is started again when it dies: Ray's core may abort it.
+
+The work must continue where it was when it is done again, as a search does. The parent process
+imports nothing heavy, so that nothing in it can crash, and the child is a fork of it, which takes
+no time to start.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import faulthandler
+import mmap
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import NoReturn
+
+ATTEMPTS = 5
+"""How many in a row may die without any progress."""
+
+_STDERR = 2
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SHOW_CURSOR = "\x1b[?25h\n"  # the live view that died had hidden it
+
+# What the child notes in the memory that both share: its exit code, and its progress.
+_CODE, _PROGRESS = 0, 1
+_RUNNING = -1
+_notes: memoryview | None = None
+
+
+def progressed() -> None:
+    """Note that something is done for good; in a process that is not supervised, do nothing."""
+    if _notes is not None:
+        _notes[_PROGRESS] += 1
+
+
+def supervised(work: Callable[[], None]) -> None:
+    """Do the work in a child process, again while that dies, and exit with its exit code.
+
+    A signal to stop is passed on to the child; when this process is killed, so is the child. What
+    native code writes to stderr is kept from the terminal.
+
+    Where a fork is unsafe because threads run already, as in a notebook, this process does the work
+    and returns.
+
+    Args:
+        work: What to do; doing it again continues it.
+
+    Raises:
+        SystemExit: With the exit code of the work; 1 when the child dies again and again.
+    """
+    if threading.active_count() > 1 or "torch" in sys.modules:
+        work()
+        return
+    heard = {n for n in (*_STOPS, signal.SIGTSTP) if signal.getsignal(n) != signal.SIG_IGN}
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, no child can be waited for
+    # They stay blocked in this process: it takes them when it waits, or ends.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, heard | {signal.SIGCHLD})
+    log = os.memfd_create("stderr")
+    deaths = 0
+    while True:
+        notes = memoryview(mmap.mmap(-1, 16)).cast("q")
+        notes[_CODE] = _RUNNING
+        parent = os.getpid()
+        child = os.fork()
+        if child == 0:
+            _prepare_child(parent, log)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            _do(work, notes)
+        status, stop = _wait(child, heard)
+        if notes[_CODE] != _RUNNING:
+            sys.exit(notes[_CODE])
+        if stop is not None:
+            _say("interrupted; the same command continues.")
+            sys.exit(128 + stop)
+        deaths = 1 if notes[_PROGRESS] else deaths + 1
+        how = _name(status)
+        if deaths >= ATTEMPTS:
+            _give_up(how, log)
+        _say(
+            f"the process that runs the search died ({how}); "
+            f"continuing: attempt {deaths + 1} of {ATTEMPTS}."
+        )
+
+
+def _prepare_child(parent: int, log: int) -> None:
+    """End with the parent, be out of reach of the terminal's signals, and part from native code.
+
+    Python's stderr stays the terminal; the file descriptor, which native code and other processes
+    write to, becomes the log.
+    """
+    os.setsid()  # Ctrl+C reaches the parent alone, which passes it on
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it ended before it could be watched
+    shown = sys.stderr
+    if shown is not None:
+        terminal = os.dup(_STDERR)
+        sys.stderr = os.fdopen(
+            terminal, "w", buffering=1, encoding=shown.encoding, errors=shown.errors
+        )
+        vars(sys)["__stderr__"] = sys.stderr  # where Rich looks for the terminal's size
+        os.dup2(log, _STDERR)
+    faulthandler.enable(_STDERR)  # or Ray does, with Python's
+
+
+def _do(work: Callable[[], None], notes: memoryview) -> NoReturn:
+    """Do the work, note how it ended once all that it prints is out, and end this process."""
+    global _notes
+    _notes = notes
+    code = 0
+    try:
+        work()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+    try:
+        sys.stdout.flush()
+    except OSError:  # nobody reads it any more: Python ends with this code then
+        code = 120
+    notes[_CODE] = code
+    # As the interpreter ends, and `multiprocessing` its processes; nothing returns to a caller.
+    vars(threading)["_shutdown"]()
+    vars(atexit)["_run_exitfuncs"]()
+    os._exit(code)
+
+
+def _wait(child: int, heard: Collection[signal.Signals]) -> tuple[int, signal.Signals | None]:
+    """Wait for the child's end; return its status, and which signal has asked it to stop."""
+    stop = None
+    while True:
+        number = signal.Signals(signal.sigwait({*heard, signal.SIGCHLD}))
+        if number == signal.SIGCHLD:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return status, stop
+        elif number == signal.SIGTSTP:
+            _pause(child)
+        else:
+            stop = number
+            os.kill(child, number)
+
+
+def _pause(child: int) -> None:
+    """Ctrl+Z: stop, together with the child and all that it has started, until continued."""
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGSTOP)
+    os.kill(os.getpid(), signal.SIGTSTP)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGCONT)
+
+
+def _name(status: int) -> str:
+    """What ended a process."""
+    code = os.waitstatus_to_exitcode(status)
+    try:
+        return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+    except ValueError:  # one of the real-time signals
+        return f"signal {-code}"
+
+
+def _give_up(how: str, log: int) -> NoReturn:
+    text = f"the process that runs the search died {ATTEMPTS} times without a new trial ({how})"
+    said = os.pread(log, os.fstat(log).st_size, 0)
+    if said:
+        import tempfile
+
+        file, path = tempfile.mkstemp(prefix="nas-search-", suffix=".log")
+        with os.fdopen(file, "wb") as kept:
+            kept.write(said)
+        text += f"; what native code wrote is in {path}"
+    _say(f"{text}; nothing is lost, the same command continues.")
+    sys.exit(1)
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:
+        cursor = _SHOW_CURSOR if sys.stderr.isatty() else ""
+        print(f"{cursor}nas: {text}", file=sys.stderr, flush=True)
