@@ -35,6 +35,16 @@ def family(pid: int) -> set[int]:
     return found
 
 
+def children(pid: int) -> set[int]:
+    """The processes that one has started itself, and that still run."""
+    found = set()
+    for other in _pids():
+        with suppress(OSError):
+            if int(_status(other)[1]) == pid:
+                found.add(other)
+    return found
+
+
 def group(leader: int) -> set[int]:
     """The processes of a group, which is named after the one that began it."""
     found = set()

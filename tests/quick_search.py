@@ -176,11 +176,34 @@ def small_space(**dimensions) -> Space:
     return Space.from_dict({"name": "small", "dimensions": dimensions}, "small")
 
 
-if __name__ == "__main__":
-    import signal
-
+def run(folder: Path, trials: int, concurrency: int, seconds: float, ray: bool) -> None:
+    """Search, and print each event and how it ended."""
+    from nas.cli.supervisor import progressed
+    from studies.events import Finished
     from studies.runners.inline import InlineRunner
     from studies.search import conduct
+
+    if ray:
+        from studies.runners.ray import RayRunner as Runner
+    else:
+        Runner = InlineRunner
+
+    def on_event(event) -> None:
+        if isinstance(event, Finished):
+            progressed()
+        print(type(event).__name__, flush=True)
+
+    summary = conduct(
+        settings(folder, trials=trials),
+        Quick(folder / "log", seconds),
+        Runner(concurrency),
+        on_event=on_event,
+    )
+    print("interrupted" if summary.interrupted else "done")
+
+
+if __name__ == "__main__":
+    import signal
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     parser = argparse.ArgumentParser()
@@ -189,15 +212,11 @@ if __name__ == "__main__":
     parser.add_argument("--concurrency", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=0.05)
     parser.add_argument("--ray", action="store_true")
-    options = parser.parse_args()
-    if options.ray:
-        from studies.runners.ray import RayRunner as Runner
+    parser.add_argument("--supervised", action="store_true")
+    options = vars(parser.parse_args())
+    if options.pop("supervised"):
+        from nas.cli.supervisor import supervised
+
+        supervised(lambda: run(**options))
     else:
-        Runner = InlineRunner
-    summary = conduct(
-        settings(options.folder, trials=options.trials),
-        Quick(options.folder / "log", options.seconds),
-        Runner(options.concurrency),
-        on_event=lambda event: print(type(event).__name__, flush=True),
-    )
-    print("interrupted" if summary.interrupted else "done")
+        run(**options)

@@ -5,7 +5,9 @@ See ``docs/faults.md``.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from deliveries import told_once
+from killed_searches import TRIALS as KILLED_TRIALS
 from mlflow import MlflowClient
 from quick_search import TRIALS, Quick, settings
 
@@ -24,27 +27,30 @@ from studies.review.spent import spent
 from studies.search import conduct
 from studies.weights import weights_file
 
-PROGRAM = str(Path(__file__).parent / "killed_moments.py")
 
-
-def killed_again_and_again(folder: Path, growth: int, *tracking: str) -> int:
+def output_of(program: str, *arguments: object) -> str:
+    """Run a program of this folder."""
     done = subprocess.run(
-        [sys.executable, PROGRAM, str(folder), str(growth), *tracking],
+        [sys.executable, str(Path(__file__).parent / program), *map(str, arguments)],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    return done.stdout
 
 
-def sound(folder: Path):
+def killed_again_and_again(folder: Path, growth: int, *tracking: str) -> int:
+    return int(output_of("killed_moments.py", folder, growth, *tracking))
+
+
+def sound(folder: Path, trials: int = TRIALS):
     """Check a study that has come to its end; return its records."""
     study = settings(folder)
     _, records = read_study(study.storage, study.name)
     tally = counts(records)
-    assert (tally.done, tally.running) == (TRIALS, 0)
+    assert (tally.done, tally.running) == (trials, 0)
     own = [r.candidate.layout for r in records if r.duplicate_of is None]
     assert max(Counter(own).values()) == 1, "evaluated twice"
     files = folder / "studies-files" / "quick"
@@ -99,3 +105,23 @@ def test_a_clock_that_jumps_changes_no_result(tmp_path, moved):
     assert [m.trial for m in steady.front] == [m.trial for m in whole.front]
     times = spent(whole.records)
     assert 0 <= times.wall_s < 60 and times.overhead_s >= 0
+
+
+@pytest.mark.parametrize("runner", [(), pytest.param(("--ray",), marks=pytest.mark.slow)])
+def test_a_search_outlives_its_process_whatever_kills_it_and_when(tmp_path, runner):
+    """Ten searches, whose process meets three signals each."""
+    results = json.loads(output_of("killed_searches.py", tmp_path, 10, *runner))
+    assert len(results) == 10
+    for number, result in enumerate(results):
+        assert result["code"] == 0, result
+        assert len(set(result["met"])) == 3
+        said = result["said"].splitlines()
+        assert [re.sub("attempt [2-4]", "attempt N", line) for line in said] == [
+            f"nas: the process that runs the search died ({signal}); continuing: attempt N of 5."
+            for signal in result["met"]
+        ]
+        records = sound(tmp_path / str(number), KILLED_TRIALS)
+        trained = Counter((tmp_path / str(number) / "log").read_text().split())
+        cut_off = sum(record.retry_of is not None for record in records)
+        assert trained.total() <= len(trained) + cut_off
+        assert len(trained) <= KILLED_TRIALS
