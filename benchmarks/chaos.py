@@ -3,15 +3,17 @@
     python -m benchmarks.chaos [--trials 100] [--seed 0] [--every 4] [--folder DIR]
 
 The real ``nas search`` runs on real Ray, SQLite and an MLflow server. At random moments ``kill -9``
-meets its driver, one of its workers, its raylet (a node of Ray), an agent of that or the MLflow
-server, which is started again a little later. Whenever the command ends early, the same command is
-run again. At the end nothing may be lost or counted twice: see `benchmarks.verdict`. The seed fixes
-who is killed and the waits, not what these meet, which is up to the machine.
+meets the command, one of its workers, its raylet (a node of Ray), an agent of that or the MLflow
+server, which is started again a little later; the process that drives Ray meets SIGABRT and SIGSEGV
+too. Whenever the command ends early, the same command is run again. At the end nothing may be lost
+or counted twice: see `benchmarks.verdict`. The seed fixes who is killed and the waits, not what
+these meet, which is up to the machine.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +38,9 @@ from studies.record import counts
 
 ROOT = Path(__file__).parents[1]
 STUDY = "chaos"
+_DEATH = "the process that runs the search died"
+_STACK_TRACE = re.compile(r"Traceback|\*\*\*|Fatal Python error|_raylet\.so|\.cc:\d+")
+"""Of Python and of Ray's core."""
 _NAS = "from nas.cli import main; main()"
 _SPACE = """
 description: more than 300 networks that train in no time
@@ -58,6 +63,7 @@ class Account:
         trials: How many were asked for.
         kills: How often who was killed.
         exits: How often the command ended with which code.
+        deaths: How often it said that its driver had died, and continued.
         said: Its last lines where it ended early.
         seconds: What all of it took.
         records: How many trials ended in which way.
@@ -67,6 +73,7 @@ class Account:
     trials: int
     kills: Counter[str] = field(default_factory=Counter)
     exits: Counter[int] = field(default_factory=Counter)
+    deaths: int = 0
     said: list[str] = field(default_factory=list)
     seconds: float = 0.0
     records: Counter[str] = field(default_factory=Counter)
@@ -80,6 +87,7 @@ class Account:
             f"{self.trials} trials asked for; {self.seconds:.0f} s",
             f"kills: {self.kills.total()} ({kills})",
             f"the command ran {self.exits.total()} times and ended with ({exits})",
+            f"it started its driver again {self.deaths} times",
             f"records: {found}",
             *(f"said: {line}" for line in dict.fromkeys(self.said)),
             *(f"WRONG: {fault}" for fault in self.wrong),
@@ -140,16 +148,17 @@ def _ran(
 ) -> bool:
     """Run the command under fire; say whether it came to its end, with all of it in MLflow."""
     with (folder / "said").open("wb") as said:
-        driver = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
-        if fire.on(driver):
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
+        if fire.on(process):
             account.wrong.append(f"it hung for {STUCK_S:.0f} s and was killed")
-    account.exits[driver.returncode] += 1
+    account.exits[process.returncode] += 1
     lines = (folder / "said").read_text(errors="replace").splitlines()
-    if driver.returncode == 0 and not any("not all of it is in MLflow" in line for line in lines):
+    account.deaths += sum(_DEATH in line for line in lines)
+    account.wrong += [f"a stack trace: {line}" for line in lines if _STACK_TRACE.search(line)]
+    if process.returncode == 0 and not any("not all of it is in MLflow" in line for line in lines):
         return True
-    if driver.returncode != -signal.SIGKILL:
+    if process.returncode != -signal.SIGKILL:
         account.said += lines[-1:]
-    account.wrong += [f"a stack trace: {line}" for line in lines if "Traceback" in line]
     return False
 
 

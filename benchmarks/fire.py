@@ -15,7 +15,7 @@ from collections import Counter
 from contextlib import closing, suppress
 from pathlib import Path
 
-from benchmarks.processes import HOST, carrying, free_port, group, title
+from benchmarks.processes import HOST, carrying, children, free_port, group, title
 
 MARK = "NAS_CHAOS"
 """In the environment of every process of a run."""
@@ -23,8 +23,9 @@ MARK = "NAS_CHAOS"
 STUCK_S = 300.0
 """Without a trial and without a kill for so long, a command hangs."""
 
-# And how often each is chosen. An agent is a helper of the raylet, which ends with it.
-_VICTIMS = {"worker": 5, "driver": 2, "raylet": 1, "agent": 1, "server": 2}
+# And how often each is chosen. The command supervises the driver, and starts it again. An agent is a
+# helper of the raylet, which ends with it.
+_VICTIMS = {"worker": 5, "command": 1, "driver": 2, "raylet": 1, "agent": 1, "server": 2}
 _TITLES = {
     "worker": r"ray::(?!\w*Agent)",
     "raylet": r"\S*raylet/raylet ",
@@ -130,18 +131,18 @@ class Fire:
         self._luck = random.Random(seed)
         self._every_s, self._most = every_s, most
 
-    def on(self, driver: subprocess.Popen[bytes]) -> bool:
+    def on(self, command: subprocess.Popen[bytes]) -> bool:
         """Kill while a command runs; say whether it hung, and so was ended."""
         ended, begun = self._ended(), time.monotonic()
         spared = self._luck.random() < _SPARED
         following = begun + self._luck.expovariate(1 / self._every_s)
-        while driver.poll() is None:
+        while command.poll() is None:
             time.sleep(0.05)
             self._server.look_after()
             now = time.monotonic()
             if now - max(begun, following) > STUCK_S and self._ended() == ended:
-                driver.kill()
-                driver.wait()
+                command.kill()
+                command.wait()
                 return True
             if now < following or (self._most is not None and self.kills.total() >= self._most):
                 continue
@@ -151,24 +152,29 @@ class Fire:
                 self._server.answers() if victim == "server" else self._ended() > ended
             ):
                 continue
-            killed = self._kill(victim, driver)
+            killed = self._kill(victim, command)
             self.kills[victim] += killed
             if killed and victim != "server":
                 ended, spared = self._ended(), self._luck.random() < _SPARED
         return False
 
-    def _kill(self, victim: str, driver: subprocess.Popen[bytes]) -> bool:
+    def _kill(self, victim: str, command: subprocess.Popen[bytes]) -> bool:
         if victim == "server":
             return self._server.kill(self._luck.expovariate(1 / _SERVER_AWAY_S))
-        if victim == "driver":
-            driver.kill()
+        if victim == "command":
+            command.kill()
             return True
-        marked = carrying(MARK, self._mark)
-        candidates = sorted(pid for pid in marked if re.match(_TITLES[victim], title(pid)))
+        number = signal.SIGKILL
+        if victim == "driver":
+            number = self._luck.choice((signal.SIGABRT, signal.SIGSEGV, signal.SIGKILL))
+            candidates = sorted(children(command.pid))
+        else:
+            marked = carrying(MARK, self._mark)
+            candidates = sorted(pid for pid in marked if re.match(_TITLES[victim], title(pid)))
         if not candidates:
             return False
         try:
-            os.kill(self._luck.choice(candidates), signal.SIGKILL)
+            os.kill(self._luck.choice(candidates), number)
         except ProcessLookupError:
             return False
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file
 from skimage import data as photographs
 
+from benchmarks.processes import children
 from nas.data.prepare import prepare
 from search_spaces import Architecture, build, fuse
 from studies.outcome import Trained
@@ -138,3 +140,34 @@ def test_a_search_killed_in_the_middle_goes_on_where_it_was(command, tmp_path):
     assert before <= after
     assert counts(records).trained == 4
     assert counts(records).running == 0
+
+
+def test_a_search_outlives_the_process_that_drives_ray(command, tmp_path):
+    command = [*command, "--trials", "4", "--concurrency", "2", "--tracking-uri", "none", "--json"]
+    said = tmp_path / "said"
+    with (tmp_path / "result").open("w") as out, said.open("w") as err:
+        search = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+            stdout=out,
+            stderr=err,
+        )
+    while search.poll() is None and not OUTCOME.search(said.read_text()):
+        time.sleep(0.02)
+    (driver,) = children(search.pid)
+    os.kill(driver, signal.SIGABRT)  # as Ray's core does
+    assert search.wait(timeout=120) == 0, said.read_text()
+    own = [line for line in said.read_text().splitlines() if not OUTCOME.match(line)]
+    assert own == [
+        "nas: the process that runs the search died (SIGABRT); continuing: attempt 2 of 5."
+    ]
+    assert json.loads((tmp_path / "result").read_text())
+    _, records = read_study(f"sqlite:///{tmp_path}/studies.db", "demo")
+    tally = counts(records)
+    assert (tally.trained, tally.running) == (4, 0)
+    layouts = [record.candidate.layout for record in records if record.duplicate_of is None]
+    assert len(set(layouts)) == len(layouts)
+
+
+OUTCOME = re.compile(r"\[\d+/4\] trial ")

@@ -209,9 +209,13 @@ def test_snapshots_of_tune_hold_nothing(tmp_path):
     assert b"secret" not in pickle.dumps(_Ask(guard)) + pickle.dumps(_Rungs(guard))
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl+C"])
-def test_a_driver_that_ends_leaves_no_worker_and_loses_nothing(tmp_path, how):
-    command = [sys.executable, PROGRAM, str(tmp_path), "--ray", "--concurrency", "2"]
+@pytest.mark.parametrize(
+    ("how", "supervised"),
+    [(signal.SIGKILL, []), (signal.SIGINT, []), (signal.SIGKILL, ["--supervised"])],
+    ids=["kill -9", "Ctrl+C", "kill -9 of its supervisor"],
+)
+def test_a_driver_that_ends_leaves_no_worker_and_loses_nothing(tmp_path, how, supervised):
+    command = [sys.executable, PROGRAM, str(tmp_path), "--ray", "--concurrency", "2", *supervised]
     process = subprocess.Popen(
         [*command, "--seconds", "0.3"],
         stdout=subprocess.PIPE,

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def count():
 """
 
 
-def start(program: str, folder: Path) -> subprocess.Popen[str]:
+def start(program: str, folder: Path, **options) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", BEGIN + program],
         cwd=folder,
@@ -40,7 +41,7 @@ def start(program: str, folder: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
+        **{"start_new_session": True, **options},
     )
 
 
@@ -155,6 +156,35 @@ def test_a_search_that_is_asked_to_end_is_not_started_again(tmp_path, how, progr
     assert (command.returncode, out) == (128 + how, "")
     assert err == "nas: interrupted; the same command continues.\n"
     assert gone({child}, within_s=5)
+
+
+def test_ctrl_z_pauses_the_search_too(tmp_path):
+    program = SEARCH.format("print(input(), flush=True); time.sleep(60)")
+    command = start(
+        program,
+        tmp_path,
+        stdin=subprocess.PIPE,
+        start_new_session=False,
+        preexec_fn=os.setpgrp,  # a job of this session, as a shell's: others are not stopped
+    )
+    assert command.stdout.readline() == "searching\n"
+    (child,) = children(command.pid)
+    command.send_signal(signal.SIGTSTP)
+    assert became("T", command.pid) and became("T", child)
+    command.send_signal(signal.SIGCONT)
+    command.stdin.write("continued\n")
+    command.stdin.flush()
+    assert command.stdout.readline() == "continued\n"
+    command.send_signal(signal.SIGINT)
+    assert command.wait(30) == 130
+
+
+def became(state: str, pid: int) -> bool:
+    for _ in range(100):
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == state:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_a_search_ends_with_a_command_that_is_killed(tmp_path):
