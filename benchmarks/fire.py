@@ -23,8 +23,8 @@ MARK = "NAS_CHAOS"
 STUCK_S = 300.0
 """Without a trial and without a kill for so long, a command hangs."""
 
-# And how often each is chosen. The command supervises the driver, and starts it again. An agent is a
-# helper of the raylet, which ends with it.
+# And how often each is chosen. The command supervises the driver and starts it again. An agent
+# is a helper of the raylet, which ends with it.
 _VICTIMS = {"worker": 5, "command": 1, "driver": 2, "raylet": 1, "agent": 1, "server": 2}
 _TITLES = {
     "worker": r"ray::(?!\w*Agent)",

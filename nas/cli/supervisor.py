@@ -46,8 +46,8 @@ def supervised(work: Callable[[], None]) -> None:
     A signal to stop is passed on to the child; when this process is killed, so is the child. What
     native code writes to stderr is kept from the terminal.
 
-    Where a fork is unsafe because threads run already, as in a notebook, this process does the work
-    and returns.
+    Where a fork is unsafe because threads run already, as in a notebook, and on other systems than
+    Linux, this process does the work and returns.
 
     Args:
         work: What to do; doing it again continues it.
@@ -55,7 +55,7 @@ def supervised(work: Callable[[], None]) -> None:
     Raises:
         SystemExit: With the exit code of the work; 1 when the child dies again and again.
     """
-    if len(list(Path("/proc/self/task").iterdir())) > 1:
+    if sys.platform != "linux" or len(list(Path("/proc/self/task").iterdir())) > 1:
         work()
         return
     heard = {n for n in (*_STOPS, signal.SIGTSTP) if signal.getsignal(n) != signal.SIG_IGN}
@@ -68,6 +68,7 @@ def supervised(work: Callable[[], None]) -> None:
         notes = memoryview(mmap.mmap(-1, 16)).cast("q")
         notes[_CODE] = _RUNNING
         parent = os.getpid()
+        _flush()  # or both would write it
         child = os.fork()
         if child == 0:
             _prepare_child(parent, log)
@@ -123,7 +124,7 @@ def _do(work: Callable[[], None], notes: memoryview) -> NoReturn:
         sys.excepthook(type(error), error, error.__traceback__)
         code = 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
     try:
-        sys.stdout.flush()
+        _flush()
     except OSError:  # nobody reads it any more: Python ends with this code then
         code = 120
     notes[_CODE] = code
@@ -131,6 +132,12 @@ def _do(work: Callable[[], None], notes: memoryview) -> NoReturn:
     vars(threading)["_shutdown"]()
     vars(atexit)["_run_exitfuncs"]()
     os._exit(code)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # as where it is closed
+            stream.flush()
 
 
 def _wait(child: int, heard: Collection[signal.Signals]) -> tuple[int, signal.Signals | None]:
