@@ -229,16 +229,22 @@ class EhviSampler(BaseSampler):
 
     def choose(self) -> Point | None:
         """Return the best candidate that was not asked for yet; None where there is none."""
-        found, pending = self._observed()
+        budget, (found, pending) = self._budget, self._observed()
         trained = [point for point, _ in found]
         known = [*trained, *pending]
         runtime_of = self._runtimes()
         model = self._gains(found).believing(_stacked(pending))
         colour = self._colour(found)
-        high = self._budget.runtime_ms or max(map(runtime_of, known), default=1.0)
-        low = self._budget.floor_ms or high / SPAN
+        high = budget.runtime_ms or max(map(runtime_of, known), default=1.0)
+        low = budget.floor_ms or high / SPAN
         believed = model.predict(_stacked(known))[0] if known else np.zeros(0)
-        front = list(zip(map(runtime_of, known), believed.tolist(), strict=True))
+        gains = dict(zip((point.layout for point in known), believed.tolist(), strict=True))
+        tinted = {p.layout for p, o in found if budget.is_tinted(o.colour_gain_db)}
+        front = [
+            (runtime_of(point), gains[point.layout])
+            for point in known
+            if point.layout not in tinted
+        ]
         asked = {record.candidate.layout for record in self._records}
 
         def best(count: int) -> list[Point]:

@@ -274,7 +274,7 @@ def fit_gains(
     if not len(inputs):
         empty = np.zeros((0, prior.mean.size))
         process = Process(empty, np.zeros(0), prior.process.lengths, variance, np.zeros(0))
-        return GainModel(prior, prior.level_db, 1.0, process)
+        return GainModel(prior, 0.0, 1.0, process)
     gains_db = np.maximum(gains_db, LOWEST_DB)
     told, scaled = prior.predict(inputs), prior.scaled(inputs)
     # A ridge towards slope 1: few trainings of equal gain say nothing about it.

@@ -5,7 +5,6 @@ Plain arithmetic without torch, so that tables of studies need nothing else.
 
 from __future__ import annotations
 
-
 VISIBLE_LOSS_DB = 0.1
 """PSNR of Cb or Cr this far below Lanczos's is marked in tables."""
 
