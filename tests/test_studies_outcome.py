@@ -165,6 +165,19 @@ def test_violations_are_logarithms_of_what_is_known():
     assert Budget(memory_mb=100.0).violations(memory_mb=50.0) == {"memory_mb": -math.log(2)}
 
 
+def test_a_budget_may_say_from_where_runtime_counts():
+    whole = parse_budget("8ms")
+    assert whole.floor_ms == 1.0 and whole.least_ms is None and "least_ms" not in whole.to_dict()
+    part = parse_budget("500us..2 ms")
+    assert (part.least_ms, part.runtime_ms, part.floor_ms) == (0.5, 2.0, 0.5)
+    assert Budget.from_dict(part.to_dict()) == part and str(part) == "0.5 to 2 ms"
+    assert part.violations(runtime_ms=0.1)["runtime_ms"] < 0, "faster networks are within it"
+    assert parse_budget(None).floor_ms is None
+    for wrong in ("8ms..2ms", "2ms..2ms", "..8", "1ms..", "1..8ms"):
+        with pytest.raises(InputError, match="--budget"):
+            parse_budget(wrong)
+
+
 def test_a_budget_is_named_for_people():
     assert str(Budget(8.0, 10e9, 50e3)) == "8 ms, 10 G MACs, 50 k parameters"
     assert str(Budget()) == "no limit"

@@ -20,7 +20,11 @@ def search(
         str, typer.Option(help="lightweight, balanced, quality, or a YAML file.")
     ] = "lightweight",
     budget: Annotated[
-        str | None, typer.Option(help="Slowest runtime allowed at 540x960, such as 8ms.")
+        str | None,
+        typer.Option(
+            help="Slowest runtime allowed at 540x960, such as 8ms; 1ms..8ms if faster than 1ms "
+            "is worth no more. Default from an eighth on."
+        ),
     ] = None,
     max_macs: Annotated[str | None, typer.Option(help="Most MACs allowed, such as 10G.")] = None,
     max_params: Annotated[
