@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from skimage import data
 
+from benchmarks.colour import grey_lines
 from nas.data.sample import sample_set
 from nas.data.store import open_set
 from nas.deploy.models import find_file, find_model, shipped
 from nas.measure.quality import evaluate
+from nas.measure.strips import upscale_picture
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -26,4 +30,14 @@ def test_the_default_model_beats_lanczos_on_photographs_of_packages():
     network = find_model(shipped()[0]).network
     assert min(evaluate(network, pair_set.validation, pair_set.qps).gain_db_per_qp.values()) > 0
     for picture in pair_set.validation:
-        assert evaluate(network, [picture], pair_set.qps).gain_db > 0, picture.name
+        quality = evaluate(network, [picture], pair_set.qps)
+        assert quality.gain_db > 0, picture.name
+        assert quality.colour_gain_db > -0.1, picture.name
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_model_leaves_grey_lines_and_text_grey(name):
+    texts = [np.repeat(picture[..., None], 3, -1) for picture in (data.page(), data.text())]
+    for picture in (grey_lines(), *texts):
+        made = upscale_picture(find_model(name).network, picture).int()
+        assert np.percentile((made.amax(-1) - made.amin(-1)).numpy(), 99) <= 1
