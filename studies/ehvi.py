@@ -113,6 +113,11 @@ class Pool:
             self._points[key] = self._point(parameters, architecture, key)
         return self._points[key]
 
+    def of(self, architecture: Architecture) -> Point | None:
+        """The candidate of an architecture; None for one outside the space, or over a limit."""
+        parameters = self.space.parameters(architecture)
+        return None if parameters is None else self.add(parameters)
+
     def children(self, parents: Sequence[Point], random: np.random.Generator) -> None:
         """Add variations of some candidates in one to three dimensions."""
         dimensions = self.space.dimensions
@@ -199,7 +204,13 @@ class EhviSampler(BaseSampler):
         noise_db: float | None,
         seed: int,
     ) -> None:
-        self._pool, self._prior, self._records = pool, prior, records
+        self._pool, self._prior = pool, prior
+        self._asked = {record.candidate.layout for record in records}
+        self._known = [
+            (point, record.outcome)
+            for record in records
+            if record.duplicate_of is None and (point := pool.of(record.candidate.architecture))
+        ]
         self._budget, self._noise_db = budget, noise_db or NOISE_DB
         self._random = np.random.default_rng(seed)
         self._independent = RandomSampler(seed)
@@ -229,9 +240,10 @@ class EhviSampler(BaseSampler):
 
     def choose(self) -> Point | None:
         """Return the best candidate that was not asked for yet; None where there is none."""
-        budget, (found, pending) = self._budget, self._observed()
-        trained = [point for point, _ in found]
-        known = [*trained, *pending]
+        budget = self._budget
+        found = [(point, end) for point, end in self._known if isinstance(end, Trained)]
+        pending = [point for point, end in self._known if end is None]
+        known = [*(point for point, _ in found), *pending]
         runtime_of = self._runtimes()
         model = self._gains(found).believing(_stacked(pending))
         colour = self._colour(found)
@@ -245,13 +257,12 @@ class EhviSampler(BaseSampler):
             for point in known
             if point.layout not in tinted
         ]
-        asked = {record.candidate.layout for record in self._records}
 
         def best(count: int) -> list[Point]:
             free = [
                 point
                 for point in self._pool.points
-                if point.layout not in asked and runtime_of(point) <= high
+                if point.layout not in self._asked and runtime_of(point) <= high
             ]
             if not free:
                 return []
@@ -265,21 +276,6 @@ class EhviSampler(BaseSampler):
         good = sorted(found, key=lambda each: -each[1].gain_db)[: _PARENTS // 2]
         self._pool.children([*best(_PARENTS), *(point for point, _ in good)], self._random)
         return next(iter(best(1)), None)
-
-    def _observed(self) -> tuple[list[tuple[Point, Trained]], list[Point]]:
-        """Trained candidates with what became of them, and those under way."""
-        found: list[tuple[Point, Trained]] = []
-        pending: list[Point] = []
-        for record in self._records:
-            parameters = self._pool.space.parameters(record.candidate.architecture)
-            point = None if parameters is None else self._pool.add(parameters)
-            if point is None or record.duplicate_of is not None:
-                continue
-            if isinstance(record.outcome, Trained):
-                found.append((point, record.outcome))
-            elif record.outcome is None:
-                pending.append(point)
-        return found, pending
 
     def _gains(self, found: Sequence[tuple[Point, Trained]]) -> GainModel:
         gains = np.array([outcome.gain_db for _, outcome in found])
@@ -315,13 +311,11 @@ class EhviSampler(BaseSampler):
 
         A line through logarithms; where runtimes are predicted it changes nothing.
         """
-        pairs = []
-        for record in self._records:
-            runtime = getattr(record.outcome, "runtime", None)
-            parameters = self._pool.space.parameters(record.candidate.architecture)
-            point = None if parameters is None else self._pool.add(parameters)
-            if runtime is not None and point is not None:
-                pairs.append((math.log(point.costs.runtime_ms), math.log(runtime.ms)))
+        pairs = [
+            (math.log(point.costs.runtime_ms), math.log(end.runtime.ms))
+            for point, end in self._known
+            if end is not None and end.runtime is not None
+        ]
         if not pairs:
             return lambda point: point.costs.runtime_ms
         known, seen = np.array(pairs).T

@@ -276,16 +276,16 @@ def fit_gains(
         process = Process(empty, np.zeros(0), prior.process.lengths, variance, np.zeros(0))
         return GainModel(prior, 0.0, 1.0, process)
     gains_db = np.maximum(gains_db, LOWEST_DB)
-    told, scaled = prior.predict(inputs), prior.scaled(inputs)
+    guessed, scaled = prior.predict(inputs), prior.scaled(inputs)
     # A ridge towards slope 1: few trainings of equal gain say nothing about it.
-    design = np.stack([np.ones_like(told), told], axis=1)
+    design = np.stack([np.ones_like(guessed), guessed], axis=1)
     penalty = np.diag([1e-6, 0.02])
     offset, slope = np.linalg.solve(
         design.T @ design + penalty, design.T @ gains_db + penalty @ np.array([0.0, 1.0])
     )
     slope = max(float(slope), 0.1)
-    offset = float((gains_db - slope * told).mean())
-    left, floor = gains_db - offset - slope * told, np.square(noise_db)
+    offset = float((gains_db - slope * guessed).mean())
+    left, floor = gains_db - offset - slope * guessed, np.square(noise_db)
 
     def fitted(theta: np.ndarray) -> Process:
         stretch, amplitude, extra = np.exp(theta)
