@@ -36,11 +36,11 @@ blocks.add("theirs", ECB)
 """
 SPACE = """
 dimensions:
-  stem: [unshuffle2]
-  width: [4, 8]
+  stem: [conv]
+  width: [8, 12]
   depth: [1]
   block: [theirs]
-  residual: [nearest, bilinear]
+  residual: [lanczos]
 """
 
 
@@ -80,7 +80,7 @@ def search(place, cluster):
         command = [
             *(*NAS, "search", "--ray-address", cluster.address, *servers),
             *("--space", private / "space.yaml", "--plugin", private / "mine.py"),
-            *("--data", private / "set", "--target", "cpu", "--study", "far", "--steps", "6"),
+            *("--data", private / "set", "--target", "cpu", "--study", "far", "--steps", "40"),
             *("--trials", TRIALS, "--concurrency", 2, "--json"),
             *("--max-colour-loss", "none"),
         ]

@@ -164,7 +164,7 @@ prepared = prepare(
 evaluation = partial(evaluate, settings=prepared.evaluation)
 summary = conduct(prepared.study, evaluation, InlineRunner())
 assert summary.counts.trained == 2 and summary.counts.broken == 0
-print("front:", *(member.name for member in summary.front))
+print("trained:", *(record.candidate.name for record in summary.records))
 """
 
 
@@ -179,7 +179,7 @@ def test_the_documented_example_is_planned_and_searched_from_outside(tmp_path):
     done = run(NAS + PLAN + SEARCH, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "space my-space: 18 parameter sets" in done.stdout
-    assert "front: conv-" in done.stdout
+    assert "trained: conv-" in done.stdout
 
 
 def test_commands_on_one_network_take_a_plugin_too(tmp_path):

@@ -95,7 +95,7 @@ def test_every_sampler_searches(tmp_path, sampler):
 
 
 def test_an_unknown_sampler_is_told_the_known_ones(tmp_path):
-    with pytest.raises(InputError, match="--sampler 'best': choose one of auto, tpe"):
+    with pytest.raises(InputError, match="--sampler 'best': choose one of auto, ehvi, tpe"):
         conduct(settings(tmp_path, sampler="best"), Quick())
 
 
