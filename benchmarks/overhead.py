@@ -17,16 +17,19 @@ import tempfile
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.options import parser_of
+from nas.measure.targets import resolve_target
 from search_spaces.space import load_space
 from search_spaces.survey import published
 from studies.candidate import Candidate, Evaluation
 from studies.events import Event, Finished
 from studies.limits import parse_budget
 from studies.outcome import Rejected, Rung, Runtime, Size, Trained, Underway, Weights
+from studies.preparation import known_costs
 from studies.samplers import SAMPLERS, chosen
 from studies.settings import StudySettings
 
@@ -187,6 +190,7 @@ def run(runner: Runner, trials: int, seconds: float, sampler: str) -> Search:
             trials=trials,
             known={name: network.architecture for name, network in published.items()},
             sampler=sampler,
+            costs_of=partial(known_costs, resolve_target("rtx4090")),
         )
         if isinstance(runner, RayRunner):
             stack.enter_context(starting(runner))

@@ -24,7 +24,7 @@ from benchmarks.options import parser_of
 from nas.measure.counts import count
 from search_spaces.architecture import Architecture
 from search_spaces.network import layout
-from search_spaces.space import Space, load_space
+from search_spaces.space import Space
 from studies.front import trained
 from studies.gain_model import FIGURES, TABLE, Training, read_table
 from studies.reading import read_study
@@ -79,6 +79,15 @@ def features(architecture: Architecture, macs: int, params: int) -> list[float]:
     return [*sizes, *places, *room, *map(float, kinds)]
 
 
+def table_space() -> Space:
+    """The space that the table was drawn from: `lightweight` has grown since."""
+    rows = read_table()
+    choices = {
+        name: sorted({row.choices[name] for row in rows}, key=str) for name in rows[0].choices
+    }
+    return Space.from_dict({"name": SPACE, "dimensions": choices}, "the table")
+
+
 class Surrogate:
     """Predicts gains of networks of the space."""
 
@@ -124,7 +133,7 @@ def learned(rows: Sequence[Training] | None = None) -> Surrogate:
 
 def arrays(rows: Sequence[Training]) -> tuple[np.ndarray, np.ndarray]:
     """The features and the gains of some rows."""
-    space, inputs = load_space(SPACE), []
+    space, inputs = table_space(), []
     for row in rows:
         architecture = space.architecture(row.choices)
         size = count(architecture)
