@@ -27,7 +27,6 @@ from studies.review.spent import spent
 from studies.search import conduct
 from studies.weights import weights_file
 
-
 ROOT = Path(__file__).parent.parent
 
 
