@@ -148,11 +148,11 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
         device=usable_device(settings.device),
         limits=info.budget if under is None else replace(info.budget, runtime_ms=under),
         name=_model_name(settings.name or info.name),
-        notes=(*notes, *([told] if (told := _left_out_note(chosen, info.budget)) else [])),
+        notes=(*notes, *([note] if (note := _tint_note(chosen, info.budget)) else [])),
     )
 
 
-def _left_out_note(chosen: Sequence[Member], budget: Budget) -> str:
+def _tint_note(chosen: Sequence[Member], budget: Budget) -> str:
     """A sentence on those that were named although they tint; empty without any."""
     tinted = [f"trial {member.trial} ({member.colour_shown})" for member in chosen if member.tints]
     if not tinted:

@@ -32,7 +32,7 @@ EVENTS = 2 * TRIALS
 
 
 def begin(folder: Path, ray: bool) -> int:
-    """Start a supervised search in a process of its own, as a command is one."""
+    """Start a supervised search in its own process, as a command is one."""
     folder.mkdir()
     shutil.copy(folder.parent / "studies.db", folder)
     pid = os.fork()
