@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from studies.limits import Budget
 from studies.markdown import plain
 
 MODEL, ONNX, RESULT = "model.safetensors", "model.onnx", "promotion.json"
-FRONT, EVALUATION, SAMPLES = "front.json", "evaluation", "samples"
+FRONT, EVALUATION, SAMPLES, FORMS = "front.json", "evaluation", "samples", "forms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +61,8 @@ class Promotion:
         gain_cb_db: PSNR of Cb over Lanczos on the whole held-out pictures, mean over QPs, in dB;
             None in files of earlier versions.
         gain_cr_db: The same of Cr.
+        forms: Gains in dB of the training forms that were tried first, by block; the best was
+            trained. Empty where there was no choice.
     """
 
     study: str
@@ -89,6 +91,7 @@ class Promotion:
     number: int = 0
     gain_cb_db: FiniteFloat | None = None
     gain_cr_db: FiniteFloat | None = None
+    forms: Mapping[str, FiniteFloat] = field(default_factory=dict)
 
     @property
     def colour_gain_db(self) -> float | None:

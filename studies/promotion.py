@@ -7,7 +7,7 @@ on where it was, and one that has ended is not repeated. MLflow is told from the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,6 +36,7 @@ from studies.promotion_plan import Plan, PromotionSettings, Winner
 from studies.provenance import provenance
 from studies.record import Record
 from studies.storage import masked, study_folder
+from studies.training_forms import SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +177,10 @@ def _promote_one(
         promoted.read(winner.folder)
     except InputError:  # what it said is lost, and would stand in the way of the others
         (winner.folder / promoted.RESULT).unlink()
+    forms = _tried(winner, plan, settings, on_event, progress)
+    best = max(forms, key=lambda name: forms[name])
     finished: Finished | None = None
-    for event in _events(winner, plan, settings, progress):
+    for event in _events(winner, winner.forms[best], plan, settings, progress):
         if isinstance(event, Looked):
             keep_samples(event, winner.folder / promoted.SAMPLES)
             view.news()
@@ -192,17 +195,44 @@ def _promote_one(
     front_members = [member.to_dict() for member in members]
     write_atomic(winner.folder / promoted.FRONT, json.dumps(front_members, indent=2).encode())
     promoted.write(
-        winner.folder, _promotion(winner, plan, settings, finished, evaluation, model, onnx_error)
+        winner.folder,
+        _promotion(winner, plan, settings, finished, forms, evaluation, model, onnx_error),
     )
     view.news()
 
 
+def _tried(
+    winner: Winner,
+    plan: Plan,
+    settings: PromotionSettings,
+    on_event: OnEvent,
+    progress: Progress,
+) -> dict[str, float]:
+    """Gain of each training form after a part of the recipe, in dB; 0 where there is one alone."""
+    if len(winner.forms) == 1:
+        return dict.fromkeys(winner.forms, 0.0)
+    steps = max(plan.recipe.steps // SHARE, len(plan.recipe.stages))
+    part = replace(plan, recipe=plan.recipe.scaled(steps))
+    gains_db = {}
+    for name, form in winner.forms.items():
+        own = replace(winner, folder=winner.folder / promoted.FORMS / name)
+        for event in _events(own, form, part, settings, progress):
+            on_event(winner, event)
+            if isinstance(event, Finished):
+                gains_db[name] = event.gain_db
+    return gains_db
+
+
 def _events(
-    winner: Winner, plan: Plan, settings: PromotionSettings, progress: Progress
+    winner: Winner,
+    form: Architecture,
+    plan: Plan,
+    settings: PromotionSettings,
+    progress: Progress,
 ) -> Iterator[Event]:
     return train(
         winner.member.name,
-        Architecture.from_dict(winner.member.architecture),
+        form,
         plan.recipe,
         plan.pair_set,
         winner.folder,
@@ -258,6 +288,7 @@ def _promotion(
     plan: Plan,
     settings: PromotionSettings,
     finished: Finished,
+    forms: Mapping[str, float],
     evaluation: Evaluation,
     model: Model,
     onnx_error: float | None,
@@ -292,6 +323,7 @@ def _promotion(
         onnx_error=onnx_error,
         seconds=finished.seconds,
         made_by=provenance(),
+        forms=forms if len(forms) > 1 else {},
         number=promoted.next_number(study_folder(settings.storage, plan.info.name)),
     )
 

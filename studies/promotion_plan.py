@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from nas.data.sample import sample_set
 from nas.data.store import PairSet, open_set
 from nas.measure.device import usable_device
 from nas.training.recipe import Recipe, load_recipe
+from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.plugins import load_all
 from search_spaces.progress import Progress, silent
@@ -22,6 +24,7 @@ from studies.reading import read_study
 from studies.record import Record
 from studies.settings import StudyInfo
 from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING, study_folder
+from studies.training_forms import AUTO, SHARE, training_forms
 from studies.winners import Choice, winners
 from teachers.loading import Teacher, load_teacher
 
@@ -49,6 +52,7 @@ class PromotionSettings:
         tracking_uri: MLflow's; None leaves MLflow out.
         device: Where to train; None for CUDA if there is any.
         plugins: Python files that bring blocks, beside those of the study.
+        blocks: Training forms to try, see `studies.training_forms`; none keeps the trial's own.
     """
 
     study: str
@@ -64,6 +68,7 @@ class PromotionSettings:
     tracking_uri: str | None = DEFAULT_TRACKING
     device: str | None = None
     plugins: tuple[str, ...] = ()
+    blocks: tuple[str, ...] = AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +77,13 @@ class Winner:
 
     Attributes:
         member: The candidate as the front has it.
+        forms: What it may be trained as, by the name of the block.
         folder: Where its full training lies.
         done: What it ended with, if it has, and nothing of it was damaged since.
     """
 
     member: Member
+    forms: Mapping[str, Architecture]
     folder: Path
     done: Promotion | None
 
@@ -124,12 +131,22 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
     pair_set, notes = _data(info, settings.data, progress)
     teacher = _teacher(info, settings.teacher) if recipe.wants_teacher else None
     folder = study_folder(settings.storage, info.name)
-    identity = {
+    identity: dict[str, Any] = {
         "recipe": recipe.model_dump(mode="json"),
         "data": pair_set.digest,
         "teacher": None if teacher is None else teacher.digest,
         "seed": settings.seed,
     }
+    if settings.blocks != AUTO:
+        identity["blocks"] = list(settings.blocks)
+    forms_of_each = [
+        training_forms(
+            Architecture.from_dict(member.architecture),
+            settings.blocks,
+            folds=recipe.stages[0].fold,
+        )
+        for member in chosen
+    ]
     places = [promoted.folder_of(folder, m.trial, recipe.name, identity) for m in chosen]
     for other in promoted.told(folder):
         if other not in places:
@@ -139,8 +156,8 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
         info=info,
         records=records,
         winners=tuple(
-            Winner(member, place, promoted.kept(place))
-            for member, place in zip(chosen, places, strict=True)
+            Winner(member, forms, place, promoted.kept(place))
+            for member, forms, place in zip(chosen, forms_of_each, places, strict=True)
         ),
         recipe=recipe,
         pair_set=pair_set,
@@ -148,7 +165,10 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
         device=usable_device(settings.device),
         limits=info.budget if under is None else replace(info.budget, runtime_ms=under),
         name=_model_name(settings.name or info.name),
-        notes=(*notes, *([note] if (note := _tint_note(chosen, info.budget)) else [])),
+        notes=(
+            *notes,
+            *filter(None, (_tint_note(chosen, info.budget), _tries_note(forms_of_each))),
+        ),
     )
 
 
@@ -160,6 +180,17 @@ def _tint_note(chosen: Sequence[Member], budget: Budget) -> str:
     return (
         f"{', '.join(tinted)}: Cb or Cr is more than {budget.colour_loss_db:g} dB below Lanczos in "
         "the proxy run."
+    )
+
+
+def _tries_note(forms_of_each: Sequence[Mapping[str, Architecture]]) -> str:
+    """A sentence on the training forms that are tried first; empty without any."""
+    tried = list(dict.fromkeys(name for forms in forms_of_each if len(forms) > 1 for name in forms))
+    if not tried:
+        return ""
+    return (
+        f"Training forms {', '.join(tried)} are tried for 1/{SHARE} of the recipe each; "
+        "the best one is trained."
     )
 
 

@@ -58,6 +58,13 @@ def promote(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Shorten or lengthen the recipe to this many steps.")
     ] = None,
+    blocks: Annotated[
+        str,
+        typer.Option(
+            help="Training forms to try for a tenth of the recipe, such as conv,ecb; auto takes "
+            "conv, trial what the search drew."
+        ),
+    ] = "auto",
     seed: Seed = 0,
     licence: Licence = "",
     name: Annotated[
@@ -82,6 +89,7 @@ def promote(
     from studies.limits import parse_runtime
     from studies.promotion import promote as run
     from studies.promotion_plan import PromotionSettings, prepare
+    from studies.training_forms import AUTO
     from studies.winners import Choice
 
     settings = PromotionSettings(
@@ -98,6 +106,7 @@ def promote(
         tracking_uri=tracking(tracking_uri),
         device=device,
         plugins=tuple(plugin or ()),
+        blocks={"auto": AUTO, "trial": ()}.get(blocks, tuple(blocks.split(","))),
     )
     with progress_bar("preparing") as progress:
         plan = prepare(settings, progress)

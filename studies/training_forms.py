@@ -1,0 +1,57 @@
+"""Which training form a winner gets: blocks that fold to one network, tried at a tenth of a recipe.
+
+A proxy run trains folded kernels, so a search cannot tell such blocks apart; a full training on
+unfolded branches may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from search_spaces.architecture import Architecture
+from search_spaces.blocks import linear_sizes
+from search_spaces.errors import InputError
+from search_spaces.network import build, layout
+
+AUTO = ("conv",)
+"""What ``auto`` tries: after 20,000 steps no other block was ahead, see `docs/proxy.md`."""
+
+SHARE = 10
+"""A try is this part of the recipe's steps."""
+
+
+def training_forms(
+    architecture: Architecture, names: Sequence[str], *, folds: bool
+) -> Mapping[str, Architecture]:
+    """Return an architecture with each of some blocks in place of its linear ones, by name.
+
+    Blocks that do not fold to one convolution, such as SPAB, are part of the network and stay.
+
+    Args:
+        architecture: As the search found it.
+        names: Of linear blocks; none leave the architecture as it is.
+        folds: Whether the recipe folds blocks before its first step: then one form is enough.
+
+    Raises:
+        InputError: A block is unknown, does not fold to a 3x3 convolution, or cannot have the
+            channels of this network.
+    """
+    for name in names:
+        if 3 not in linear_sizes(name):
+            raise InputError(
+                f"--blocks '{name}' does not fold to a 3x3 convolution: give linear blocks such as "
+                "conv, repvgg or ecb"
+            )
+    if not names or not any(linear_sizes(stage.block) for stage in architecture.stages):
+        return {"unchanged": architecture}
+    plain = layout(architecture)
+    forms = {}
+    for name in names[:1] if folds else names:
+        stages = tuple(
+            replace(stage, block=name) if linear_sizes(stage.block) else stage
+            for stage in plain.stages
+        )
+        forms[name] = replace(plain, stages=stages)
+        build(forms[name])
+    return forms
