@@ -1,6 +1,7 @@
 """How many trainings each sampler needs for how good a front.
 
     python -m benchmarks.samplers [--seeds N] [--trainings N] [--only tpe,random] [--quick]
+    python -m benchmarks.samplers --real FOLDER --data SET --only ehvi,tpe --seeds 3 --trainings 40
 
 Searches are real ones, study and all; only the training is left out: gains come from a surrogate
 learned from 180 really trained networks (`benchmarks.surrogate`), with the noise of a seed that
@@ -10,6 +11,8 @@ was found, by gains without noise, above 0 dB and below the budget: dB times oct
 
 gate        candidates over the budget are rejected untrained, as `nas search` does; without it they
             are trained, and the sampler is told how far they are over
+With --real every training is made, and FOLDER keeps the studies: the same command continues.
+
 known       the survey's networks in the space are asked for first, as `nas search` does
 """
 
@@ -27,8 +30,10 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from benchmarks.options import names, parser_of
+from benchmarks.real_search import RealSearch, real_table, run_real
 from benchmarks.surrogate import (
     NOISE_DB,
     Surrogate,
@@ -234,6 +239,25 @@ def _trainings(arm: Arm, options: argparse.Namespace) -> int:
     return options.gp_trainings if arm.sampler == "gp" else options.trainings
 
 
+def _real(options: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    options.real.mkdir(parents=True, exist_ok=True)
+    found = []
+    for seed in range(options.seeds):
+        for sampler in options.only or ["ehvi", "tpe"]:
+            wanted = RealSearch(
+                options.space,
+                options.budget,
+                sampler,
+                seed,
+                options.trainings,
+                options.steps,
+                options.data,
+            )
+            found.append((wanted, run_real(wanted, options.real)))
+            print("\n".join(real_table(found)), flush=True)
+
+
 def main() -> None:
     """Run all arms and print the table."""
     parser = parser_of(__doc__)
@@ -245,7 +269,15 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", type=Path, help="keep every curve there, and go on from it")
     parser.add_argument("--quick", action="store_true", help="one seed, 12 trainings, no GP")
+    parser.add_argument("--real", type=Path, metavar="FOLDER", help="train, on one core")
+    parser.add_argument("--space", default="lightweight", help="of real searches")
+    parser.add_argument("--budget", default="1ms", help="of real searches")
+    parser.add_argument("--steps", type=int, default=600, help="of real trainings")
+    parser.add_argument("--data", type=Path, help="a prepared set for real trainings")
     options = parser.parse_args()
+    if options.real:
+        _real(options)
+        return
     if options.quick:
         options.seeds, options.gp_seeds, options.trainings = 1, 0, 12
     chosen = [arm for arm in arms() if not options.only or arm.sampler in options.only]
