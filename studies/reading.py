@@ -27,7 +27,7 @@ def read_study(storage: str, name: str) -> tuple[StudyInfo, tuple[Record, ...]]:
     Raises:
         InputError: The storage cannot be used, or has no such study.
     """
-    with explained(storage), _existing(storage) as database:
+    with explained(storage, OSError), _existing(storage) as database:
         found = _names(database)
         if name not in found:
             choices = ", ".join(found) or "none yet"
@@ -41,7 +41,7 @@ def list_studies(storage: str) -> tuple[tuple[StudyInfo, tuple[Record, ...]], ..
     Raises:
         InputError: The storage cannot be used or does not exist.
     """
-    with explained(storage), _existing(storage) as database:
+    with explained(storage, OSError), _existing(storage) as database:
         return tuple(_read(storage, database, name) for name in _names(database))
 
 
@@ -82,11 +82,12 @@ def _is_made(file: Path) -> bool:
 @contextmanager
 def opened(url: str) -> Iterator[RDBStorage]:
     """Have Optuna's storage at a database URL, which it makes where there is none, and close it."""
-    if sqlite_file(url) is None:
-        storage = RDBStorage(driven(url), engine_kwargs={"pool_pre_ping": True})
-    else:
-        storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _PATIENCE_S}})
-        set_pragmas(storage.engine)
+    with explained(url, ImportError, RuntimeError):  # no driver, tables of another Optuna
+        if sqlite_file(url) is None:
+            storage = RDBStorage(driven(url), engine_kwargs={"pool_pre_ping": True})
+        else:
+            storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _PATIENCE_S}})
+            set_pragmas(storage.engine)
     try:
         yield storage
     finally:

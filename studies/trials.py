@@ -5,7 +5,7 @@ With `studies.study`, the only code that knows Optuna's trials.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -97,25 +97,36 @@ def record_of(trial: FrozenTrial, budget: Budget) -> Record:
     )
 
 
+def constrain(trial: optuna.Trial, violations: Mapping[str, float]) -> None:
+    """Set constraints as `Trial.set_constraint` does, which reads the whole trial before each."""
+    for name, violation in violations.items():
+        trial.storage.set_trial_system_attr(trial._trial_id, f"constraints:{name}", violation)
+
+
 def take_over(
     raw: optuna.Study,
+    running: Sequence[FrozenTrial],
     names: Collection[str],
     is_present: Callable[[str], bool],
     verdict: Callable[[Any], dict[str, Any]],
-) -> None:
+) -> bool:
     """Finish or give back every trial whose run is gone; for one process at a time.
 
     Args:
         raw: The study.
+        running: Its running trials.
         names: Of its dimensions.
         is_present: Whether a run still works on the study.
         verdict: What to tell of an outcome.
+
+    Returns:
+        Whether there were such trials.
     """
-    trials = raw.get_trials(deepcopy=False)
-    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
     runs = {trial.user_attrs.get(RUN, "") for trial in running}
     gone = {run for run in runs if not is_present(run)}
-    given_back = {trial.user_attrs.get("retry_of") for trial in trials} if gone else set()
+    if not gone:
+        return False
+    given_back = {trial.user_attrs.get("retry_of") for trial in raw.get_trials(deepcopy=False)}
     for trial in running:
         if trial.user_attrs.get(RUN, "") not in gone:
             continue
@@ -126,6 +137,7 @@ def take_over(
             raw.tell(trial.number, state=TrialState.FAIL)
         else:
             give_back(raw, trial, names, cut_off=1)
+    return True
 
 
 def give_back(
