@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from studies.limits import Budget
 from studies.record import Counts, Record, counts
-from studies.trials import Repeat, record_of, with_repeats
+from studies.trials import Repeat, records_of, with_repeats
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class Ledger:
         ended = [t for t in fresh if t.state.is_finished() and t.state != TrialState.FAIL]
         ended.sort(key=lambda trial: (trial.datetime_complete, trial.number))
         origins = self.ended_origins | {_origin(trial) for trial in ended}
-        new = self._records(ended, repeats)
-        running = self._records(still_open, repeats)
+        new = {r.trial: r for r in records_of(ended, repeats, self.budget)}
+        running = {r.trial: r for r in records_of(still_open, repeats, self.budget)}
         since_result, contradiction = self.since_result, self.contradiction
         for trial in ended:
             is_result = trial.number in new and new[trial.number].counts_as_trained
@@ -113,15 +113,6 @@ class Ledger:
             since_result=since_result,
             contradiction=contradiction,
         )
-
-    def _records(
-        self, trials: Sequence[FrozenTrial], repeats: Mapping[Repeat, float | None]
-    ) -> dict[int, Record]:
-        return {
-            trial.number: with_repeats(record_of(trial, self.budget), repeats)
-            for trial in trials
-            if "candidate" in trial.user_attrs
-        }
 
     def _retrained(self, repeats: Mapping[Repeat, float | None]) -> dict[int, Record]:
         """Records that further trainings have changed."""

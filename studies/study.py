@@ -167,7 +167,8 @@ class Study:
             choose: Says which, from all records and from the trainings that are done or under way.
         """
         with self._turn():
-            claims = claims_of(self._raw, self._alive)  # first: what ends meanwhile is told then
+            # First: what ends meanwhile is told then.
+            claims = claims_of(self._raw.user_attrs, self._alive)
             self._catch_up()
             repeats = self._ledger.repeats
             chosen = choose(self.records, {*repeats, *claims})
@@ -340,7 +341,7 @@ class Study:
 
     def _read(self) -> None:
         """Bring the ledger up to date with the storage."""
-        repeats = repeats_of(self._raw)
+        repeats = repeats_of(self._raw.user_attrs)
         self._ledger = self._ledger.read(self._raw.get_trials(deepcopy=False), repeats)
 
     def _alive(self, run: str) -> bool:

@@ -5,7 +5,7 @@ With `studies.study`, the only code that knows Optuna's trials.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -36,19 +36,22 @@ def claim_key(candidate: Candidate) -> str:
     return f"{_CLAIM}:{candidate.trial}:{candidate.repeat}"
 
 
-def repeats_of(raw: optuna.Study) -> dict[Repeat, float | None]:
-    """Gains of further trainings by trial and number, in order; None for one that broke."""
-    return _by_repeat(raw.user_attrs, _REPEAT)
+def repeats_of(attrs: Mapping[str, Any]) -> dict[Repeat, float | None]:
+    """Gains of further trainings by trial and number, in order; None for one that broke.
+
+    Args:
+        attrs: The study's attributes.
+    """
+    return _by_repeat(attrs, _REPEAT)
 
 
-def claims_of(raw: optuna.Study, is_present: Callable[[str], bool]) -> dict[Repeat, str]:
+def claims_of(attrs: Mapping[str, Any], is_present: Callable[[str], bool]) -> dict[Repeat, str]:
     """Runs that are at further trainings now, by trial and number.
 
     Args:
-        raw: The study.
+        attrs: The study's attributes.
         is_present: Whether a run still works on the study; what the others claimed is free again.
     """
-    attrs = raw.user_attrs
     done, claims = _by_repeat(attrs, _REPEAT), _by_repeat(attrs, _CLAIM)
     claims = {which: run for which, run in claims.items() if which not in done}
     present = {run for run in set(claims.values()) if is_present(run)}
@@ -71,12 +74,13 @@ def with_repeats(record: Record, repeats: Mapping[Repeat, float | None]) -> Reco
     return record if gains == record.repeats else replace(record, repeats=gains)
 
 
-def records_of(raw: optuna.Study) -> tuple[Record, ...]:
-    """Every trial that is a candidate's, failed ones left out, in the order of asking."""
-    repeats, budget = repeats_of(raw), Budget.from_dict(raw.user_attrs["identity"]["budget"])
+def records_of(
+    trials: Iterable[FrozenTrial], repeats: Mapping[Repeat, float | None], budget: Budget
+) -> tuple[Record, ...]:
+    """Every one of a study's trials that is a candidate's; failed ones are left out."""
     return tuple(
         with_repeats(record_of(trial, budget), repeats)
-        for trial in raw.get_trials(deepcopy=False)
+        for trial in trials
         if "candidate" in trial.user_attrs and trial.state != TrialState.FAIL
     )
 

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.usefixtures("own_database")
 def ledger_of(study) -> Ledger:
     """Read at once from the first trial on."""
     raw = study._raw
-    return Ledger(study._settings.budget).read(raw.get_trials(deepcopy=False), repeats_of(raw))
+    return Ledger(study._settings.budget).read(
+        raw.get_trials(deepcopy=False), repeats_of(raw.user_attrs)
+    )
 
 
 def assert_agree(study) -> None:
@@ -106,7 +108,7 @@ def test_only_trials_that_may_have_changed_are_read(tmp_path, monkeypatch):
             except StopIteration as end:
                 return end.value
 
-    monkeypatch.setattr("studies.ledger.record_of", counted)
+    monkeypatch.setattr("studies.trials.record_of", counted)
     with open_study(settings(tmp_path, sampler="random")) as study:
         while (candidate := study.ask()) is not None:
             study.tell(candidate, outcome(candidate))
