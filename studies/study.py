@@ -260,8 +260,17 @@ class Study:
         if self._pool is None:
             assert settings.costs_of is not None
             self._pool = Pool(settings.space, settings.budget, settings.costs_of, settings.seed)
-        noise = noise_db(trained(self.records))
-        return EhviSampler(self._pool, shipped_prior(), self.records, settings.budget, noise, seed)
+        ledger = self._ledger
+        noise = noise_db(trained(record for record in ledger.records if record.repeats))
+        return EhviSampler(
+            self._pool,
+            shipped_prior(),
+            ledger.records,
+            ledger.trial_by_layout.keys(),
+            settings.budget,
+            noise,
+            seed,
+        )
 
     def _candidate(self, trial: optuna.Trial) -> Candidate | None:
         """Return a trial's candidate; None when it is settled at once or waits for an equal one."""
