@@ -15,18 +15,18 @@ import csv
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.options import parser_of
-from nas.measure.counts import count
 from search_spaces.architecture import Architecture
 from search_spaces.network import layout
 from search_spaces.space import Space
 from studies.front import trained
-from studies.gain_model import FIGURES, TABLE, Training, read_table
+from studies.gain_model import FIGURES, TABLE, Training, fit_prior, read_table, table_arrays
 from studies.reading import read_study
 
 SPACE = "lightweight"
@@ -39,7 +39,7 @@ NOISE_DB = 0.006
 
 
 def write_table(storage: str, study: str, path: Path = TABLE) -> None:
-    """Write the trained candidates of a study, with what its runs say of themselves."""
+    """Write the trained candidates of a study, what its runs say of themselves, and the fit."""
     info, records = read_study(storage, study)
     space = Space.from_dict(info.identity["space"], study)
     names = [dimension.name for dimension in space.dimensions]
@@ -55,10 +55,14 @@ def write_table(storage: str, study: str, path: Path = TABLE) -> None:
             choices = space.parameters(Architecture.from_dict(member.architecture))
             assert choices is not None
             cells = [json.dumps(choices[name]) for name in names]
-            writer.writerow([*cells, f"{member.gain_db:.5f}", f"{member.runtime_ms:.5f}"])
+            figures = f"{member.gain_db:.5f}", f"{member.runtime_ms:.5f}"
+            writer.writerow([*cells, *figures, round(member.macs_g * 1e9), member.params])
+    fit = fit_prior(*table_arrays(read_table(path)))
+    fitted = {**asdict(fit), "lengths": list(fit.lengths)}
+    path.with_suffix(".json").write_text(json.dumps(fitted) + "\n")
 
 
-def features(architecture: Architecture, macs: int, params: int) -> list[float]:
+def features(architecture: Architecture, macs: float, params: float) -> list[float]:
     """What a network's deploy form decides: sizes, where it works, how it starts and ends."""
     a = layout(architecture)
     depth = sum(stage.depth for stage in a.stages)
@@ -136,8 +140,7 @@ def arrays(rows: Sequence[Training]) -> tuple[np.ndarray, np.ndarray]:
     space, inputs = table_space(), []
     for row in rows:
         architecture = space.architecture(row.choices)
-        size = count(architecture)
-        inputs.append(features(architecture, size.macs, size.params))
+        inputs.append(features(architecture, row.macs, row.params))
     return np.array(inputs), np.array([row.gain_db for row in rows])
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
 from search_spaces.architecture import ACTIVATIONS, INPUTS, RESIDUALS, SKIPS, STEMS, Architecture
@@ -33,7 +33,13 @@ NOISE_DB = 0.008
 TABLE = Path(__file__).parent / "tables" / "lightweight.csv"
 """Trainings of one search by quasi-random numbers: 600 steps on the sample set."""
 
-FIGURES = ("gain_db", "runtime_ms")
+FIT = TABLE.with_suffix(".json")
+"""What `fit_prior` found for the table, which ``python -m benchmarks.surrogate`` writes."""
+
+FIGURES = ("gain_db", "runtime_ms", "macs", "params")
+
+_MOST_FITTED = 200
+"""Trainings that three hyperparameters are fitted to: more tell no more, and take a cube longer."""
 
 _SQRT5 = math.sqrt(5)
 
@@ -46,11 +52,15 @@ class Training:
         choices: A value for each dimension of the lightweight space as it was then.
         gain_db: PSNR-Y over Lanczos.
         runtime_ms: Predicted for an RTX 4090.
+        macs: Of the deploy form, for one 540x960 picture.
+        params: Of the deploy form.
     """
 
     choices: Mapping[str, Any]
     gain_db: float
     runtime_ms: float
+    macs: float
+    params: float
 
 
 def read_table(path: Path = TABLE) -> list[Training]:
@@ -58,22 +68,25 @@ def read_table(path: Path = TABLE) -> list[Training]:
     lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
     rows = []
     for row in csv.DictReader(lines):
-        gain_db, runtime_ms = (float(row.pop(name)) for name in FIGURES)
-        rows.append(Training({k: json.loads(v) for k, v in row.items()}, gain_db, runtime_ms))
+        figures = {name: float(row.pop(name)) for name in FIGURES}
+        rows.append(Training({k: json.loads(v) for k, v in row.items()}, **figures))
     return rows
+
+
+def table_arrays(rows: Sequence[Training]) -> tuple[np.ndarray, np.ndarray]:
+    """Features (N, F) and gains in dB (N,) of rows of the table."""
+    from search_spaces.space import load_space
+
+    space = load_space("lightweight")
+    inputs = [features(space.architecture(row.choices), row.macs, row.params) for row in rows]
+    return np.array(inputs), np.array([row.gain_db for row in rows])
 
 
 @lru_cache(maxsize=1)
 def shipped_prior() -> Prior:
-    """The prior of the shipped table; takes a second, once in a process."""
-    from nas.measure.counts import count
-    from search_spaces.space import load_space
-
-    space, rows = load_space("lightweight"), read_table()
-    networks = [space.architecture(row.choices) for row in rows]
-    counts = [count(network) for network in networks]
-    inputs = [features(a, c.macs, c.params) for a, c in zip(networks, counts, strict=True)]
-    return fit_prior(np.array(inputs), np.array([row.gain_db for row in rows]))
+    """The prior of the shipped table, as it was fitted once."""
+    inputs, gains_db = table_arrays(read_table())
+    return Prior.of(inputs, gains_db, Fit(**json.loads(FIT.read_text())))
 
 
 def features(architecture: Architecture, macs: float, params: float) -> np.ndarray:
@@ -139,25 +152,43 @@ class Process:
     noise: np.ndarray
 
     @cached_property
-    def _factor(self) -> tuple[np.ndarray, bool]:
-        covariance = self.amplitude * _matern(self.inputs, self.inputs, self.lengths)
-        covariance[np.diag_indices_from(covariance)] += self.noise + 1e-10
-        return cho_factor(covariance, lower=True)
+    def _factor(self) -> np.ndarray:
+        distances = _distances(self.inputs, self.inputs, self.lengths)
+        return _lower(self.amplitude * _matern(distances), self.noise)
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        return cho_solve((self._factor, True), self.targets)
+
+    def mean(self, inputs: np.ndarray) -> np.ndarray:
+        """Means (M,) at (M, F)."""
+        return self._across(inputs) @ self._weights
 
     def predict(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Means (M,) and standard deviations (M,) at (M, F)."""
         if not len(self.inputs):
             return np.zeros(len(inputs)), np.full(len(inputs), math.sqrt(self.amplitude))
-        across = self.amplitude * _matern(inputs, self.inputs, self.lengths)
-        mean = across @ cho_solve(self._factor, self.targets)
-        explained = np.einsum("ij,ji->i", across, cho_solve(self._factor, across.T))
-        return mean, np.sqrt(np.maximum(self.amplitude - explained, 1e-12))
+        across = self._across(inputs)
+        explained = np.square(solve_triangular(self._factor, across.T, lower=True)).sum(0)
+        return across @ self._weights, np.sqrt(np.maximum(self.amplitude - explained, 1e-12))
 
-    def evidence(self) -> float:
-        """Logarithm of how probable the targets are."""
-        lower, _ = self._factor
-        fit = self.targets @ cho_solve(self._factor, self.targets)
-        return -0.5 * fit - np.log(np.diag(lower)).sum() - 0.5 * len(lower) * math.log(2 * math.pi)
+    def _across(self, inputs: np.ndarray) -> np.ndarray:
+        return self.amplitude * _matern(_distances(inputs, self.inputs, self.lengths))
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What is fitted to a table: see `Process`.
+
+    Attributes:
+        lengths: One for each feature, which are scaled to a standard deviation of 1.
+        amplitude: Variance of what the process explains.
+        noise: Variance of each gain.
+    """
+
+    lengths: Sequence[float] | np.ndarray
+    amplitude: float
+    noise: float
 
 
 @dataclass(frozen=True)
@@ -176,42 +207,47 @@ class Prior:
     level_db: float
     process: Process
 
+    @classmethod
+    def of(cls, inputs: np.ndarray, gains_db: np.ndarray, fit: Fit) -> Prior:
+        """What a table, (N, F) features and (N,) gains, says with what was fitted to it."""
+        mean, spread = inputs.mean(0), inputs.std(0)
+        spread = np.where(spread > 1e-9, spread, 1.0)
+        gains_db = np.maximum(gains_db, LOWEST_DB)
+        level, noise = float(gains_db.mean()), np.full(len(gains_db), fit.noise)
+        scaled, lengths = (inputs - mean) / spread, np.asarray(fit.lengths)
+        process = Process(scaled, gains_db - level, lengths, fit.amplitude, noise)
+        return cls(mean, spread, level, process)
+
     def scaled(self, inputs: np.ndarray) -> np.ndarray:
         """Features as the processes see them."""
         return (inputs - self.mean) / self.spread
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Gains in dB, (M,), at features (M, F)."""
-        return self.level_db + self.process.predict(self.scaled(inputs))[0]
+        return self.level_db + self.process.mean(self.scaled(inputs))
 
 
-def fit_prior(inputs: np.ndarray, gains_db: np.ndarray) -> Prior:
+def fit_prior(inputs: np.ndarray, gains_db: np.ndarray) -> Fit:
     """Fit a process to a table of trainings, with one length for each feature.
 
     Args:
         inputs: (N, F), see `features`.
         gains_db: (N,).
     """
-    mean, spread = inputs.mean(0), inputs.std(0)
-    spread = np.where(spread > 1e-9, spread, 1.0)
-    gains_db = np.maximum(gains_db, LOWEST_DB)
-    level, variance = float(gains_db.mean()), float(gains_db.var()) + 1e-6
-    scaled, targets = (inputs - mean) / spread, gains_db - level
-    usual = math.log(3.0 * math.sqrt(inputs.shape[1]))
-
-    def process(theta: np.ndarray) -> Process:
-        noise = np.full(len(targets), NOISE_DB**2 + variance * math.exp(theta[1]))
-        return Process(scaled, targets, np.exp(theta[2:]), variance * math.exp(theta[0]), noise)
+    count = inputs.shape[1]
+    table = Prior.of(inputs, gains_db, Fit(np.ones(count), 1.0, 1.0)).process
+    variance = float(table.targets.var()) + 1e-6
 
     def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = _evidence_gradient(scaled, targets, theta, variance)
+        value, slope = _evidence_gradient(table.inputs, table.targets, theta, variance)
         away = theta - start
-        return -value + 0.5 * (away / width) @ (away / width), -slope + away / width**2
+        return -value + 0.5 * away @ away, -slope + away
 
-    start = np.concatenate([[0.0, -3.0], np.full(inputs.shape[1], usual)])
-    width = np.concatenate([[1.0, 1.0], np.full(inputs.shape[1], 1.0)])
-    best = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 60})
-    return Prior(mean, spread, level, process(best.x))
+    usual = math.log(3.0 * math.sqrt(count))
+    start = np.concatenate([[0.0, -3.0], np.full(count, usual)])
+    best = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 60}).x
+    amplitude, extra = variance * np.exp(best[:2])
+    return Fit(np.exp(best[2:]), float(amplitude), float(NOISE_DB**2 + extra))
 
 
 @dataclass(frozen=True)
@@ -287,25 +323,40 @@ def fit_gains(
     offset = float((gains_db - slope * guessed).mean())
     left, floor = gains_db - offset - slope * guessed, np.square(noise_db)
 
-    def fitted(theta: np.ndarray) -> Process:
-        stretch, amplitude, extra = np.exp(theta)
-        lengths = prior.process.lengths * stretch
-        return Process(scaled, left, lengths, amplitude * variance, floor + extra * variance)
+    some = np.linspace(0, len(left) - 1, min(len(left), _MOST_FITTED)).round().astype(int)
+    distances = _distances(scaled[some], scaled[some], prior.process.lengths)
+    targets, quiet = left[some], floor[some]
 
     def loss(theta: np.ndarray) -> float:
+        stretch, amplitude, extra = np.exp(theta)
+        covariance = amplitude * variance * _matern(distances / stretch)
+        lower = _lower(covariance, quiet + extra * variance)
+        fit = np.square(solve_triangular(lower, targets, lower=True)).sum()
         away = (theta - start) / width
-        return -fitted(theta).evidence() + 0.5 * away @ away
+        return 0.5 * fit + np.log(np.diag(lower)).sum() + 0.5 * away @ away
 
     start, width = np.array([0.0, math.log(0.3), math.log(0.02)]), np.array([0.7, 1.0, 1.0])
     best = minimize(loss, start, method="Nelder-Mead", options={"maxfev": 80, "xatol": 0.02})
-    return GainModel(prior, offset, slope, fitted(best.x))
+    stretch, amplitude, extra = np.exp(best.x)
+    lengths, noise = prior.process.lengths * stretch, floor + extra * variance
+    process = Process(scaled, left, lengths, float(amplitude) * variance, noise)
+    return GainModel(prior, offset, slope, process)
 
 
-def _matern(a: np.ndarray, b: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def _distances(a: np.ndarray, b: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     a, b = a / lengths, b / lengths
     squared = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
-    distance = _SQRT5 * np.sqrt(np.maximum(squared, 0.0))
-    return (1 + distance + distance**2 / 3) * np.exp(-distance)
+    return _SQRT5 * np.sqrt(np.maximum(squared, 0.0))
+
+
+def _matern(distances: np.ndarray) -> np.ndarray:
+    return (1 + distances + distances**2 / 3) * np.exp(-distances)
+
+
+def _lower(covariance: np.ndarray, noise: np.ndarray | float) -> np.ndarray:
+    """The lower Cholesky factor of a covariance, which is changed, with noise on its diagonal."""
+    covariance[np.diag_indices_from(covariance)] += noise + 1e-10
+    return cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
 
 
 def _evidence_gradient(
@@ -314,17 +365,13 @@ def _evidence_gradient(
     """Log evidence and its gradient by the logarithms of amplitude, extra noise and lengths."""
     amplitude, extra = variance * math.exp(theta[0]), variance * math.exp(theta[1])
     lengths = np.exp(theta[2:])
-    kernel = _matern(inputs, inputs, lengths)
-    scaled = inputs / lengths
-    squared = (scaled**2).sum(1)[:, None] + (scaled**2).sum(1)[None] - 2 * scaled @ scaled.T
-    distance = _SQRT5 * np.sqrt(np.maximum(squared, 0.0))
-    covariance = amplitude * kernel
-    covariance[np.diag_indices_from(covariance)] += NOISE_DB**2 + extra + 1e-10
-    factor = cho_factor(covariance, lower=True)
-    weights = cho_solve(factor, targets)
-    inverse = cho_solve(factor, np.eye(len(targets)))
+    scaled, distance = inputs / lengths, _distances(inputs, inputs, lengths)
+    kernel = _matern(distance)
+    lower = _lower(amplitude * kernel, NOISE_DB**2 + extra)
+    weights = cho_solve((lower, True), targets)
+    inverse = cho_solve((lower, True), np.eye(len(targets)))
     pull = 0.5 * (np.outer(weights, weights) - inverse)
-    value = -0.5 * targets @ weights - np.log(np.diag(factor[0])).sum()
+    value = -0.5 * targets @ weights - np.log(np.diag(lower)).sum()
     # The kernel falls by 5/3 (1 + d) exp(-d) for each squared distance in units of its length.
     falling = amplitude * 5 / 3 * (1 + distance) * np.exp(-distance) * pull
     row = falling.sum(1)

@@ -12,7 +12,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -89,9 +89,11 @@ def _locked(url: str, key: str, *, wait: bool) -> Iterator[str | None]:
     """Try to hold a lock for the block: yields None when it is held, else who has it."""
     file = sqlite_file(url)
     if file is not None:
-        with explained(url):
-            lock = _lock_file(file, key).open("a+")  # not aside: a lock belongs to the inode
-        with lock, _flocked(lock, wait) as holder:
+        with ExitStack() as stack:
+            with explained(url, OSError):
+                # Not aside: a lock belongs to the inode. Unbuffered: closing it writes nothing.
+                lock = stack.enter_context(_lock_file(file, key).open("ab+", buffering=0))
+                holder = stack.enter_context(_flocked(lock, wait))
             yield holder
     elif url.startswith("postgres"):
         with _postgres_lock(url, key, wait) as holder:
@@ -105,18 +107,17 @@ def _lock_file(database: Path, key: str) -> Path:
 
 
 @contextmanager
-def _flocked(lock: IO[str], wait: bool) -> Iterator[str | None]:
+def _flocked(lock: IO[bytes], wait: bool) -> Iterator[str | None]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         lock.seek(0)
-        yield lock.read().strip() or "another process"
+        yield lock.read().decode().strip() or "another process"
         return
     except OSError:
         pass  # a file system without locks: like a database without
     lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-    lock.flush()
+    lock.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
     yield None
 
 
@@ -127,7 +128,7 @@ def _postgres_lock(url: str, key: str, wait: bool) -> Iterator[str | None]:
 
     number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
     asked = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
-    with explained(url):
+    with explained(url, ImportError):
         connection = create_engine(driven(url), poolclass=NullPool).connect()
     with connection:
         with explained(url):

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
+import sqlalchemy
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.errors import InputError
+from studies.limits import Budget
 from studies.record import Record
 from studies.settings import StudyInfo
 from studies.storage import check_url, driven, explained, masked, set_pragmas, sqlite_file
-from studies.trials import records_of
+from studies.trials import records_of, repeats_of
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+_TRIALS = sqlalchemy.table(
+    "trials",
+    sqlalchemy.column("trial_id"),
+    sqlalchemy.column("study_id"),
+    sqlalchemy.column("number"),
+    sqlalchemy.column("state", sqlalchemy.Enum(TrialState)),
+    sqlalchemy.column("datetime_start", sqlalchemy.DateTime),
+    sqlalchemy.column("datetime_complete", sqlalchemy.DateTime),
+)
+_ATTRIBUTES = sqlalchemy.table(
+    "trial_user_attributes",
+    sqlalchemy.column("trial_id"),
+    sqlalchemy.column("key"),
+    sqlalchemy.column("value_json"),
+)
+"""Tables of Optuna's."""
 
 _PATIENCE_S = 15.0  # readers hold an SQLite file for milliseconds: longer is one that hangs
 
@@ -27,12 +51,12 @@ def read_study(storage: str, name: str) -> tuple[StudyInfo, tuple[Record, ...]]:
     Raises:
         InputError: The storage cannot be used, or has no such study.
     """
-    with explained(storage), _existing(storage) as database:
-        found = _names(database)
+    with explained(storage, OSError), _existing(storage) as database:
+        found = _studies(database)
         if name not in found:
             choices = ", ".join(found) or "none yet"
             raise InputError(f"There is no study {name!r} in {masked(storage)}: it has {choices}.")
-        return _read(storage, database, name)
+        return _read(storage, database, found[name])
 
 
 def list_studies(storage: str) -> tuple[tuple[StudyInfo, tuple[Record, ...]], ...]:
@@ -41,8 +65,8 @@ def list_studies(storage: str) -> tuple[tuple[StudyInfo, tuple[Record, ...]], ..
     Raises:
         InputError: The storage cannot be used or does not exist.
     """
-    with explained(storage), _existing(storage) as database:
-        return tuple(_read(storage, database, name) for name in _names(database))
+    with explained(storage, OSError), _existing(storage) as database:
+        return tuple(_read(storage, database, study) for study in _studies(database).values())
 
 
 @contextmanager
@@ -58,16 +82,53 @@ def _existing(storage: str) -> Iterator[BaseStorage]:
         yield database
 
 
-def _names(database: BaseStorage) -> list[str]:
-    summaries = optuna.get_all_study_summaries(database, include_best_trial=False)
+def _studies(database: BaseStorage) -> dict[str, FrozenStudy]:
+    """Those that this tool made, by name."""
     # The last that a study gets before its first trial: it may have been killed sooner.
-    return [s.study_name for s in summaries if "runs" in s.user_attrs]
+    found = [study for study in database.get_all_studies() if "runs" in study.user_attrs]
+    return {study.study_name: study for study in found}
 
 
-def _read(storage: str, database: BaseStorage, name: str) -> tuple[StudyInfo, tuple[Record, ...]]:
-    raw = optuna.load_study(study_name=name, storage=database)
-    identity, runs = raw.user_attrs["identity"], tuple(raw.user_attrs["runs"])
-    return StudyInfo(name, identity, runs, masked(storage)), records_of(raw)
+def _read(
+    storage: str, database: BaseStorage, study: FrozenStudy
+) -> tuple[StudyInfo, tuple[Record, ...]]:
+    assert isinstance(database, RDBStorage)  # one in memory has no studies
+    identity, runs = study.user_attrs["identity"], tuple(study.user_attrs["runs"])
+    trials = _trials(database, study._study_id)
+    repeats, budget = repeats_of(study.user_attrs), Budget.from_dict(identity["budget"])
+    info = StudyInfo(study.study_name, identity, runs, masked(storage))
+    return info, records_of(trials, repeats, budget)
+
+
+def _trials(database: RDBStorage, study_id: int) -> list[FrozenTrial]:
+    """A study's trials by number, with all that records are made of: parameters are left out.
+
+    Optuna makes objects of every parameter of every trial, which takes ten times as long.
+    """
+    attributes: dict[int, dict[str, Any]] = defaultdict(dict)
+    of_study = _TRIALS.c.study_id == study_id
+    with database.engine.connect() as connection:
+        joined = _ATTRIBUTES.join(_TRIALS, _ATTRIBUTES.c.trial_id == _TRIALS.c.trial_id)
+        chosen = sqlalchemy.select(*_ATTRIBUTES.c).select_from(joined).where(of_study)
+        rows = connection.execute(sqlalchemy.select(*_TRIALS.c).where(of_study)).all()
+        for trial_id, key, value in connection.execute(chosen):
+            attributes[trial_id][key] = json.loads(value)
+    return [
+        FrozenTrial(
+            number=row.number,
+            state=row.state,
+            value=None,
+            datetime_start=row.datetime_start,
+            datetime_complete=row.datetime_complete,
+            params={},
+            distributions={},
+            user_attrs=attributes[row.trial_id],
+            system_attrs={},
+            intermediate_values={},
+            trial_id=row.trial_id,
+        )
+        for row in sorted(rows, key=lambda row: row.number)
+    ]
 
 
 def _is_made(file: Path) -> bool:
@@ -82,11 +143,12 @@ def _is_made(file: Path) -> bool:
 @contextmanager
 def opened(url: str) -> Iterator[RDBStorage]:
     """Have Optuna's storage at a database URL, which it makes where there is none, and close it."""
-    if sqlite_file(url) is None:
-        storage = RDBStorage(driven(url), engine_kwargs={"pool_pre_ping": True})
-    else:
-        storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _PATIENCE_S}})
-        set_pragmas(storage.engine)
+    with explained(url, ImportError, RuntimeError):  # no driver, tables of another Optuna
+        if sqlite_file(url) is None:
+            storage = RDBStorage(driven(url), engine_kwargs={"pool_pre_ping": True})
+        else:
+            storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _PATIENCE_S}})
+            set_pragmas(storage.engine)
     try:
         yield storage
     finally:

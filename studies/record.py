@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from studies.candidate import Candidate
 from studies.limits import Budget
@@ -49,7 +49,7 @@ class Record:
         return self.candidate.trial
 
     @property
-    def is_fruit(self) -> bool:
+    def counts_as_trained(self) -> bool:
         """Whether it counts for ``--trials``: see `Counts.done`."""
         own = self.duplicate_of is None
         stopped = isinstance(self.outcome, Rejected) and self.outcome.limit == "rung"
@@ -75,6 +75,10 @@ class Counts:
         do not count.
         """
         return self.trained + self.stopped
+
+    def __add__(self, other: Counts) -> Counts:
+        """Count the trials of both."""
+        return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 def counts(records: Iterable[Record]) -> Counts:
@@ -108,7 +112,7 @@ def violations(outcome: Outcome, budget: Budget) -> dict[str, float]:
     return found | {"broken": sign * BROKEN_VIOLATION}
 
 
-def why_fruitless(recent: Sequence[Record], budget: Budget, contradiction: str | None) -> str:
+def explain_no_results(recent: Sequence[Record], budget: Budget, contradiction: str | None) -> str:
     """One sentence on why none of these candidates was trained, and what to do about it.
 
     ``contradiction`` is what the last choices had against each other that made no candidate.

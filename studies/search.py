@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -229,7 +230,7 @@ class _Desk:
         return candidate
 
     def tell(self, candidate: Candidate, outcome: Outcome) -> None:
-        _require_one_device(outcome, self._study.records)
+        _require_one_device(outcome, self._study.devices)
         for record in self._study.tell(candidate, outcome):
             self._on_event(Finished(record, self._study.counts.done))
         if self._courier is not None:
@@ -254,14 +255,13 @@ class _Desk:
         )
 
 
-def _require_one_device(outcome: Outcome, records: tuple[Record, ...]) -> None:
+def _require_one_device(outcome: Outcome, devices: Collection[str]) -> None:
     """Refuse a runtime that was measured on another device than those before."""
     device = outcome.runtime.device if outcome.runtime else ""
-    for record in records if device else ():
-        before = record.outcome.runtime if record.outcome else None
-        if before is not None and before.device not in ("", device):
+    for before in devices if device else ():
+        if before != device:
             raise InputError(
-                f"Runtimes of this study were measured on {before.device}, now one was on "
+                f"Runtimes of this study were measured on {before}, now one was on "
                 f"{device}: let only machines of one kind measure, by starting Ray there with "
                 "--resources '{\"latency\": 1}'."
             )

@@ -131,14 +131,21 @@ def set_pragmas(engine: Engine) -> None:
 
 
 @contextmanager
-def explained(url: str) -> Iterator[None]:
-    """Turn a database's faults into an `InputError` of one sentence without secrets."""
-    from optuna.exceptions import StorageInternalError
+def explained(url: str, *faults: type[Exception]) -> Iterator[None]:
+    """Turn a database's faults into an `InputError` of one sentence without secrets.
+
+    Args:
+        url: Of the database.
+        faults: What else is its fault here, as `OSError` is where its files are opened. Code that
+            is not the database's, such as a sampler, must be able to fail under its own name.
+    """
+    from optuna.exceptions import OptunaError
     from sqlalchemy.exc import SQLAlchemyError
 
+    all_faults: tuple[type[Exception], ...] = (SQLAlchemyError, OptunaError, *faults)
     try:
         yield
-    except (SQLAlchemyError, StorageInternalError, ImportError, RuntimeError, OSError) as error:
+    except all_faults as error:
         raise InputError(f"The study database {masked(url)} {_explanation(error)}.") from error
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,16 +16,17 @@ from uuid import uuid4
 
 import optuna
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from search_spaces.errors import InputError
 from studies.candidate import Candidate
 from studies.front import noise_db, trained
 from studies.identity import identify
+from studies.ledger import Ledger
 from studies.locks import is_present, presence, turn
 from studies.outcome import Broken, Outcome, Trained, to_dict
 from studies.reading import opened
-from studies.record import Counts, Record, counts, violations, why_fruitless
+from studies.record import Counts, Record, explain_no_results, violations
 from studies.samplers import SAMPLERS, distribution, draw_unseen, make_sampler, seed_for
 from studies.settings import StudySettings
 from studies.storage import check_name, check_url, explained, study_folder
@@ -35,12 +35,11 @@ from studies.trials import (
     Repeat,
     claim_key,
     claims_of,
+    constrain,
     give_back,
-    record_of,
     repeat_key,
     repeats_of,
     take_over,
-    with_repeats,
 )
 from studies.weights import keepable
 
@@ -89,40 +88,32 @@ class Study:
         self._raw = raw
         self._settings = settings
         self._run = run
-        self._folder = study_folder(settings.storage, settings.name)
-        self._space = settings.space
-        self._distributions = {d.name: distribution(d) for d in self._space.dimensions}
-        self._records: dict[int, Record] = {}
-        self._repeats: dict[Repeat, float | None] = {}
-        self._first: dict[str, int] = {}  # layout -> the trial that evaluates it
+        self._distributions = {d.name: distribution(d) for d in settings.space.dimensions}
+        inside = ((n, settings.space.parameters(a)) for n, a in settings.known.items())
+        self._inside = {name: params for name, params in inside if params is not None}
         self._live: dict[int, optuna.Trial] = {}  # of this run
         self._twins: dict[str, list[optuna.Trial]] = {}  # of this run, equal to a live one
-        self._waiting = 0
-        self._stale = 0
-        self._fruitless = 0
-        self._contradiction: str | None = None  # since the last fruit
-        self._asked = 0
         self._pool: Pool | None = None
+        self._ledger = Ledger(settings.budget)
         self.ended: str | None = None
-        inside = ((n, self._space.parameters(a)) for n, a in settings.known.items())
-        self._inside = tuple((n, p) for n, p in inside if p is not None)
-        self._known: deque[tuple[str, Mapping[str, Any]]] = deque()
         self._catch_up()
-        for record in self.records:
-            self._stale = self._stale + 1 if record.duplicate_of is not None else 0
-            self._fruitless = 0 if record.is_fruit else self._fruitless + 1
 
     # -- what there is ---------------------------------------------------------------------
 
     @property
     def records(self) -> tuple[Record, ...]:
         """Every trial with what became of it, in the order of asking; left out are failed ones."""
-        return tuple(self._records[number] for number in sorted(self._records))
+        return self._ledger.records
 
     @property
     def counts(self) -> Counts:
         """How many of them ended in which way."""
-        return counts(self._records.values())
+        return self._ledger.counts
+
+    @property
+    def devices(self) -> frozenset[str]:
+        """Names of what runtimes were measured on."""
+        return self._ledger.devices
 
     @property
     def runs(self) -> tuple[dict[str, Any], ...]:
@@ -149,19 +140,23 @@ class Study:
                 candidate = self._candidate(trial)
                 if candidate is not None:
                     return candidate
+                self._read()
             if not self._live and self.ended is None and self.counts.done < self._settings.trials:
                 self.ended = "Another search on this study evaluates the last candidates."
         return None
 
     def tell(self, candidate: Candidate, outcome: Outcome) -> tuple[Record, ...]:
         """Settle a candidate, and with it all equal ones that were asked for meanwhile."""
-        outcome = keepable(candidate, outcome, self._folder)
+        folder = study_folder(self._settings.storage, self._settings.name)
+        outcome = keepable(candidate, outcome, folder)
         with explained(self._settings.storage):
-            told = [self._settle(self._live.pop(candidate.trial), candidate, outcome)]
+            told = [self._live.pop(candidate.trial)]
+            self._settle(told[0], outcome)
             for twin in self._twins.pop(candidate.layout, []):
-                equal = Candidate.from_dict(twin.user_attrs["candidate"])
-                told.append(self._settle(twin, equal, outcome, duplicate_of=candidate.trial))
-        return tuple(told)
+                self._settle(twin, outcome, duplicate_of=candidate.trial)
+                told.append(twin)
+            self._read()
+        return tuple(self._ledger.ended[trial.number] for trial in told)
 
     def ask_repeat(
         self, choose: Callable[[Sequence[Record], Collection[Repeat]], Repeat | None]
@@ -172,16 +167,18 @@ class Study:
             choose: Says which, from all records and from the trainings that are done or under way.
         """
         with self._turn():
-            claims = claims_of(self._raw, self._alive)  # first: what ends meanwhile is told then
+            # First: what ends meanwhile is told then.
+            claims = claims_of(self._raw.user_attrs, self._alive)
             self._catch_up()
-            chosen = choose(self.records, {*self._repeats, *claims})
+            repeats = self._ledger.repeats
+            chosen = choose(self.records, {*repeats, *claims})
             if chosen is None:
-                runs = {run for which, run in claims.items() if which not in self._repeats}
+                runs = {run for which, run in claims.items() if which not in repeats}
                 if runs and self._run not in runs and self.ended is None:
                     self.ended = "Another search on this study trains the last repeats."
                 return None
             trial, number = chosen
-            candidate = replace(self._records[trial].candidate, repeat=number)
+            candidate = replace(self._ledger.ended[trial].candidate, repeat=number)
             self._raw.set_user_attr(claim_key(candidate), self._run)
         return candidate
 
@@ -189,10 +186,8 @@ class Study:
         """Keep the gain of one more training of a candidate; None when it broke."""
         with explained(self._settings.storage):
             self._raw.set_user_attr(repeat_key(candidate), gain_db)
-        self._repeats[candidate.trial, candidate.repeat] = gain_db
-        record = with_repeats(self._records[candidate.trial], self._repeats)
-        self._records[candidate.trial] = record
-        return record
+            self._read()
+        return self._ledger.ended[candidate.trial]
 
     def release(self) -> None:
         """Give back what is still being evaluated, so that no trial stays running.
@@ -218,33 +213,36 @@ class Study:
     # -- asking ----------------------------------------------------------------------------
 
     def _enough(self) -> bool:
-        if self._fruitless >= self._settings.patience:
-            recent = self.records[-self._settings.patience :]
-            self.ended = why_fruitless(recent, self._settings.budget, self._contradiction)
+        settings, ledger = self._settings, self._ledger
+        if ledger.since_result >= settings.patience:
+            recent = ledger.records[-settings.patience :]
+            self.ended = explain_no_results(recent, settings.budget, ledger.contradiction)
             return True
-        underway = sum(r.outcome is None and r.duplicate_of is None for r in self.records)
-        return self.counts.done + underway >= self._settings.trials
+        evaluated = [r for r in ledger.running.values() if r.duplicate_of is None]
+        underway = sum(record.outcome is None for record in evaluated)
+        return ledger.counts.done + underway >= settings.trials
 
     def _exhausted(self) -> str:
-        if self.counts.done or not (self._records or self._contradiction):
+        ledger = self._ledger
+        if ledger.counts.done or not (ledger.records or ledger.contradiction):
             return "Every candidate of the space has been tried."
-        return why_fruitless(self.records, self._settings.budget, self._contradiction)
+        return explain_no_results(ledger.records, self._settings.budget, ledger.contradiction)
 
     def _next_trial(self) -> optuna.Trial | None:
         """Start a trial: first what was cut off, then known networks, then what is sampled."""
-        seed = seed_for(self._settings.seed, self._asked)
-        if self._waiting:
-            self._waiting -= 1
-        elif self._known:
-            name, params = self._known.popleft()
-            self._raw.enqueue_trial(dict(params), user_attrs={"origin": name})
-        elif self._stale >= _STALE:
-            unseen = draw_unseen(self._space, self._first, seed)
+        ledger = self._ledger
+        seed = seed_for(self._settings.seed, ledger.asked)
+        known = next((name for name in self._inside if name not in ledger.origins), None)
+        if ledger.waiting:
+            pass
+        elif known is not None:
+            self._raw.enqueue_trial(dict(self._inside[known]), user_attrs={"origin": known})
+        elif ledger.consecutive_duplicates >= _STALE:
+            unseen = draw_unseen(self._settings.space, ledger.trial_by_layout, seed)
             if unseen is None:
                 return None
             self._raw.enqueue_trial(unseen, user_attrs={"origin": "random"})
         self._raw.sampler = self._sampler(seed)
-        self._asked += 1
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trial = self._raw.ask(self._distributions)
@@ -262,55 +260,56 @@ class Study:
         if self._pool is None:
             assert settings.costs_of is not None
             self._pool = Pool(settings.space, settings.budget, settings.costs_of, settings.seed)
-        noise = noise_db(trained(self.records))
-        return EhviSampler(self._pool, shipped_prior(), self.records, settings.budget, noise, seed)
+        ledger = self._ledger
+        noise = noise_db(trained(record for record in ledger.records if record.repeats))
+        return EhviSampler(
+            self._pool,
+            shipped_prior(),
+            ledger.records,
+            ledger.trial_by_layout.keys(),
+            settings.budget,
+            noise,
+            seed,
+        )
 
     def _candidate(self, trial: optuna.Trial) -> Candidate | None:
         """Return a trial's candidate; None when it is settled at once or waits for an equal one."""
         origin = trial.user_attrs.get("origin", "sampler")
         try:
-            architecture = self._space.architecture(trial.params)
+            architecture = self._settings.space.architecture(trial.params)
         except InputError as error:  # the space is a product: some of its corners contradict
-            self._fruitless += 1
-            self._stale += 1
-            self._contradiction = str(error)
             impossible = Broken("cannot_build", str(error))
             trial.set_user_attr("contradiction", str(error))
-            for name, violation in violations(impossible, self._settings.budget).items():
-                trial.set_constraint(name, violation)
+            constrain(trial, violations(impossible, self._settings.budget))
             self._raw.tell(trial, **self._verdict(impossible))
             return None
         candidate = Candidate(trial.number, architecture, origin)
         trial.set_user_attr("candidate", candidate.to_dict())
-        first = self._first.get(candidate.layout)
+        first = self._ledger.trial_by_layout.get(candidate.layout)
         if first is None:
-            self._stale = 0
-            self._first[candidate.layout] = trial.number
             self._live[trial.number] = trial
-            self._records[trial.number] = Record(candidate)
             if trial.user_attrs.get("cut_off", 0) >= _MAX_CUT_OFF:
                 reason = f"the run was cut off {_MAX_CUT_OFF} times while it was being evaluated"
                 self.tell(candidate, Broken("error", reason))
                 return None
             return candidate
-        self._stale += 1
-        outcome = self._records[first].outcome
+        outcome = self._outcome(first)
         if outcome is None:
             trial.set_user_attr("duplicate_of", first)
             self._twins.setdefault(candidate.layout, []).append(trial)
         else:
-            self._settle(trial, candidate, outcome, duplicate_of=first)
+            self._settle(trial, outcome, duplicate_of=first)
         return None
+
+    def _outcome(self, trial: int) -> Outcome | None:
+        ledger = self._ledger
+        return (ledger.ended.get(trial) or ledger.running[trial]).outcome
 
     # -- telling ---------------------------------------------------------------------------
 
     def _settle(
-        self,
-        trial: optuna.Trial,
-        candidate: Candidate,
-        outcome: Outcome,
-        duplicate_of: int | None = None,
-    ) -> Record:
+        self, trial: optuna.Trial, outcome: Outcome, duplicate_of: int | None = None
+    ) -> None:
         """Write down one outcome: the only place where a study learns of it.
 
         Trained is COMPLETE, with a violated constraint where it tints. Everything else is PRUNED
@@ -319,19 +318,12 @@ class Study:
         known values, still with the violated constraint. Records and fronts follow the outcome,
         never these values.
         """
-        for name, violation in violations(outcome, self._settings.budget).items():
-            trial.set_constraint(name, violation)
+        constrain(trial, violations(outcome, self._settings.budget))
         if duplicate_of is not None:
             trial.set_user_attr("duplicate_of", duplicate_of)
         # From here on a killed run can be put right without evaluating again.
         trial.set_user_attr("outcome", to_dict(outcome))
-        frozen = self._raw.tell(trial, **self._verdict(outcome))
-        self._records[trial.number] = record = record_of(frozen, self._settings.budget)
-        if record.is_fruit:
-            self._fruitless, self._contradiction = 0, None
-        else:
-            self._fruitless += 1
-        return record
+        self._raw.tell(trial, **self._verdict(outcome))
 
     def _verdict(self, outcome: Outcome) -> dict[str, Any]:
         if isinstance(outcome, Trained):
@@ -349,48 +341,35 @@ class Study:
 
     def _catch_up(self) -> None:
         """Read what other runs have done, and take over what those that are gone left behind."""
-        take_over(self._raw, self._distributions, self._alive, self._verdict)
-        trials = [t for t in self._raw.get_trials(deepcopy=False) if t.state != TrialState.FAIL]
-        self._repeats = repeats_of(self._raw)
-        self._waiting = sum(trial.state == TrialState.WAITING for trial in trials)
-        self._asked = len(trials) - self._waiting
-        waiting = {twin.number for twins in self._twins.values() for twin in twins}
-        self._records = {
-            trial.number: self._record(trial)
-            for trial in trials
-            if "candidate" in trial.user_attrs and trial.number not in waiting
-        }
-        self._first = {}
-        for record in self.records:
-            if record.duplicate_of is None:
-                self._first.setdefault(record.candidate.layout, record.trial)
-        asked_for = {trial.user_attrs.get("origin") for trial in trials}
-        self._known = deque((n, p) for n, p in self._inside if n not in asked_for)
-        self._settle_twins()
+        self._read()
+        running = [t for t in self._ledger.open if t.state == TrialState.RUNNING]
+        if take_over(self._raw, running, self._distributions, self._alive, self._verdict):
+            self._read()
+        if self._settle_twins():
+            self._read()
+
+    def _read(self) -> None:
+        """Bring the ledger up to date with the storage."""
+        repeats = repeats_of(self._raw.user_attrs)
+        self._ledger = self._ledger.read(self._raw.get_trials(deepcopy=False), repeats)
 
     def _alive(self, run: str) -> bool:
         """Say whether a run works on the study now."""
         storage, name = self._settings.storage, self._settings.name
         return run == self._run or (run != "" and is_present(storage, name, run))
 
-    def _record(self, trial: FrozenTrial) -> Record:
-        """Read a trial, unless its end has been read already."""
-        known = self._records.get(trial.number)
-        if known is None or known.outcome is None:
-            known = record_of(trial, self._settings.budget)
-        return with_repeats(known, self._repeats)
-
-    def _settle_twins(self) -> None:
-        """Settle what waited for an equal candidate of another run."""
+    def _settle_twins(self) -> bool:
+        """Settle what waited for an equal candidate of another run; say whether there was any."""
+        waited = len(self._twins)
         for key, twins in list(self._twins.items()):
-            first = self._first.get(key)
+            first = self._ledger.trial_by_layout.get(key)
             if first is None:  # its run is gone: the candidate itself is asked for again
                 for twin in twins:
                     self._raw.tell(twin, state=TrialState.FAIL)
-            elif (outcome := self._records[first].outcome) is not None:
+            elif (outcome := self._outcome(first)) is not None:
                 for twin in twins:
-                    equal = Candidate.from_dict(twin.user_attrs["candidate"])
-                    self._settle(twin, equal, outcome, duplicate_of=first)
+                    self._settle(twin, outcome, duplicate_of=first)
             else:
                 continue
             del self._twins[key]
+        return len(self._twins) < waited

@@ -5,7 +5,7 @@ With `studies.study`, the only code that knows Optuna's trials.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -36,19 +36,22 @@ def claim_key(candidate: Candidate) -> str:
     return f"{_CLAIM}:{candidate.trial}:{candidate.repeat}"
 
 
-def repeats_of(raw: optuna.Study) -> dict[Repeat, float | None]:
-    """Gains of further trainings by trial and number, in order; None for one that broke."""
-    return _by_repeat(raw.user_attrs, _REPEAT)
+def repeats_of(attrs: Mapping[str, Any]) -> dict[Repeat, float | None]:
+    """Gains of further trainings by trial and number, in order; None for one that broke.
+
+    Args:
+        attrs: The study's attributes.
+    """
+    return _by_repeat(attrs, _REPEAT)
 
 
-def claims_of(raw: optuna.Study, is_present: Callable[[str], bool]) -> dict[Repeat, str]:
+def claims_of(attrs: Mapping[str, Any], is_present: Callable[[str], bool]) -> dict[Repeat, str]:
     """Runs that are at further trainings now, by trial and number.
 
     Args:
-        raw: The study.
+        attrs: The study's attributes.
         is_present: Whether a run still works on the study; what the others claimed is free again.
     """
-    attrs = raw.user_attrs
     done, claims = _by_repeat(attrs, _REPEAT), _by_repeat(attrs, _CLAIM)
     claims = {which: run for which, run in claims.items() if which not in done}
     present = {run for run in set(claims.values()) if is_present(run)}
@@ -71,12 +74,13 @@ def with_repeats(record: Record, repeats: Mapping[Repeat, float | None]) -> Reco
     return record if gains == record.repeats else replace(record, repeats=gains)
 
 
-def records_of(raw: optuna.Study) -> tuple[Record, ...]:
-    """Every trial that is a candidate's, failed ones left out, in the order of asking."""
-    repeats, budget = repeats_of(raw), Budget.from_dict(raw.user_attrs["identity"]["budget"])
+def records_of(
+    trials: Iterable[FrozenTrial], repeats: Mapping[Repeat, float | None], budget: Budget
+) -> tuple[Record, ...]:
+    """Every one of a study's trials that is a candidate's; failed ones are left out."""
     return tuple(
         with_repeats(record_of(trial, budget), repeats)
-        for trial in raw.get_trials(deepcopy=False)
+        for trial in trials
         if "candidate" in trial.user_attrs and trial.state != TrialState.FAIL
     )
 
@@ -97,25 +101,36 @@ def record_of(trial: FrozenTrial, budget: Budget) -> Record:
     )
 
 
+def constrain(trial: optuna.Trial, violations: Mapping[str, float]) -> None:
+    """Set constraints as `Trial.set_constraint` does, which reads the whole trial before each."""
+    for name, violation in violations.items():
+        trial.storage.set_trial_system_attr(trial._trial_id, f"constraints:{name}", violation)
+
+
 def take_over(
     raw: optuna.Study,
+    running: Sequence[FrozenTrial],
     names: Collection[str],
     is_present: Callable[[str], bool],
     verdict: Callable[[Any], dict[str, Any]],
-) -> None:
+) -> bool:
     """Finish or give back every trial whose run is gone; for one process at a time.
 
     Args:
         raw: The study.
+        running: Its running trials.
         names: Of its dimensions.
         is_present: Whether a run still works on the study.
         verdict: What to tell of an outcome.
+
+    Returns:
+        Whether there were such trials.
     """
-    trials = raw.get_trials(deepcopy=False)
-    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
     runs = {trial.user_attrs.get(RUN, "") for trial in running}
     gone = {run for run in runs if not is_present(run)}
-    given_back = {trial.user_attrs.get("retry_of") for trial in trials} if gone else set()
+    if not gone:
+        return False
+    given_back = {trial.user_attrs.get("retry_of") for trial in raw.get_trials(deepcopy=False)}
     for trial in running:
         if trial.user_attrs.get(RUN, "") not in gone:
             continue
@@ -126,6 +141,7 @@ def take_over(
             raw.tell(trial.number, state=TrialState.FAIL)
         else:
             give_back(raw, trial, names, cut_off=1)
+    return True
 
 
 def give_back(

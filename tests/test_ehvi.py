@@ -8,13 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from quick_search import BUDGET, Quick, Tinting, figure, settings, small_space
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from search_spaces.network import layout
-from studies.ehvi import Costs, Pool, improvement
+from studies.ehvi import Costs, Pool, improvement, instructive
 from studies.front import reference_of, trained
-from studies.gain_model import LOWEST_DB, features, fit_gains, fit_prior, shipped_prior
+from studies.gain_model import LOWEST_DB, Prior, features, fit_gains, fit_prior, shipped_prior
 from studies.limits import Budget
+from studies.outcome import Trained
 from studies.search import conduct
+from studies.study import open_study
 
 pytestmark = pytest.mark.usefixtures("own_database")
 
@@ -23,6 +26,16 @@ def costs_of(architecture) -> Costs:
     """As the quick search has them."""
     params = architecture.width**2 * 9 * (architecture.depth + 1)
     return Costs(figure(architecture), 500_000 * params, params, 1.0)
+
+
+def outcome(candidate):
+    """What the quick search finds."""
+    evaluation = Quick()(candidate)
+    while True:
+        try:
+            next(evaluation)
+        except StopIteration as end:
+            return end.value
 
 
 def search(folder, evaluate=None, **changes):
@@ -64,7 +77,8 @@ def test_the_prior_ranks_networks_it_was_not_fitted_to():
     gains = prior.level_db + prior.process.targets
     order = np.random.default_rng(0).permutation(len(gains))
     seen, held = order[: len(order) // 2], order[len(order) // 2 :]
-    predicted = fit_prior(inputs[seen], gains[seen]).predict(inputs[held])
+    halved = Prior.of(inputs[seen], gains[seen], fit_prior(inputs[seen], gains[seen]))
+    predicted = halved.predict(inputs[held])
     assert np.corrcoef(predicted, gains[held])[0, 1] > 0.75
     assert gains.min() >= LOWEST_DB
 
@@ -129,6 +143,53 @@ def test_the_pool_holds_each_deploy_form_once_within_the_limits():
     (point,) = pool.points
     assert point.parameters["width"] == 8 and point.costs.params <= 20_000
     assert len(point.features) == len(features(space.architecture(point.parameters), 1.0, 1.0))
+
+
+def test_of_many_trainings_the_newest_and_those_near_the_front_are_learned_from(tmp_path):
+    summary = conduct(settings(tmp_path, sampler="random", trials=24), Quick())
+    few = instructive(summary.records, 10)
+    done = [r for r in summary.records if isinstance(r.outcome, Trained) and not r.duplicate_of]
+    assert len(few) == len({record.trial for record in few}) == 10
+    assert {record.trial for record in done[-5:]} <= {record.trial for record in few}
+    line = {member.trial for member in summary.front}
+    assert len(line & {record.trial for record in few}) >= min(len(line), 5)
+    assert instructive(summary.records, len(done)) == done
+
+
+def test_however_long_it_searches_it_keeps_few_candidates_and_learns_from_few(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("studies.ehvi.POOL", 60)
+    monkeypatch.setattr("studies.ehvi._MOST", 120)
+    monkeypatch.setattr("studies.ehvi.LEARNED", 10)
+    learned: list[int] = []
+
+    def counted(prior, inputs, gains_db, noise_db):
+        learned.append(len(gains_db))
+        return fit_gains(prior, inputs, gains_db, noise_db)
+
+    monkeypatch.setattr("studies.ehvi.fit_gains", counted)
+    with open_study(settings(tmp_path, sampler="ehvi", costs_of=costs_of, trials=24)) as study:
+        while (candidate := study.ask()) is not None:
+            study.tell(candidate, outcome(candidate))
+        asked = len(study.records)
+        assert len(study._pool.points) <= 120 + asked
+    assert learned[-1] == max(learned) == 10 < asked
+
+
+def test_it_leaves_other_cores_to_candidates(tmp_path, monkeypatch):
+    threads: set[int] = set()
+
+    def counted(*arguments):
+        threads.update(
+            each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"
+        )
+        return fit_gains(*arguments)
+
+    monkeypatch.setattr("studies.ehvi.fit_gains", counted)
+    with threadpool_limits(2, user_api="blas"):
+        search(tmp_path, trials=2)
+    assert threads == {1}
 
 
 def test_a_network_far_below_the_budget_counts_as_its_eighth():

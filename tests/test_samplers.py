@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from nas.measure.counts import count
 from nas.measure.latency_model import LatencyModel
 from search_spaces.network import layout
 from search_spaces.space import load_space
-from studies.gain_model import read_table
+from studies.gain_model import Prior, fit_prior, read_table, shipped_prior, table_arrays
 from studies.samplers import chosen
 
 
@@ -24,3 +25,14 @@ def test_the_table_of_trainings_is_of_different_networks_with_todays_runtimes():
     assert len({layout(network).key for network in networks}) == len(rows)
     for row, network in list(zip(rows, networks, strict=True))[::30]:
         assert model.predict(network).ms == pytest.approx(row.runtime_ms, rel=1e-4)
+        counted = count(network)
+        assert (counted.macs, counted.params) == (row.macs, row.params)
+
+
+def test_the_shipped_prior_is_what_fitting_the_table_again_gives():
+    inputs, gains_db = table_arrays(read_table())
+    again = Prior.of(inputs, gains_db, fit_prior(inputs, gains_db))
+    shipped = shipped_prior()
+    assert shipped.process.amplitude == pytest.approx(again.process.amplitude, rel=0.01)
+    assert shipped.process.lengths == pytest.approx(again.process.lengths, rel=0.01)
+    assert shipped.predict(inputs) == pytest.approx(again.predict(inputs), abs=1e-4)

@@ -99,6 +99,18 @@ def test_an_unknown_sampler_is_told_the_known_ones(tmp_path):
         conduct(settings(tmp_path, sampler="best"), Quick())
 
 
+def test_a_sampler_that_fails_is_not_taken_for_a_broken_database(tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("the covariance is not positive definite")
+
+    monkeypatch.setattr(optuna.samplers.RandomSampler, "sample_independent", fails)
+    with pytest.raises(RuntimeError, match="not positive definite"):
+        conduct(settings(tmp_path, sampler="random"), Quick())
+    monkeypatch.undo()
+    assert conduct(settings(tmp_path, sampler="random"), Quick()).counts.done == TRIALS
+    assert states(tmp_path)["RUNNING"] == 0
+
+
 def test_gp_sees_what_was_not_trained_at_its_worst_but_it_never_reaches_the_front(tmp_path):
     space = small_space(
         width={"min": 8, "max": 32, "step": 2}, depth=[0, 1, 2], activation=["relu", "prelu"]
