@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -30,7 +31,7 @@ from studies.gain_model import NOISE_DB, GainModel, Prior, Process, features, fi
 from studies.limits import SPAN, Budget
 from studies.outcome import Trained
 from studies.record import Record
-from studies.samplers import distribution
+from studies.samplers import distribution, draws
 
 POOL, DRAWS = 2000, 200
 """Random candidates of the pool, and how many of them an ask adds: costing takes milliseconds."""
@@ -90,7 +91,7 @@ class Pool:
     def __init__(self, space: Space, budget: Budget, costs_of: CostsOf, seed: int) -> None:
         self.space, self._budget, self._costs_of = space, budget, costs_of
         self._points: dict[str, Point | None] = {}
-        self._random = np.random.default_rng([seed, len(space.dimensions)])
+        self._drawn = draws(space, seed)
 
     @property
     def points(self) -> list[Point]:
@@ -99,8 +100,8 @@ class Pool:
 
     def grow(self) -> None:
         """Draw more candidates at random, until there are `POOL`."""
-        for _ in range(DRAWS if len(self._points) < POOL else 0):
-            self.add({d.name: _one_of(d.choices, self._random) for d in self.space.dimensions})
+        for parameters in islice(self._drawn, DRAWS if len(self._points) < POOL else 0):
+            self.add(parameters)
 
     def add(self, parameters: Mapping[str, Any]) -> Point | None:
         """The candidate of some parameters; None for one that cannot be, or is over a limit."""
@@ -332,10 +333,6 @@ class EhviSampler(BaseSampler):
 
 def _stacked(points: Sequence[Point]) -> np.ndarray:
     return np.array([point.features for point in points]) if points else np.zeros((0, 0))
-
-
-def _one_of(choices: Sequence[Any], random: np.random.Generator) -> Any:
-    return choices[int(random.integers(len(choices)))]
 
 
 def _neighbour(

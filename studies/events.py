@@ -7,17 +7,30 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from studies.candidate import Candidate
+from studies.durations import Period
 from studies.outcome import Rung
 from studies.record import Record
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The study is open, with all that earlier runs found."""
+    """The study is open, with all that earlier runs found.
+
+    Attributes:
+        study: Its name.
+        goal: How many candidates to train in all; None for no limit.
+        period: In which candidates may start.
+        at_once: Candidates at once.
+        records: What earlier runs found.
+        notes: What to read first.
+    """
 
     study: str
-    goal: int
+    goal: int | None
+    period: Period
+    at_once: int
     records: tuple[Record, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +50,7 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A trial ended; ``done`` trainings of the goal are behind us."""
+    """A trial ended; ``done`` trainings are behind us."""
 
     record: Record
     done: int

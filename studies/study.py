@@ -149,7 +149,8 @@ class Study:
                 candidate = self._candidate(trial)
                 if candidate is not None:
                     return candidate
-            if not self._live and self.ended is None and self.counts.done < self._settings.trials:
+            trials = self._settings.trials or 0
+            if not self._live and self.ended is None and self.counts.done < trials:
                 self.ended = "Another search on this study evaluates the last candidates."
         return None
 
@@ -222,8 +223,18 @@ class Study:
             recent = self.records[-self._settings.patience :]
             self.ended = why_fruitless(recent, self._settings.budget, self._contradiction)
             return True
-        underway = sum(r.outcome is None and r.duplicate_of is None for r in self.records)
-        return self.counts.done + underway >= self._settings.trials
+        return self._settings.trials is not None and len(self._begun()) >= self._settings.trials
+
+    def _begun(self) -> list[Record]:
+        """What counts as trained, and what may come to."""
+        own = (r for r in self._records.values() if r.duplicate_of is None)
+        return [record for record in own if record.outcome is None or record.is_fruit]
+
+    def _may_give(self) -> bool:
+        """Whether a known network may be next: they are a third of the trainings at any time."""
+        names, begun = dict(self._inside), self._begun()
+        given = sum(record.candidate.origin in names for record in begun)
+        return given < max(1, (len(begun) + 1) // 3)
 
     def _exhausted(self) -> str:
         if self.counts.done or not (self._records or self._contradiction):
@@ -231,11 +242,11 @@ class Study:
         return why_fruitless(self.records, self._settings.budget, self._contradiction)
 
     def _next_trial(self) -> optuna.Trial | None:
-        """Start a trial: first what was cut off, then known networks, then what is sampled."""
+        """Start a trial: first what was cut off, then a known network or what is sampled."""
         seed = seed_for(self._settings.seed, self._asked)
         if self._waiting:
             self._waiting -= 1
-        elif self._known:
+        elif self._known and self._may_give():
             name, params = self._known.popleft()
             self._raw.enqueue_trial(dict(params), user_attrs={"origin": name})
         elif self._stale >= _STALE:
