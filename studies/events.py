@@ -22,7 +22,6 @@ class Opened:
         period: In which candidates may start.
         at_once: Candidates at once.
         records: What earlier runs found.
-        notes: What to read first.
     """
 
     study: str
@@ -30,7 +29,13 @@ class Opened:
     period: Period
     at_once: int
     records: tuple[Record, ...]
-    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """There is something to know of the search, in sentences."""
+
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class Repeated:
     record: Record
 
 
-Event: TypeAlias = Opened | Started | Passed | Finished | Repeated
+Event: TypeAlias = Opened | Noted | Started | Passed | Finished | Repeated
 OnEvent: TypeAlias = Callable[[Event], None]
 
 

@@ -142,7 +142,7 @@ def plan(settings: SearchSettings, progress: Progress = silent) -> Plan:
         trainings=found.trainings,
         seconds=found.seconds,
         runtime_kind=evaluation.target.kind,
-        notes=(*prepared.notes, *prepared.slack),
+        notes=(*prepared.notes, *prepared.slack()),
         samples=tuple(samples[:_SHOWN]),
     )
 

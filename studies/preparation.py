@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from studies.limits import Budget
 from studies.material import material_of
 from studies.samplers import chosen
 from studies.settings import MAX_WORKERS, SearchSettings, StudySettings
-from studies.slack import drawn_costs, slack
+from studies.slack import slack
 from studies.storage import masked
 from teachers.loading import Teacher, load_teacher, named_input
 
@@ -52,14 +52,14 @@ class Prepared:
         evaluation: What workers evaluate candidates by.
         concurrency: Candidates at once.
         notes: Sentences the user should read first: the target's trust, the sample set's limits.
-        slack: Sentences on limits that exclude nothing.
+        slack: Returns sentences on limits that exclude nothing; it takes seconds, once.
     """
 
     study: StudySettings
     evaluation: EvaluationSettings
     concurrency: int
     notes: tuple[str, ...]
-    slack: tuple[str, ...] = ()
+    slack: Callable[[], tuple[str, ...]]
 
 
 def prepare(
@@ -112,7 +112,7 @@ def prepare(
         evaluation,
         at_once,
         _notes(target, pair_set, settings.budget),
-        slack(settings.budget, drawn_costs(space, costs_of, settings.seed), predicted=predicted),
+        cache(partial(slack, space, settings.budget, costs_of, settings.seed, predicted=predicted)),
     )
 
 

@@ -15,7 +15,7 @@ from search_spaces.progress import Progress, silent
 from studies.candidate import Candidate, Evaluate
 from studies.courier import Courier, study_courier
 from studies.durations import Period, clock
-from studies.events import Finished, OnEvent, Opened, Passed, Started, ignore
+from studies.events import Finished, Noted, OnEvent, Opened, Passed, Started, ignore
 from studies.front import (
     Member,
     front,
@@ -103,17 +103,16 @@ def search(
         InputError: Something asked for cannot work, or stopped working. Nothing found is lost.
     """
     from studies import figures
-    from studies.runners.cluster import facilities, starting
-    from studies.runners.ray import RayRunner
+    from studies.runners.cluster import Session, facilities, starting
 
     # How many at once is settled once the device is known; Ray itself must know the most.
-    most = RayRunner(settings.most_at_once, address=settings.ray_address)
-    with starting(most):
+    session = Session(settings.ray_address, settings.most_at_once)
+    with starting(session):
         # Here, because they import torch: beside the start of Ray.
         from studies.evaluation import evaluate
         from studies.preparation import on_cluster, prepare, teach
 
-        cluster = None if settings.ray_address is None else facilities(most)
+        cluster = None if settings.ray_address is None else facilities(session)
         prepared = prepare(settings, progress, cluster)
         runner = ray_runner(settings, prepared, cluster)
         prepared = teach(prepared, progress)
@@ -177,7 +176,7 @@ def conduct(
     stop_from: int | None = None,
     repeats: int = 1,
     period: Period | None = None,
-    notes: tuple[str, ...] = (),
+    notes: Callable[[], tuple[str, ...]] = tuple,
     on_event: OnEvent = ignore,
 ) -> SearchSummary:
     """Run one study to its goal, or until its time is up, with any way of evaluating candidates.
@@ -190,7 +189,8 @@ def conduct(
         stop_from: Stop candidates by Pareto rank at rungs from this step on; None for never.
         repeats: Trainings in all of the front's members and contenders, see `studies.repeats`.
         period: In which candidates of the search may start; None for no end. Repeats come after.
-        notes: For the summary.
+        notes: Returns what to know of the limits; called while the first candidate trains, and at
+            the end.
         on_event: Told of every step, from the calling thread.
 
     Raises:
@@ -204,8 +204,8 @@ def conduct(
         alone = partial(turn, settings.storage, settings.name, "tracked")
         courier = None if tracking_uri is None else study_courier(tracking_uri, info, folder, alone)
         goal, at_once = settings.trials, runner.concurrency
-        on_event(Opened(settings.name, goal, period, at_once, study.records, notes))
-        desk = _Desk(study, courier, period, stop_from, on_event)
+        on_event(Opened(settings.name, goal, period, at_once, study.records))
+        desk = _Desk(study, courier, period, stop_from, notes, on_event)
         try:
             runner.run(evaluate, desk)
             if repeats > 1:
@@ -226,7 +226,7 @@ def conduct(
             interrupted=interrupted,
             tracking_uri=None if tracking_uri is None else masked(tracking_uri),
             tracking_fault=fault,
-            notes=notes,
+            notes=notes(),
         )
 
 
@@ -246,13 +246,18 @@ class _Desk:
         courier: Courier | None,
         period: Period,
         stop_from: int | None,
+        notes: Callable[[], tuple[str, ...]],
         on_event: OnEvent,
     ) -> None:
         self._study, self._courier, self._on_event = study, courier, on_event
         self._period, self._stop_from = period, stop_from
+        self._notes, self._asked = notes, 0
         self._rungs = None if stop_from is None else ParetoRungs(records=study.records)
 
     def ask(self) -> Candidate | None:
+        self._asked += 1
+        if self._asked == 2 and (notes := self._notes()):  # the first one trains already
+            self._on_event(Noted(notes))
         candidate = None if self._period.is_over else self._study.ask()
         if candidate is not None:
             self._on_event(Started(candidate))

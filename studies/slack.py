@@ -38,16 +38,20 @@ def drawn_costs(space: Space, costs_of: CostsOf, seed: int) -> tuple[Costs, ...]
     return tuple(costs())
 
 
-def slack(budget: Budget, costs: tuple[Costs, ...], *, predicted: bool) -> tuple[str, ...]:
-    """Return a sentence on each limit that none of the candidates exceeds, with a value that cuts.
+def slack(
+    space: Space, budget: Budget, costs_of: CostsOf, seed: int, *, predicted: bool
+) -> tuple[str, ...]:
+    """Return a sentence on each limit that excludes nothing, with a value that would.
 
     Args:
+        space: What may be built.
         budget: The limits.
-        costs: Of candidates drawn at random.
-        predicted: Whether their runtimes are those that the budget is about; measured ones of
+        costs_of: Computes what is known of a network.
+        seed: Of the draws.
+        predicted: Whether these runtimes are those that the budget is about; predictions for
             another device say nothing of it.
     """
-    told = []
+    costs, told = drawn_costs(space, costs_of, seed), []
     for limit, (option, unit, one) in _WRITTEN.items():
         allowed = budget.limits.get(limit)
         if allowed is None or not costs or (limit == "runtime_ms" and not predicted):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import optuna
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.errors import InputError
@@ -244,6 +244,8 @@ class Study:
     def _next_trial(self) -> optuna.Trial | None:
         """Start a trial: first what was cut off, then a known network or what is sampled."""
         seed = seed_for(self._settings.seed, self._asked)
+        # It is asked whenever a trial starts, and would model gains for one that is given.
+        sampler: BaseSampler = RandomSampler(seed)
         if self._waiting:
             self._waiting -= 1
         elif self._known and self._may_give():
@@ -254,7 +256,9 @@ class Study:
             if unseen is None:
                 return None
             self._raw.enqueue_trial(unseen, user_attrs={"origin": "random"})
-        self._raw.sampler = self._sampler(seed)
+        else:
+            sampler = self._sampler(seed)
+        self._raw.sampler = sampler
         self._asked += 1
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -18,7 +18,7 @@ from nas.cli.terminal import err, say
 from nas.measure.colour import colour_cell
 from studies.candidate import Candidate
 from studies.durations import Period, clock, expected, until
-from studies.events import Event, Finished, Opened, Passed, Started
+from studies.events import Event, Finished, Noted, Opened, Passed, Started
 from studies.front import front, knee, trained, with_probabilities
 from studies.outcome import Broken, Rejected, Rung, Trained
 from studies.record import Record, counts
@@ -78,6 +78,9 @@ class SearchView:
             self._began = time.monotonic()
             for line in _opening(event):
                 say(line)
+        elif isinstance(event, Noted):
+            for note in event.notes:
+                say(note)
         elif isinstance(event, Started):
             self._running[event.candidate.trial] = (event.candidate, None)
         elif isinstance(event, Passed):
@@ -152,7 +155,6 @@ def _opening(event: Opened) -> Iterator[str]:
     spent = [r.outcome.seconds for r in event.records if isinstance(r.outcome, Trained)]
     if spent and (found := expected(goal, left_s, median(spent), event.at_once)):
         yield f"expected {found}"
-    yield from event.notes
 
 
 def _at(candidate: Candidate, rung: Rung | None) -> str:
