@@ -167,7 +167,7 @@ def share_of_ray(trials: int, seconds: float, sampler: str) -> None:
 
 def run(runner: Runner, trials: int, seconds: float, sampler: str) -> Search:
     """Search in a folder of its own."""
-    from studies.runners.cluster import starting
+    from studies.runners.cluster import Session, starting
     from studies.runners.ray import RayRunner
     from studies.search import conduct
 
@@ -193,7 +193,7 @@ def run(runner: Runner, trials: int, seconds: float, sampler: str) -> Search:
             costs_of=partial(known_costs, resolve_target("rtx4090")),
         )
         if isinstance(runner, RayRunner):
-            stack.enter_context(starting(runner))
+            stack.enter_context(starting(Session(cpus=runner.concurrency)))
         summary = conduct(
             settings,
             Wait(seconds),

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,7 +34,7 @@ from studies.limits import SPAN, Budget
 from studies.outcome import Broken, Rejected, Trained
 from studies.record import Record
 from studies.rungs import non_domination_ranks
-from studies.samplers import distribution
+from studies.samplers import distribution, draws
 
 POOL, DRAWS = 2000, 200
 """Random candidates of the pool, and how many of them an ask adds: costing takes milliseconds."""
@@ -100,7 +101,7 @@ class Pool:
         self.space, self._budget, self._costs_of = space, budget, costs_of
         self._points: dict[str, Point | None] = {}
         self._known: dict[Architecture, Point | None] = {}
-        self._random = np.random.default_rng([seed, len(space.dimensions)])
+        self._drawn = draws(space, seed)
 
     @property
     def points(self) -> list[Point]:
@@ -109,8 +110,8 @@ class Pool:
 
     def grow(self) -> None:
         """Draw more candidates at random, until there are `POOL`."""
-        for _ in range(DRAWS if len(self._points) < POOL else 0):
-            self.add({d.name: _one_of(d.choices, self._random) for d in self.space.dimensions})
+        for parameters in islice(self._drawn, DRAWS if len(self._points) < POOL else 0):
+            self.add(parameters)
 
     def add(self, parameters: Mapping[str, Any]) -> Point | None:
         """The candidate of some parameters; None for one that cannot be, or is over a limit."""
@@ -382,10 +383,6 @@ def _blas() -> ThreadpoolController:
 
 def _stacked(points: Sequence[Point]) -> np.ndarray:
     return np.array([point.features for point in points]) if points else np.zeros((0, 0))
-
-
-def _one_of(choices: Sequence[Any], random: np.random.Generator) -> Any:
-    return choices[int(random.integers(len(choices)))]
 
 
 def _neighbour(

@@ -7,17 +7,35 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from studies.candidate import Candidate
+from studies.durations import Period
 from studies.outcome import Rung
 from studies.record import Record
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The study is open, with all that earlier runs found."""
+    """The study is open, with all that earlier runs found.
+
+    Attributes:
+        study: Its name.
+        goal: How many candidates to train in all; None for no limit.
+        period: In which candidates may start.
+        at_once: Candidates at once.
+        records: What earlier runs found.
+    """
 
     study: str
-    goal: int
+    goal: int | None
+    period: Period
+    at_once: int
     records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """There is something to know of the search, in sentences."""
+
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +55,7 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A trial ended; ``done`` trainings of the goal are behind us."""
+    """A trial ended; ``done`` trainings are behind us."""
 
     record: Record
     done: int
@@ -51,7 +69,7 @@ class Repeated:
     record: Record
 
 
-Event: TypeAlias = Opened | Started | Passed | Finished | Repeated
+Event: TypeAlias = Opened | Noted | Started | Passed | Finished | Repeated
 OnEvent: TypeAlias = Callable[[Event], None]
 
 

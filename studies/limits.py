@@ -169,6 +169,19 @@ def parse_runtime(option: str, text: str | None) -> float | None:
     return _read(option, text, _TIME_MS, "8ms or 0.5ms")
 
 
+def parse_time(option: str, text: str | None) -> float | None:
+    """Read how long something may take in seconds; None where there is none.
+
+    Args:
+        option: Where it was given.
+        text: A time with its unit: ``90s``, ``10m``, ``1.5h``.
+
+    Raises:
+        InputError: When it is malformed, or not above zero.
+    """
+    return _read(option, text, _TIME_S, "90s, 10m or 1.5h")
+
+
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)(?:e([+-]?\d+))?"
 
 
@@ -185,6 +198,11 @@ _TIME_MS = _Quantity(
     "time above zero with a unit of us, ms or s",
     "(us|ms|s)",
     {"us": 1e-3, "ms": 1.0, "s": 1e3},
+)
+_TIME_S = _Quantity(
+    "time above zero with a unit of s, m or h",
+    "([smh])",
+    {"s": 1.0, "m": 60.0, "h": 3600.0},
 )
 _COUNT = _Quantity(
     "count above zero, plain or with k, M, G or T",

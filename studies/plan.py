@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,11 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.progress import Progress, silent
 from search_spaces.space import Space
-from studies.durations import duration
+from studies.durations import Expected, expected, until
 from studies.evaluation import EvaluationSettings, load_data
 from studies.limits import Budget
 from studies.preparation import Prepared, prepare
+from studies.samplers import draws
 from studies.settings import SearchSettings
 
 _DRAWN = 24  # enough for a first idea of how much of the space the budget leaves
@@ -56,14 +59,16 @@ class Plan:
         study: Name of its study.
         space: Name of its space.
         size: Number of parameter sets in the space.
-        known: Published networks inside the space, which are tried first.
+        known: Published networks that are among the trainings, a third of these at most.
         budget: The limits, for people.
-        trials: Candidates to train.
+        trials: Candidates to train; None for no limit.
+        time_s: Seconds to search for; None for no limit.
         concurrency: Candidates at once.
         steps: Training steps of each.
         share_within: Share of the drawn candidates that are within the budget.
         seconds_each: Estimated seconds to train and measure one.
-        seconds: Estimated seconds for all, without what was trained before.
+        trainings: Estimated number of candidates that are trained.
+        seconds: Estimated seconds for all of them, without what was trained before.
         runtime_kind: ``measured`` or ``predicted``.
         notes: What to read first.
         samples: Some of the drawn candidates.
@@ -74,11 +79,13 @@ class Plan:
     size: int
     known: tuple[str, ...]
     budget: str
-    trials: int
+    trials: int | None
+    time_s: float | None
     concurrency: int
     steps: int
     share_within: float
     seconds_each: float
+    trainings: int
     seconds: float
     runtime_kind: str
     notes: tuple[str, ...]
@@ -90,15 +97,15 @@ class Plan:
 
     def lines(self) -> tuple[str, ...]:
         """Return the plan for people, without its samples."""
-        first = ", ".join(self.known) or "none"
+        known = ", ".join(self.known) or "none"
         return (
-            f"study {self.study}: {self.trials} candidates of {self.steps} steps, "
+            f"study {self.study}: {until(self.trials, self.time_s)}, {self.steps} steps each, "
             f"{self.concurrency} at once",
             f"space {self.space}: {self.size:,} parameter sets, "
             f"{self.share_within:.0%} of {_DRAWN} drawn are within {self.budget}",
-            f"known networks first: {first}",
+            f"known networks among them: {known}",
             *self.notes,
-            f"estimated {self.seconds_each:.0f} s a candidate, {duration(self.seconds)} in all",
+            f"expected {Expected(self.trainings, self.seconds_each, self.seconds)}",
         )
 
 
@@ -110,7 +117,7 @@ def plan(settings: SearchSettings, progress: Progress = silent) -> Plan:
     """
     prepared = prepare(settings, progress)
     study, evaluation = prepared.study, prepared.evaluation
-    drawn = list(_draw(study.space, study.seed))
+    drawn = list(islice(_architectures(study.space, study.seed), _DRAWN))
     samples = []
     for done, architecture in enumerate(drawn, start=1):
         samples.append(_sample(architecture, evaluation.target, study.budget))
@@ -118,35 +125,32 @@ def plan(settings: SearchSettings, progress: Progress = silent) -> Plan:
     pairs = list(zip(drawn, samples, strict=True))
     within = [pair for pair in pairs if pair[1].verdict == "within"]
     each = _seconds_each(_middle(within or pairs), prepared)
-    known = tuple(n for n, a in study.known.items() if study.space.parameters(a) is not None)
+    found = expected(study.trials, settings.period_s, each, prepared.concurrency)
+    assert found is not None  # one of the two is given
     return Plan(
         study=study.name,
         space=study.space.name,
         size=study.space.size,
-        known=known,
+        known=tuple(study.known)[: max(1, found.trainings // 3)],
         budget=str(study.budget),
         trials=study.trials,
+        time_s=settings.period_s,
         concurrency=prepared.concurrency,
         steps=evaluation.proxy.steps,
         share_within=len(within) / len(pairs),
         seconds_each=each,
-        seconds=each * -(-study.trials // prepared.concurrency),
+        trainings=found.trainings,
+        seconds=found.seconds,
         runtime_kind=evaluation.target.kind,
-        notes=prepared.notes,
+        notes=(*prepared.notes, *prepared.slack()),
         samples=tuple(samples[:_SHOWN]),
     )
 
 
-def _draw(space: Space, seed: int) -> Iterator[Architecture]:
-    random = np.random.default_rng(seed)
-    found = 0
-    while found < _DRAWN:
-        params = {d.name: d.choices[random.integers(len(d.choices))] for d in space.dimensions}
-        try:
-            yield space.architecture(params)
-        except InputError:  # the space is a product: some of its corners contradict
-            continue
-        found += 1
+def _architectures(space: Space, seed: int) -> Iterator[Architecture]:
+    for parameters in draws(space, seed):
+        with suppress(InputError):  # the space is a product: some of its corners contradict
+            yield space.architecture(parameters)
 
 
 def _sample(architecture: Architecture, target: Target, budget: Budget) -> Sample:

@@ -6,13 +6,12 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from nas.data.detail import windows
@@ -30,12 +29,13 @@ from search_spaces.plugins import load_all, loaded_files
 from search_spaces.progress import Progress, silent
 from search_spaces.space import Space, load_space
 from search_spaces.survey import published
-from studies.ehvi import Costs
+from studies.ehvi import Costs, CostsOf
 from studies.evaluation import EvaluationSettings
 from studies.limits import Budget
 from studies.material import material_of
 from studies.samplers import chosen
 from studies.settings import MAX_WORKERS, SearchSettings, StudySettings
+from studies.slack import slack
 from studies.storage import masked
 from teachers.loading import Teacher, load_teacher, named_input
 
@@ -52,12 +52,14 @@ class Prepared:
         evaluation: What workers evaluate candidates by.
         concurrency: Candidates at once.
         notes: Sentences the user should read first: the target's trust, the sample set's limits.
+        slack: Returns sentences on limits that exclude nothing; it takes seconds, once.
     """
 
     study: StudySettings
     evaluation: EvaluationSettings
     concurrency: int
     notes: tuple[str, ...]
+    slack: Callable[[], tuple[str, ...]]
 
 
 def prepare(
@@ -84,7 +86,8 @@ def prepare(
     device = usable_device() if cluster is None else ("cuda" if cluster.gpus else "cpu")
     evaluation = _evaluation(settings, target, pair_set, device)
     at_once = workers(settings, device, cluster)
-    costs_of = partial(known_costs, target)
+    predicted = target.kind == "predicted"
+    costs_of = cache(partial(known_costs, target))
     study = StudySettings(
         name="",
         storage=settings.storage,
@@ -92,7 +95,7 @@ def prepare(
         budget=settings.budget,
         identity=_identity(evaluation, pair_set, teacher),
         trials=settings.trials,
-        known=_given(space, settings, target),
+        known=_given(space, settings.budget, costs_of, predicted),
         costs_of=costs_of,
         sampler=chosen(settings.sampler),
         seed=settings.seed,
@@ -104,7 +107,13 @@ def prepare(
         },
     )
     named = replace(study, name=settings.study or default_name(space, settings.budget, study.fixed))
-    return Prepared(named, evaluation, at_once, _notes(target, pair_set, settings.budget))
+    return Prepared(
+        named,
+        evaluation,
+        at_once,
+        _notes(target, pair_set, settings.budget),
+        cache(partial(slack, space, settings.budget, costs_of, settings.seed, predicted=predicted)),
+    )
 
 
 def known_costs(target: Target, architecture: Architecture) -> Costs:
@@ -119,31 +128,29 @@ def known_costs(target: Target, architecture: Architecture) -> Costs:
     return Costs(runtime_ms, counts.macs, counts.params, counts.memory_mb)
 
 
-def _given(space: Space, settings: SearchSettings, target: Target) -> dict[str, Architecture]:
-    """The survey's networks to begin with: a third of the trainings, spread over the budget."""
-    budget, inside = settings.budget, []
+def _given(
+    space: Space, budget: Budget, costs_of: CostsOf, predicted: bool
+) -> dict[str, Architecture]:
+    """The survey's networks within the budget, so that the first few spread over its runtimes."""
+    inside = {}
     for name, network in published.items():
         if space.parameters(network.architecture) is None:
             continue
-        costs = known_costs(target, network.architecture)
+        costs = costs_of(network.architecture)
         over = budget.violations(
-            runtime_ms=costs.runtime_ms if target.kind == "predicted" else None,
+            runtime_ms=costs.runtime_ms if predicted else None,
             macs=costs.macs,
             params=costs.params,
             memory_mb=costs.memory_mb,
         )
         if all(by <= 0 for by in over.values()):
-            inside.append((math.log(costs.runtime_ms), name))
-    inside.sort()
-    most = max(1, settings.trials // 3)
-    if len(inside) > most:  # those nearest to evenly spaced runtimes, from the slowest on
-        wanted = np.linspace(inside[-1][0], inside[0][0], most)
-        left, inside = inside, []
-        for log in wanted:
-            nearest = min(left, key=lambda each: abs(each[0] - log))
-            left.remove(nearest)
-            inside.append(nearest)
-    return {name: published[name].architecture for _, name in sorted(inside)}
+            inside[name] = math.log(costs.runtime_ms)
+    # The slowest, then always the one that is farthest from all before.
+    spread = sorted(inside, key=lambda name: inside[name])[-1:]
+    while left := inside.keys() - spread:
+        away = {name: min(abs(inside[name] - inside[other]) for other in spread) for name in left}
+        spread.append(max(sorted(left), key=lambda name: away[name]))
+    return {name: published[name].architecture for name in spread}
 
 
 def teach(prepared: Prepared, progress: Progress = silent) -> Prepared:
@@ -197,7 +204,9 @@ def workers(settings: SearchSettings, device: str, cluster: Facilities | None = 
     if settings.concurrency is not None:
         return settings.most_at_once
     if cluster is not None:
-        return max(1, min(cluster.gpus or cluster.cpus, MAX_WORKERS, settings.trials))
+        return max(
+            1, min(cluster.gpus or cluster.cpus, settings.trials or MAX_WORKERS, MAX_WORKERS)
+        )
     most = settings.most_at_once
     return max(1, min(gpus_alike(), most)) if device == "cuda" else most
 

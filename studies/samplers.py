@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,6 +62,13 @@ def make_sampler(kind: str, seed: int, study_seed: int) -> samplers.BaseSampler:
                 scramble=True, seed=study_seed, warn_independent_sampling=False
             )
         return samplers.TPESampler(multivariate=True, seed=seed)
+
+
+def draws(space: Space, seed: int) -> Iterator[dict[str, Any]]:
+    """Draw parameters at random, without end; some contradict each other."""
+    random = np.random.default_rng([seed, len(space.dimensions)])
+    while True:
+        yield {d.name: d.choices[int(random.integers(len(d.choices)))] for d in space.dimensions}
 
 
 def draw_unseen(space: Space, seen: Container[str], seed: int) -> dict[str, Any] | None:

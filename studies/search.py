@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,8 @@ from search_spaces.errors import InputError
 from search_spaces.progress import Progress, silent
 from studies.candidate import Candidate, Evaluate
 from studies.courier import Courier, study_courier
-from studies.events import Finished, OnEvent, Opened, Passed, Started, ignore
+from studies.durations import Period, clock
+from studies.events import Finished, Noted, OnEvent, Opened, Passed, Started, ignore
 from studies.front import (
     Member,
     front,
@@ -51,11 +53,12 @@ class SearchSummary:
         budget: The limits.
         counts: How many trials ended in which way, over all runs of the study.
         records: All of them.
-        ended: Why it ended before its goal, None when it reached it.
+        ended: Why it ended without as many trainings as were asked for, None when it has them.
         interrupted: Whether the user stopped it; the same command continues it.
         files: Figures and pages by name: ``front.png``, ``report.html``...
         tracking_uri: Where MLflow's view is, without secrets; None when it was left out.
         tracking_fault: Why that view is not complete, None when it is.
+        notes: What to know of its limits.
     """
 
     study: str
@@ -67,6 +70,7 @@ class SearchSummary:
     files: dict[str, Path] = field(default_factory=dict)
     tracking_uri: str | None = None
     tracking_fault: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def front(self) -> tuple[Member, ...]:
@@ -81,30 +85,34 @@ class SearchSummary:
 
 
 def search(
-    settings: SearchSettings, on_event: OnEvent = ignore, progress: Progress = silent
+    settings: SearchSettings,
+    on_event: OnEvent = ignore,
+    progress: Progress = silent,
+    began: Callable[[], float] = time.monotonic,
 ) -> SearchSummary:
-    """Search until the goal is reached, on Ray.
+    """Search until the time is up or the goal is reached, on Ray.
 
     Args:
         settings: What the user asked for.
         on_event: Told of every step of the search, from the calling thread.
         progress: Called while data and teacher outputs are prepared.
+        began: Called once all is prepared: when the search began, on the monotonic clock. That is
+            earlier for one that continues another process's within the same period.
 
     Raises:
         InputError: Something asked for cannot work, or stopped working. Nothing found is lost.
     """
     from studies import figures
-    from studies.runners.cluster import facilities, starting
-    from studies.runners.ray import RayRunner
+    from studies.runners.cluster import Session, facilities, starting
 
     # How many at once is settled once the device is known; Ray itself must know the most.
-    most = RayRunner(settings.most_at_once, address=settings.ray_address)
-    with starting(most):
+    session = Session(settings.ray_address, settings.most_at_once)
+    with starting(session):
         # Here, because they import torch: beside the start of Ray.
         from studies.evaluation import evaluate
         from studies.preparation import on_cluster, prepare, teach
 
-        cluster = None if settings.ray_address is None else facilities(most)
+        cluster = None if settings.ray_address is None else facilities(session)
         prepared = prepare(settings, progress, cluster)
         runner = ray_runner(settings, prepared, cluster)
         prepared = teach(prepared, progress)
@@ -119,6 +127,8 @@ def search(
             tracking_uri=settings.tracking_uri,
             stop_from=_settled(prepared) if settings.early_stopping else None,
             repeats=settings.repeats,
+            period=Period(settings.period_s, began()),
+            notes=prepared.slack,
             on_event=on_event,
         )
     folder = study_folder(settings.storage, summary.study)
@@ -165,9 +175,11 @@ def conduct(
     tracking_uri: str | None = None,
     stop_from: int | None = None,
     repeats: int = 1,
+    period: Period | None = None,
+    notes: Callable[[], tuple[str, ...]] = tuple,
     on_event: OnEvent = ignore,
 ) -> SearchSummary:
-    """Run one study to its goal with any way of evaluating candidates.
+    """Run one study to its goal, or until its time is up, with any way of evaluating candidates.
 
     Args:
         settings: The study.
@@ -176,21 +188,25 @@ def conduct(
         tracking_uri: MLflow's; None leaves it out.
         stop_from: Stop candidates by Pareto rank at rungs from this step on; None for never.
         repeats: Trainings in all of the front's members and contenders, see `studies.repeats`.
+        period: In which candidates of the search may start; None for no end. Repeats come after.
+        notes: Returns what to know of the limits; called while the first candidate trains, and at
+            the end.
         on_event: Told of every step, from the calling thread.
 
     Raises:
         InputError: See `search`.
     """
+    period, runner = period or Period(), runner or InlineRunner()
     interrupted = False
     folder = study_folder(settings.storage, settings.name)
     with open_study(settings) as study:
         info = StudyInfo(settings.name, settings.fixed, study.runs, masked(settings.storage))
         alone = partial(turn, settings.storage, settings.name, "tracked")
         courier = None if tracking_uri is None else study_courier(tracking_uri, info, folder, alone)
-        on_event(Opened(settings.name, settings.trials, study.records))
-        desk = _Desk(study, courier, stop_from, on_event)
+        goal, at_once = settings.trials, runner.concurrency
+        on_event(Opened(settings.name, goal, period, at_once, study.records))
+        desk = _Desk(study, courier, period, stop_from, notes, on_event)
         try:
-            runner = runner or InlineRunner()
             runner.run(evaluate, desk)
             if repeats > 1:
                 runner.run(evaluate, RepeatDesk(study, repeats, on_event))
@@ -206,25 +222,43 @@ def conduct(
             budget=settings.budget,
             counts=study.counts,
             records=records,
-            ended=study.ended,
+            ended=study.ended or (None if interrupted else _time_up(period, goal, study.counts)),
             interrupted=interrupted,
             tracking_uri=None if tracking_uri is None else masked(tracking_uri),
             tracking_fault=fault,
+            notes=notes(),
         )
+
+
+def _time_up(period: Period, goal: int | None, tally: Counts) -> str | None:
+    """Say that a search has ended because its time is up, if it has."""
+    if period.seconds is None or not period.is_over or (goal is not None and tally.done >= goal):
+        return None
+    return f"The time of {clock(period.seconds)} is up; the same command searches as long again."
 
 
 class _Desk:
     """Where the runner asks and tells: the study, with everyone who wants to know behind it."""
 
     def __init__(
-        self, study: Study, courier: Courier | None, stop_from: int | None, on_event: OnEvent
+        self,
+        study: Study,
+        courier: Courier | None,
+        period: Period,
+        stop_from: int | None,
+        notes: Callable[[], tuple[str, ...]],
+        on_event: OnEvent,
     ) -> None:
         self._study, self._courier, self._on_event = study, courier, on_event
-        self._stop_from = stop_from
+        self._period, self._stop_from = period, stop_from
+        self._notes, self._asked = notes, 0
         self._rungs = None if stop_from is None else ParetoRungs(records=study.records)
 
     def ask(self) -> Candidate | None:
-        candidate = self._study.ask()
+        self._asked += 1
+        if self._asked == 2 and (notes := self._notes()):  # the first one trains already
+            self._on_event(Noted(notes))
+        candidate = None if self._period.is_over else self._study.ask()
         if candidate is not None:
             self._on_event(Started(candidate))
         return candidate

@@ -21,6 +21,11 @@ MAX_WORKERS = 8
 """More in parallel, and the sampler proposes most candidates without their results."""
 
 
+DEFAULT_TIME_S = 420.0
+"""With the installation and the preparation of the sample set the first search ends in 12 minutes,
+on two cores."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
     """What a user asks for: the options of ``nas search``.
@@ -28,7 +33,9 @@ class SearchSettings:
     Attributes:
         space: Name of a preset or path of a YAML file.
         budget: Limits, of which each candidate over one is rejected without training.
-        trials: How many candidates to train; see `studies.record.Counts.done` for what counts.
+        trials: How many candidates to train in all runs of the study, see
+            `studies.record.Counts.done` for what counts; None for no limit.
+        time_s: For how many seconds this run starts candidates; None for no limit.
         steps: Training steps of a proxy run; None for the default.
         seed: Of the sampler and of every proxy run.
         sampler: One of `studies.samplers.SAMPLERS`.
@@ -48,7 +55,8 @@ class SearchSettings:
 
     space: str = "lightweight"
     budget: Budget = field(default_factory=Budget)
-    trials: int = 16
+    trials: int | None = None
+    time_s: float | None = None
     steps: int | None = None
     seed: int = 0
     sampler: str = "auto"
@@ -66,11 +74,16 @@ class SearchSettings:
     repeats: int = 1
 
     @property
+    def period_s(self) -> float | None:
+        """For how long to search: the default where neither a time nor a number is given."""
+        return DEFAULT_TIME_S if self.time_s is None and self.trials is None else self.time_s
+
+    @property
     def most_at_once(self) -> int:
         """Candidates at once as asked for, else one a core; a GPU may allow fewer."""
         if self.concurrency is not None:
             return max(1, self.concurrency)
-        return max(1, min(len(os.sched_getaffinity(0)), MAX_WORKERS, self.trials))
+        return max(1, min(len(os.sched_getaffinity(0)), MAX_WORKERS, self.trials or MAX_WORKERS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +97,10 @@ class StudySettings:
         budget: The limits that become constraints.
         identity: Everything else that a result depends on, as JSON; a study continued with
             another identity is refused.
-        trials: Goal: how many candidates to train; see `Counts.done` for what counts.
-        known: Architectures to ask for first, by name; those outside the space are left out.
+        trials: Goal: how many candidates to train, see `Counts.done` for what counts; None for
+            no limit.
+        known: Architectures that make up a third of the trainings, by name and in this order;
+            those outside the space are left out.
         sampler: One of `SAMPLERS` but ``auto``.
         seed: With one candidate at a time, equal seeds ask for equal candidates, also when the
             search was cut off in between.
@@ -101,7 +116,7 @@ class StudySettings:
     space: Space
     budget: Budget
     identity: Mapping[str, Any] = field(default_factory=dict)
-    trials: int = 16
+    trials: int | None = None
     known: Mapping[str, Architecture] = field(default_factory=dict)
     sampler: str = "tpe"
     seed: int = 0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import optuna
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 
 from search_spaces.errors import InputError
@@ -141,7 +141,8 @@ class Study:
                 if candidate is not None:
                     return candidate
                 self._read()
-            if not self._live and self.ended is None and self.counts.done < self._settings.trials:
+            trials = self._settings.trials or 0
+            if not self._live and self.ended is None and self.counts.done < trials:
                 self.ended = "Another search on this study evaluates the last candidates."
         return None
 
@@ -218,9 +219,21 @@ class Study:
             recent = ledger.records[-settings.patience :]
             self.ended = explain_no_results(recent, settings.budget, ledger.contradiction)
             return True
-        evaluated = [r for r in ledger.running.values() if r.duplicate_of is None]
-        underway = sum(record.outcome is None for record in evaluated)
-        return ledger.counts.done + underway >= settings.trials
+        return settings.trials is not None and self._begun >= settings.trials
+
+    @property
+    def _begun(self) -> int:
+        """How many count as trained, and may come to."""
+        ledger = self._ledger
+        evaluated = (r for r in ledger.running.values() if r.duplicate_of is None)
+        return ledger.counts.done + sum(record.outcome is None for record in evaluated)
+
+    def _known_next(self) -> str | None:
+        """The known network that is next, if one may be: they are a third of the trainings."""
+        asked = self._ledger.origins
+        if len(self._inside.keys() & asked) >= max(1, (self._begun + 1) // 3):
+            return None
+        return next((name for name in self._inside if name not in asked), None)
 
     def _exhausted(self) -> str:
         ledger = self._ledger
@@ -229,20 +242,23 @@ class Study:
         return explain_no_results(ledger.records, self._settings.budget, ledger.contradiction)
 
     def _next_trial(self) -> optuna.Trial | None:
-        """Start a trial: first what was cut off, then known networks, then what is sampled."""
+        """Start a trial: first what was cut off, then a known network or what is sampled."""
         ledger = self._ledger
         seed = seed_for(self._settings.seed, ledger.asked)
-        known = next((name for name in self._inside if name not in ledger.origins), None)
+        # It is asked whenever a trial starts, and would model gains for one that is given.
+        sampler: BaseSampler = RandomSampler(seed)
         if ledger.waiting:
             pass
-        elif known is not None:
+        elif (known := self._known_next()) is not None:
             self._raw.enqueue_trial(dict(self._inside[known]), user_attrs={"origin": known})
         elif ledger.consecutive_duplicates >= _STALE:
             unseen = draw_unseen(self._settings.space, ledger.trial_by_layout, seed)
             if unseen is None:
                 return None
             self._raw.enqueue_trial(unseen, user_attrs={"origin": "random"})
-        self._raw.sampler = self._sampler(seed)
+        else:
+            sampler = self._sampler(seed)
+        self._raw.sampler = sampler
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trial = self._raw.ask(self._distributions)

@@ -223,9 +223,8 @@ def _jobs(cluster) -> str:
 def _connected(cluster, code: str, environment) -> subprocess.CompletedProcess[str]:
     program = (
         "import sys\n"
-        "from studies.runners.cluster import ray, running\n"
-        "from studies.runners.ray import RayRunner\n"
-        f"with running(RayRunner(address=sys.argv[1])):\n    {code or 'pass'}"
+        "from studies.runners.cluster import Session, ray, running\n"
+        f"with running(Session(address=sys.argv[1])):\n    {code or 'pass'}"
     )
     return subprocess.run(
         [sys.executable, "-c", program, cluster.address, f"--password={PASSWORD}"],

@@ -105,12 +105,13 @@ def cgroup():
 
 @pytest.fixture(scope="module")
 def runner():
-    from studies.runners.ray import RayRunner, running
+    from studies.runners.cluster import Session, running
+    from studies.runners.ray import RayRunner
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         ours = RayRunner(1)
-        with running(ours):
+        with running(Session()):
             yield ours
 
 

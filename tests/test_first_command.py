@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.processes import family
 
-MINUTES = 11  # of the 15 that a new user may wait; installing takes the rest
+MINUTES = 9.5  # of the 12 that a new user may wait; installing takes the rest
 GIBIBYTES = 6
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -66,6 +67,28 @@ def test_a_limit_of_colour_is_told_and_gates_nothing(asked):
     assert limited.samples == found.samples and limited.share_within == found.share_within
     assert limited.budget == "2 ms, colour loss 0.1 dB" and limited.study != found.study
     assert any("0.1 dB below Lanczos is left out" in line for line in limited.lines())
+
+
+def test_a_plan_counts_what_fits_and_names_limits_that_exclude_nothing(asked):
+    found = plan(replace(asked, time_s=100.0))
+    assert found.trials is None and found.time_s == 100.0
+    assert found.trainings % found.concurrency == 0
+    rounds = found.trainings / found.concurrency
+    assert (rounds - 1) * found.seconds_each < 100 <= found.seconds == rounds * found.seconds_each
+    assert found.lines()[0].startswith(f"study {found.study}: 1:40, 2 steps each")
+    assert not any("excludes none" in line for line in found.lines())
+
+    found = plan(replace(asked, trials=3, time_s=1e6, budget=parse_budget("90ms", None, "1M")))
+    assert found.trainings == 3 and ": 3 candidates or 277:46:40" in found.lines()[0]
+    loose = [line for line in found.lines() if "excludes none" in line]
+    assert [line.split()[:2] for line in loose] == [
+        ["--budget", "90ms"],
+        ["--max-params", "1e+03k"],
+    ]
+    half = re.search(r"\. (--budget (.*)) would exclude half of them\.", loose[0])
+    half_ms = parse_budget(half[2]).runtime_ms
+    within = plan(replace(asked, budget=parse_budget(half[2]))).share_within
+    assert 0.2 < within < 0.8 and half_ms < 90
 
 
 def test_a_candidate_is_built_to_be_cross_checked_and_trained_not_to_be_rejected(asked, built):

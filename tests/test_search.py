@@ -144,6 +144,7 @@ def test_a_search_killed_in_the_middle_goes_on_where_it_was(command, tmp_path):
 
 def test_a_search_outlives_the_process_that_drives_ray(command, tmp_path):
     command = [*command, "--trials", "4", "--concurrency", "2", "--tracking-uri", "none", "--json"]
+    command += ["--max-memory", "100G"]
     said = tmp_path / "said"
     with (tmp_path / "result").open("w") as out, said.open("w") as err:
         search = subprocess.Popen(
@@ -159,9 +160,13 @@ def test_a_search_outlives_the_process_that_drives_ray(command, tmp_path):
     os.kill(driver, signal.SIGABRT)  # as Ray's core does
     assert search.wait(timeout=120) == 0, said.read_text()
     own = [line for line in said.read_text().splitlines() if not OUTCOME.match(line)]
-    assert own == [
+    start, slack, died, again, expected, *end = own
+    assert start == "demo: 4 candidates, 2 at once" and again.startswith("demo: ")
+    assert died == (
         "nas: the process that runs the search died (SIGABRT); continuing: attempt 2 of 5."
-    ]
+    )
+    assert slack.startswith("--max-memory 1e+05M excludes none of ") and end == [slack, slack]
+    assert re.fullmatch(r"expected [123] candidates of \d+ s, \d:\d\d in all", expected)
     assert json.loads((tmp_path / "result").read_text())
     _, records = read_study(f"sqlite:///{tmp_path}/studies.db", "demo")
     tally = counts(records)

@@ -33,11 +33,12 @@ PROGRAM = str(Path(__file__).parent / "quick_search.py")
 @pytest.fixture(scope="module")
 def runner():
     """Starting Ray takes seconds: once for all tests here."""
-    from studies.runners.ray import RayRunner, running
+    from studies.runners.cluster import Session, running
+    from studies.runners.ray import RayRunner
 
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # workers import `quick_search`
     ours = RayRunner(2, hard_limit_s=20.0)
-    with running(ours):
+    with running(Session(cpus=2)):
         yield ours
 
 
@@ -62,6 +63,30 @@ class Weather:
         if what == "data gone":
             raise InputError("The set /data is gone: prepare it again.")
         return (yield from Quick()(candidate))
+
+
+@dataclass(frozen=True)
+class Arrived(Quick):
+    """Notes whether the worker had imported torch when its candidate came."""
+
+    def __call__(self, candidate: Candidate) -> Evaluation:
+        (self.log.parent / "arrived").write_text(str("torch" in sys.modules))
+        return (yield from super().__call__(candidate))
+
+
+def test_the_first_candidate_waits_neither_for_imports_nor_for_the_second_ask(tmp_path, runner):
+    seen = []
+
+    def second_ask() -> tuple[str, ...]:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "arrived").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        seen.append((tmp_path / "arrived").read_text())
+        return ()
+
+    asked = settings(tmp_path, sampler="random", trials=2)
+    summary = conduct(asked, Arrived(tmp_path / "log"), runner, notes=second_ask)
+    assert summary.counts.trained == 2 and seen[0] == "True"
 
 
 def test_it_finds_what_the_inline_runner_finds_without_a_word(tmp_path, runner, capfd):

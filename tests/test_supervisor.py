@@ -94,6 +94,22 @@ def test_an_end_by_native_code_is_a_death_and_progress_starts_the_count_again(tm
     assert not list(tmp_path.glob("*.log"))
 
 
+def test_a_work_that_died_began_when_it_first_did(tmp_path):
+    code, out, _ = ran(
+        "from nas.cli.supervisor import began\n"
+        "def work():\n"
+        "    time.sleep(0.05)\n"
+        "    print(began(), began() <= time.monotonic() - 0.05 * (count() - 1), flush=True)\n"
+        "    if starts.stat().st_size < 3:\n"
+        "        os.abort()\n"
+        "supervised(work)",
+        tmp_path,
+    )
+    words = out.split()
+    assert code == 0 and len(words) == 6
+    assert len(set(words[::2])) == 1 and set(words[1::2]) == {"True"}
+
+
 @pytest.mark.parametrize(
     ("end", "code", "told"),
     [
@@ -131,7 +147,7 @@ SEARCH = """
 import studies.search
 from nas.cli import main
 
-def search(settings, on_event, progress):
+def search(settings, on_event, progress, began):
     print("searching", flush=True)
     {}
 

@@ -6,15 +6,19 @@ import io
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from quick_search import Quick, settings
 from rich.console import Console
+from rich.text import Text
 
 from nas.cli import terminal
 from nas.cli.live import SearchView
+from studies.durations import Period
+from studies.events import Finished, Opened
 from studies.search import conduct
 from studies.study import open_study
 
@@ -105,12 +109,62 @@ def test_headings_take_two_lines_where_a_terminal_is_narrow():
 def test_a_search_without_a_terminal_is_a_line_an_outcome(tmp_path, own_database, capsys):
     with SearchView() as view:
         summary = conduct(settings(tmp_path), Quick(), on_event=view.on_event)
-    lines = capsys.readouterr().err.splitlines()
+    opening, *lines = capsys.readouterr().err.splitlines()
+    assert opening == "quick: 8 candidates, 1 at once"
     assert len(lines) == len(summary.records)
     best = summary.front[-1]
     told = f"trial {best.trial} {best.name}: {best.gain_db:+.3f} dB at {best.runtime_ms:.3f} ms"
     assert any(line.endswith(f"{told} predicted") for line in lines)
     assert lines[-1].startswith("[8/8] ")
+
+
+@pytest.mark.parametrize(
+    ("trials", "seconds", "place"),
+    [
+        (None, 420.0, "3:41 of 7:00"),
+        (14, 420.0, "8/14, 3:41 of 7:00, about 2:46 left"),
+        (14, None, "8/14, about 2:46 left"),
+        (None, 200.0, "3:20 of 3:20, finishing"),
+    ],
+)
+def test_how_far_a_search_is_fits_a_narrow_terminal(
+    tmp_path, own_database, monkeypatch, trials, seconds, place
+):
+    records = conduct(settings(tmp_path), Quick()).records
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    view = SearchView()
+    period = Period(seconds, now)
+    view.on_event(Opened("lightweight-8ms-3fa2c1", trials, period, 2, ()))
+    for record in records:
+        view.on_event(Finished(record, 0))
+    monkeypatch.setattr(time, "monotonic", lambda: now + 221)
+    with console.capture() as shown:
+        console.print(view._render())
+    lines = Text.from_ansi(shown.get()).plain.splitlines()
+    assert lines[0].startswith("lightweight-8ms-3fa2c1 ") and lines[0].rstrip().endswith(place)
+    assert lines[1].startswith("  8 trained, 2.2 a minute; ")
+    assert max(map(len, lines[:2])) <= 80
+
+
+def test_what_a_search_is_about_to_do_counts_what_it_has(tmp_path, own_database, capsys):
+    def opened(**changes) -> list[str]:
+        with SearchView() as view:
+            conduct(
+                settings(tmp_path, **changes),
+                Quick(),
+                period=Period(0.0 if changes["trials"] is None else None),
+                on_event=view.on_event,
+            )
+        return capsys.readouterr().err.splitlines()
+
+    assert opened(trials=6)[0] == "quick: 6 candidates, 1 at once"
+    assert opened(trials=8)[:2] == [
+        "quick: 2 candidates, 1 at once",
+        "expected 2 candidates of 0 s, 0:00 in all",
+    ]
+    assert opened(trials=None)[0] == "quick: 0:00, 1 at once"
 
 
 def test_a_study_without_a_front(tmp_path, own_database, nas):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from statistics import median
 from types import TracebackType
 
 from rich.console import Group, RenderableType
@@ -12,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.cli.review import front_table
-from nas.cli.terminal import err
+from nas.cli.terminal import err, say
 from nas.measure.colour import colour_cell
 from studies.candidate import Candidate
-from studies.events import Event, Finished, Opened, Passed, Started
+from studies.durations import Period, clock, expected, until
+from studies.events import Event, Finished, Noted, Opened, Passed, Started
 from studies.front import front, knee, trained, with_probabilities
 from studies.outcome import Broken, Rejected, Rung, Trained
 from studies.record import Record, counts
@@ -34,7 +37,8 @@ class SearchView:
         self._preparing = "preparing"
         self._terminal = err.is_terminal
         self._study = ""
-        self._goal = 0
+        self._goal: int | None = None
+        self._period = Period()
         self._records: dict[int, Record] = {}
         self._running: dict[int, tuple[Candidate, Rung | None]] = {}
         self._began = time.monotonic()
@@ -68,10 +72,15 @@ class SearchView:
     def on_event(self, event: Event) -> None:
         """Take note of one event of the search."""
         if isinstance(event, Opened):
-            self._study, self._goal = event.study, event.goal
+            self._study, self._goal, self._period = event.study, event.goal, event.period
             self._records = {record.trial: record for record in event.records}
             self._done_before = counts(event.records).done
             self._began = time.monotonic()
+            for line in _opening(event):
+                say(line)
+        elif isinstance(event, Noted):
+            for note in event.notes:
+                say(note)
         elif isinstance(event, Started):
             self._running[event.candidate.trial] = (event.candidate, None)
         elif isinstance(event, Passed):
@@ -79,7 +88,7 @@ class SearchView:
         elif isinstance(event, Finished):
             self._running.pop(event.record.trial, None)
             self._records[event.record.trial] = event.record
-            self._say(f"[{event.done}/{self._goal}] {_told(event.record)}")
+            self._say(f"[{self._place(event.done)}] {_told(event.record)}")
         else:
             self._running.pop(event.candidate.trial, None)
             self._records[event.record.trial] = event.record
@@ -90,6 +99,13 @@ class SearchView:
     def _say(self, line: str) -> None:
         if not self._terminal:
             err.print(line, soft_wrap=True, markup=False)
+
+    def _place(self, done: int) -> str:
+        """How far the search is: ``12/16``, ``3:41 of 7:00`` or both."""
+        elapsed, whole = self._period.elapsed_s, self._period.seconds
+        parts = [] if self._goal is None else [f"{done}/{self._goal}"]
+        parts += [] if whole is None else [f"{clock(min(elapsed, whole))} of {clock(whole)}"]
+        return ", ".join(parts) or str(done)
 
     def _render(self) -> RenderableType:
         if not self._study:
@@ -106,20 +122,39 @@ class SearchView:
 
     def _headline(self, records: list[Record]) -> RenderableType:
         tally = counts(records)
-        minutes = (time.monotonic() - self._began) / 60
+        goal, elapsed, whole = self._goal, self._period.elapsed_s, self._period.seconds
         fresh = tally.done - self._done_before
-        pace = fresh / minutes if fresh else 0.0
-        left = f"{(self._goal - tally.done) / pace:.0f} min left" if pace else "…"
-        line = Table.grid(padding=(0, 1))
-        line.add_row(
-            Text(self._study, style="bold"),
-            ProgressBar(total=max(self._goal, 1), completed=tally.done, width=24),
-            f"{tally.done}/{self._goal} trained",
-            f"{pace:.1f} a minute",
-            left,
-            Text(f"{tally.rejected} rejected, {tally.broken} broken", style="dim"),
+        pace = fresh / max(time.monotonic() - self._began, 1e-3)  # a second
+        share = max(tally.done / goal if goal else 0.0, elapsed / whole if whole else 0.0)
+        left = [whole - elapsed] if whole else []
+        left += [(goal - tally.done) / pace] if goal and pace else []
+        place = self._place(tally.done)
+        if self._period.is_over:
+            place += ", finishing"
+        elif goal and left:
+            place += f", about {clock(min(left))} left"
+        first = Table.grid(padding=(0, 1))
+        first.add_row(
+            Text(self._study, style="bold", overflow="ellipsis", no_wrap=True),
+            ProgressBar(total=1.0, completed=min(share, 1.0), width=16),
+            Text(place, no_wrap=True),
         )
-        return line
+        second = (
+            f"  {tally.trained} trained, {60 * pace:.1f} a minute; "
+            f"{tally.rejected} rejected, {tally.broken} broken"
+        )
+        return Group(first, Text(second, style="dim"))
+
+
+def _opening(event: Opened) -> Iterator[str]:
+    """What a search is about to do: how many trainings fit is known of those before."""
+    done, seconds = counts(event.records).done, event.period.seconds
+    goal = None if event.goal is None else max(event.goal - done, 0)
+    left_s = None if seconds is None else max(seconds - event.period.elapsed_s, 0.0)
+    yield f"{event.study}: {until(goal, left_s)}, {event.at_once} at once"
+    spent = [r.outcome.seconds for r in event.records if isinstance(r.outcome, Trained)]
+    if spent and (found := expected(goal, left_s, median(spent), event.at_once)):
+        yield f"expected {found}"
 
 
 def _at(candidate: Candidate, rung: Rung | None) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from nas.cli.options import AsJson, Data, Plugins, Storage, TargetName, TrackingUri, tracking
 from studies.limits import DEFAULT_COLOUR_LOSS_DB
+from studies.settings import DEFAULT_TIME_S
 from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
@@ -39,7 +40,17 @@ def search(
             help="Most that PSNR of Cb or Cr may be below Lanczos's, in dB; none for no limit."
         ),
     ] = f"{DEFAULT_COLOUR_LOSS_DB:g}",
-    trials: Annotated[int, typer.Option(min=1, help="Candidates to train.")] = 16,
+    time: Annotated[
+        str | None,
+        typer.Option(
+            help="Time to search, such as 90s, 10m or 1.5h; then no candidate starts, and those "
+            f"under way are finished. Default {DEFAULT_TIME_S / 60:g}m, with --trials no limit."
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, help="Candidates to train in all; default no limit but --time."),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Training steps a candidate; default 600.")
     ] = None,
@@ -66,7 +77,10 @@ def search(
         typer.Option(min=1, help="Candidates at once; default one a GPU or core."),
     ] = None,
     repeats: Annotated[
-        int, typer.Option(min=1, help="Trainings of the front's members and near misses.")
+        int,
+        typer.Option(
+            min=1, help="Trainings of the front's members and near misses, also after --time."
+        ),
     ] = 1,
     early_stopping: Annotated[
         bool,
@@ -88,17 +102,19 @@ def search(
 ) -> None:
     """Search a space for the Pareto front of PSNR-Y gain against runtime.
 
-    Runs until --trials candidates are trained. It can be stopped or killed at any moment: the same
-    command continues. Candidates over the budget are rejected before they cost any training; those
-    that turn out to tint are left out of the front.
+    Runs until --time is up or --trials candidates are trained, whichever comes first. It can be
+    stopped or killed at any moment: the same command continues, for as long again. Candidates over
+    the budget are rejected before they cost any training; those that turn out to tint are left out
+    of the front.
     """
-    from studies.limits import parse_budget
+    from studies.limits import parse_budget, parse_time
     from studies.settings import SearchSettings
 
     settings = SearchSettings(
         space=space,
         budget=parse_budget(budget, max_macs, max_params, max_memory, max_colour_loss),
         trials=trials,
+        time_s=parse_time("--time", time),
         steps=steps,
         seed=seed,
         sampler=sampler,
@@ -123,7 +139,7 @@ def search(
 
 def _run(settings: SearchSettings, as_json: bool) -> None:
     from nas.cli.live import SearchView
-    from nas.cli.supervisor import progressed
+    from nas.cli.supervisor import began, progressed
     from nas.cli.terminal import print_json, say, say_undelivered
     from studies.events import Event, Finished, Repeated
     from studies.search import search as run
@@ -134,11 +150,13 @@ def _run(settings: SearchSettings, as_json: bool) -> None:
         view.on_event(event)
 
     with SearchView() as view:
-        summary = run(settings, on_event=on_event, progress=view.on_progress)
+        summary = run(settings, on_event=on_event, progress=view.on_progress, began=began)
     if as_json:
         print_json([member.to_dict() for member in summary.front])
     else:
         _show(summary)
+    for note in summary.notes:
+        say(note)
     if summary.ended:
         say(summary.ended)
     if summary.tracking_fault:

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
@@ -28,8 +29,9 @@ _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SHOW_CURSOR = "\x1b[?25h\n"  # the live view that died had hidden it
 
-# What the child notes in the memory that both share: its exit code, and its progress.
-_CODE, _PROGRESS = 0, 1
+# What the child notes in the memory that it shares with its parent and with those after it: its
+# exit code, its progress, and when the first of them began, in ns.
+_CODE, _PROGRESS, _BEGAN = 0, 1, 2
 _RUNNING = -1
 _notes: memoryview | None = None
 
@@ -38,6 +40,17 @@ def progressed() -> None:
     """Note that something is done for good; in a process that is not supervised, do nothing."""
     if _notes is not None:
         _notes[_PROGRESS] += 1
+
+
+def began() -> float:
+    """When the work began, on the monotonic clock: at the first call, in a child that died or here.
+
+    So that work of limited time does not have that time again whenever its process dies.
+    """
+    if _notes is None:
+        return time.monotonic()
+    _notes[_BEGAN] = _notes[_BEGAN] or time.monotonic_ns()
+    return _notes[_BEGAN] / 1e9
 
 
 def supervised(work: Callable[[], None]) -> None:
@@ -64,9 +77,9 @@ def supervised(work: Callable[[], None]) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, heard | {signal.SIGCHLD})
     log = os.memfd_create("stderr")
     deaths = 0
+    notes = memoryview(mmap.mmap(-1, 24)).cast("q")
     while True:
-        notes = memoryview(mmap.mmap(-1, 16)).cast("q")
-        notes[_CODE] = _RUNNING
+        notes[_CODE], notes[_PROGRESS] = _RUNNING, 0
         parent = os.getpid()
         _flush()  # or both would write it
         child = os.fork()

@@ -49,18 +49,40 @@ if TYPE_CHECKING:
     from search_spaces.architecture import Architecture
     from search_spaces.network import Network
     from studies.runners.interface import Supply
-    from studies.runners.ray import RayRunner
 
 LATENCY = "latency"
 """The resource of machines that measure; each measures one network at a time."""
+
+_PRELOADED = ["ray.tune", "studies.evaluation", "torch._dynamo"]
+"""What workers import as soon as Ray starts them, while the search prepares. It takes seconds; the
+last one is what torch imports in the first step of an optimiser."""
 
 _LOST_S = 30.0  # a machine that measures may be away for as long: it is being started again, say
 
 # Ray prints to stdout when a worker dies, whatever its settings say. There, results are expected;
 # and the outcome that comes of it is told anyway.
 vars(ray._private.worker)["print_to_stdstream"] = lambda data, ignore_prefix: None
+# Two helpers of the Ray that is started here take a second of the processor each, beside the first
+# candidate: one adds machines to a cluster, the other one brings logs to a driver that wants none.
+vars(ray._private.node)["Node"].start_monitor = lambda self: None
+vars(ray._private.node)["Node"].start_log_monitor = lambda self: None
 # Ray shows a driver's whole command line to everyone on the cluster; there may be passwords in it.
 vars(ray._private.utils)["get_entrypoint_name"] = lambda: "nas"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What Ray is started for.
+
+    Attributes:
+        address: Of a running Ray cluster; None starts Ray on this machine and ends it afterwards.
+        cpus: Cores that may be used of this machine.
+        needs_gpu: Whether GPUs will be asked for.
+    """
+
+    address: str | None = None
+    cpus: int = 1
+    needs_gpu: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +114,9 @@ class Facilities:
         return found
 
 
-def facilities(runner: RayRunner) -> Facilities:
-    """Ask a runner's cluster what it has."""
-    with running(runner):
+def facilities(session: Session) -> Facilities:
+    """Ask a session's cluster what it has."""
+    with running(session):
         found = ray.cluster_resources()
         return Facilities(int(found.get("CPU", 0)), int(found.get("GPU", 0)), _measures())
 
@@ -155,7 +177,7 @@ def _measures() -> bool:
 
 
 @contextmanager
-def starting(runner: RayRunner) -> Iterator[None]:
+def starting(session: Session) -> Iterator[None]:
     """Start Ray beside the block, which it does not need yet, and end it after the block.
 
     Ray takes seconds to start, and spends them waiting for processes of its own.
@@ -164,7 +186,7 @@ def starting(runner: RayRunner) -> Iterator[None]:
 
     def hold() -> None:
         # The same thread to the end: Linux kills Ray's processes with the thread that made them.
-        with suppress(Exception), running(runner):  # `run` meets what is wrong, and tells it
+        with suppress(Exception), running(session):  # `run` meets what is wrong, and tells it
             ended.wait()
 
     thread = threading.Thread(target=hold, name="ray", daemon=True)
@@ -180,13 +202,13 @@ _START = threading.Lock()
 
 
 @contextmanager
-def running(runner: RayRunner) -> Iterator[None]:
+def running(session: Session) -> Iterator[None]:
     """Have Ray running: the caller's if there is one, else a cluster's, else our own."""
     with ExitStack() as stack:
         with _START:  # so that who finds it starting waits
             if not ray.is_initialized():
                 with _terminated_as_before():
-                    stack.enter_context(_started(runner))
+                    stack.enter_context(_started(session))
         yield
 
 
@@ -219,24 +241,24 @@ def _terminated_as_before() -> Iterator[None]:
 
 
 @contextmanager
-def _started(runner: RayRunner) -> Iterator[None]:
-    if os.environ.get("CUDA_VISIBLE_DEVICES") == "" and runner.gpus_each:
+def _started(session: Session) -> Iterator[None]:
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "" and session.needs_gpu:
         raise InputError("CUDA_VISIBLE_DEVICES is empty, so no GPU can be used: unset it.")
     logging.getLogger("ray").setLevel(logging.ERROR)
     # Tune's stack trace of a dead worker tells no more than the outcome that comes of it.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if runner.address is not None:
+    if session.address is not None:
         try:
-            ray.init(address=runner.address, **common)
+            ray.init(address=session.address, **common)
         except (AuthenticationError, ConnectionError, ValueError, RuntimeError) as error:
             if "AuthenticationError" in f"{error!r} {error.__cause__ or error.__context__}":
                 raise InputError(
-                    f"--ray-address {runner.address}: that Ray cluster asks for its token; set "
+                    f"--ray-address {session.address}: that Ray cluster asks for its token; set "
                     "RAY_AUTH_MODE=token, and have its ~/.ray/auth_token on this machine too."
                 ) from error
             raise InputError(
-                f"--ray-address {runner.address}: no Ray cluster answers there; start one with "
+                f"--ray-address {session.address}: no Ray cluster answers there; start one with "
                 "'ray start --head' or leave the option out."
             ) from error
         try:
@@ -248,9 +270,10 @@ def _started(runner: RayRunner) -> Iterator[None]:
         try:
             ray.init(
                 address="local",
-                num_cpus=max(runner.concurrency * runner.cpus_each, 1),
+                num_cpus=max(session.cpus, 1),
                 include_dashboard=False,
                 object_store_memory=128 * 2**20,
+                _system_config={"preload_python_modules": _PRELOADED},
                 _temp_dir=str(folder),
                 **common,
             )

@@ -35,6 +35,11 @@ class Desk(Protocol):
 class Runner(Protocol):
     """Evaluates candidates until its desk has no more."""
 
+    @property
+    def concurrency(self) -> int:
+        """How many are in progress at once."""
+        ...
+
     def run(self, evaluate: Evaluate, desk: Desk) -> None:
         """Evaluate candidates, a few at a time.
 

@@ -22,7 +22,7 @@ import numpy as np
 from search_spaces.errors import InputError
 from studies.candidate import Candidate, DeviceLost, Evaluate, Evaluation
 from studies.outcome import Broken, Outcome
-from studies.runners.cluster import has_died, ray, running, scratch
+from studies.runners.cluster import Session, has_died, ray, running, scratch
 from studies.runners.interface import Desk, Supply
 
 from ray import tune  # isort: skip  # after the module that tells Ray to be quiet
@@ -37,6 +37,11 @@ with suppress(ImportError):  # it is Ray's own business, and may move
     from ray.air._internal import usage
 
     vars(usage)["tag_callbacks"] = lambda callbacks: False
+
+# Workers inherit the environment of the Ray that is started here. Tune would hand variables on to
+# them as well, for which Ray would start other workers than those it has ready.
+with suppress(ImportError):
+    from ray.tune.execution import class_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,10 @@ class RayRunner:
         A worker that dies takes its candidate along once: it is tried again in a new worker, and
         broken when that one dies too.
         """
-        with running(self), scratch("tune") as folder:
+        if self.address is None:
+            vars(class_cache).update(DEFAULT_ENV_VARS={}, ENV_VARS_TO_PROPAGATE=())
+        session = Session(self.address, self.concurrency * self.cpus_each, self.gpus_each > 0)
+        with running(session), scratch("tune") as folder:
             guard = _Guard(desk, self.hard_limit_s)
             # Ray would wait for GPUs that it does not find, without NVIDIA's management library
             # say; workers see all that there are even so.
@@ -131,6 +139,8 @@ class _Guard:
             return None
 
     def ask(self, trial_id: str) -> Candidate | None:
+        if self.live and not self.begun:
+            return None  # an ask may take seconds, and Tune lets the first candidate wait for it
         candidate = self.total(self.desk.ask)
         if candidate is not None:
             self.live[trial_id] = candidate
