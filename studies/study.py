@@ -231,9 +231,12 @@ class Study:
     def _known_next(self) -> str | None:
         """The known network that is next, if one may be: they are a third of the trainings."""
         asked = self._ledger.origins
-        if len(self._inside.keys() & asked) >= max(1, (self._begun + 1) // 3):
+        name = next((name for name in self._inside if name not in asked), None)
+        if name is None:
             return None
-        return next((name for name in self._inside if name not in asked), None)
+        begun = (r for r in self.records if r.outcome is None or r.counts_as_trained)
+        given = sum(record.candidate.origin in self._inside for record in begun)
+        return name if given < max(1, (self._begun + 1) // 3) else None
 
     def _exhausted(self) -> str:
         ledger = self._ledger
