@@ -4,16 +4,16 @@
     python -m benchmarks.samplers --real FOLDER --data SET --only ehvi,tpe --seeds 3 --trainings 40
 
 Searches are real ones, study and all; only the training is left out: gains come from a surrogate
-learned from 180 really trained networks (`benchmarks.surrogate`), with the noise of a seed that
+learned from really trained networks (`benchmarks.surrogate`), with the noise of a seed that
 differs between networks. Runtimes are those that the latency profile ``rtx4090`` predicts, as in a
 real search, and the budget leaves about a third of the space. Counted is the hypervolume of what
 was found, by gains without noise, above 0 dB and below the budget: dB times octaves.
 
 gate        candidates over the budget are rejected untrained, as `nas search` does; without it they
             are trained, and the sampler is told how far they are over
-With --real every training is made, and FOLDER keeps the studies: the same command continues.
-
 known       the survey's networks in the space are asked for first, as `nas search` does
+
+With ``--real`` every training is made, and FOLDER keeps the studies: the same command continues.
 """
 
 from __future__ import annotations
@@ -36,11 +36,10 @@ from benchmarks.options import names, parser_of
 from benchmarks.real_search import RealSearch, real_table, run_real
 from benchmarks.surrogate import (
     NOISE_DB,
+    SPACE,
     Surrogate,
     cross_validated,
-    features,
     learned,
-    table_space,
 )
 from nas.measure.counts import count
 from nas.measure.latency_model import LatencyModel
@@ -48,8 +47,10 @@ from nas.measure.targets import resolve_target
 from search_spaces import published
 from search_spaces.architecture import Architecture
 from search_spaces.network import layout
+from search_spaces.space import load_space
 from studies.candidate import Candidate, Evaluation
 from studies.front import Member, hypervolume, reference_of, trained
+from studies.gain_model import features
 from studies.limits import Budget
 from studies.outcome import Rejected, Runtime, Size, Trained
 from studies.preparation import known_costs
@@ -116,7 +117,7 @@ def figures(same: Architecture) -> Figures:
     counted = count(same)
     runtime = Runtime(model.predict_ms(counted.layers), "predicted", model.device)
     size = Size(counted.params, counted.macs)
-    gain_db = surrogate.predict(np.array([features(same, size.macs, size.params)]))[0]
+    gain_db = surrogate.predict(features(same, size.macs, size.params)[None])[0]
     return Figures(runtime, size, float(gain_db))
 
 
@@ -141,7 +142,7 @@ def run(arm: Arm, seed: int, trainings: int) -> dict[str, object]:
         settings = StudySettings(
             name="s",
             storage=f"sqlite:///{folder}/s.db",
-            space=table_space(),
+            space=load_space(SPACE),
             budget=Budget(runtime_ms=BUDGET_MS),
             trials=trainings,
             known={n: p.architecture for n, p in published.items()} if arm.known else {},

@@ -12,11 +12,10 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
@@ -31,12 +30,10 @@ NOISE_DB = 0.008
 """Standard deviation of a gain over seeds where no repeats say it; see docs/proxy.md."""
 
 TABLE = Path(__file__).parent / "tables" / "lightweight.csv"
-"""Trainings of one search by quasi-random numbers: 600 steps on the sample set."""
+"""Trainings of 600 steps on the sample set, of networks drawn over the whole space."""
 
 FIT = TABLE.with_suffix(".json")
 """What `fit_prior` found for the table, which ``python -m benchmarks.surrogate`` writes."""
-
-FIGURES = ("gain_db", "runtime_ms", "macs", "params")
 
 _MOST_FITTED = 200
 """Trainings that three hyperparameters are fitted to: more tell no more, and take a cube longer."""
@@ -49,36 +46,35 @@ class Training:
     """One row of the table.
 
     Attributes:
-        choices: A value for each dimension of the lightweight space as it was then.
+        architecture: What was trained.
         gain_db: PSNR-Y over Lanczos.
-        runtime_ms: Predicted for an RTX 4090.
         macs: Of the deploy form, for one 540x960 picture.
         params: Of the deploy form.
     """
 
-    choices: Mapping[str, Any]
+    architecture: Architecture
     gain_db: float
-    runtime_ms: float
-    macs: float
-    params: float
+    macs: int
+    params: int
 
 
 def read_table(path: Path = TABLE) -> list[Training]:
     """Read a table of trainings; lines that begin with # say where it is from."""
     lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
-    rows = []
-    for row in csv.DictReader(lines):
-        figures = {name: float(row.pop(name)) for name in FIGURES}
-        rows.append(Training({k: json.loads(v) for k, v in row.items()}, **figures))
-    return rows
+    return [
+        Training(
+            Architecture.from_dict(json.loads(row["architecture"])),
+            float(row["gain_db"]),
+            int(row["macs"]),
+            int(row["params"]),
+        )
+        for row in csv.DictReader(lines)
+    ]
 
 
 def table_arrays(rows: Sequence[Training]) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, F) and gains in dB (N,) of rows of the table."""
-    from search_spaces.space import load_space
-
-    space = load_space("lightweight")
-    inputs = [features(space.architecture(row.choices), row.macs, row.params) for row in rows]
+    inputs = [features(row.architecture, row.macs, row.params) for row in rows]
     return np.array(inputs), np.array([row.gain_db for row in rows])
 
 
