@@ -26,7 +26,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.network import layout
 from search_spaces.space import Space
-from studies.gain_model import NOISE_DB, GainModel, Prior, Process, features, fit_gains
+from studies.gain_model import GainModel, Prior, Process, features, fit_gains
 from studies.limits import SPAN, Budget
 from studies.outcome import Trained
 from studies.record import Record
@@ -191,7 +191,7 @@ class EhviSampler(BaseSampler):
         prior: What trainings of other sets say.
         records: What became of the study's trials.
         budget: The study's limits.
-        noise_db: Standard deviation of a gain over seeds.
+        noise_db: Standard deviation of a gain over seeds, as `studies.noise` has the study's.
         seed: For this one ask.
     """
 
@@ -201,7 +201,7 @@ class EhviSampler(BaseSampler):
         prior: Prior,
         records: Sequence[Record],
         budget: Budget,
-        noise_db: float | None,
+        noise_db: float,
         seed: int,
     ) -> None:
         self._pool, self._prior = pool, prior
@@ -211,7 +211,7 @@ class EhviSampler(BaseSampler):
             for record in records
             if record.duplicate_of is None and (point := pool.of(record.candidate.architecture))
         ]
-        self._budget, self._noise_db = budget, noise_db or NOISE_DB
+        self._budget, self._noise_db = budget, noise_db
         self._random = np.random.default_rng(seed)
         self._independent = RandomSampler(seed)
 

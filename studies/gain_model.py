@@ -23,15 +23,15 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from search_spaces.architecture import ACTIVATIONS, INPUTS, RESIDUALS, SKIPS, STEMS, Architecture
+from studies.noise import shipped_db
 
 LOWEST_DB = -0.1
 """Gains are learned down to here: how bad a useless network is says nothing of good ones."""
 
-NOISE_DB = 0.008
-"""Standard deviation of a gain over seeds where no repeats say it; see docs/proxy.md."""
-
 TABLE = Path(__file__).parent / "tables" / "lightweight.csv"
 """Trainings of one search by quasi-random numbers: 600 steps on the sample set."""
+
+_TABLE_NOISE_DB = shipped_db(600)
 
 FIGURES = ("gain_db", "runtime_ms")
 
@@ -200,7 +200,7 @@ def fit_prior(inputs: np.ndarray, gains_db: np.ndarray) -> Prior:
     usual = math.log(3.0 * math.sqrt(inputs.shape[1]))
 
     def process(theta: np.ndarray) -> Process:
-        noise = np.full(len(targets), NOISE_DB**2 + variance * math.exp(theta[1]))
+        noise = np.full(len(targets), _TABLE_NOISE_DB**2 + variance * math.exp(theta[1]))
         return Process(scaled, targets, np.exp(theta[2:]), variance * math.exp(theta[0]), noise)
 
     def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
@@ -319,7 +319,7 @@ def _evidence_gradient(
     squared = (scaled**2).sum(1)[:, None] + (scaled**2).sum(1)[None] - 2 * scaled @ scaled.T
     distance = _SQRT5 * np.sqrt(np.maximum(squared, 0.0))
     covariance = amplitude * kernel
-    covariance[np.diag_indices_from(covariance)] += NOISE_DB**2 + extra + 1e-10
+    covariance[np.diag_indices_from(covariance)] += _TABLE_NOISE_DB**2 + extra + 1e-10
     factor = cho_factor(covariance, lower=True)
     weights = cho_solve(factor, targets)
     inverse = cho_solve(factor, np.eye(len(targets)))

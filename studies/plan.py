@@ -96,7 +96,7 @@ class Plan:
             f"{self.concurrency} at once",
             f"space {self.space}: {self.size:,} parameter sets, "
             f"{self.share_within:.0%} of {_DRAWN} drawn are within {self.budget}",
-            f"known networks first: {first}",
+            f"layouts of known networks first: {first}",
             *self.notes,
             f"estimated {self.seconds_each:.0f} s a candidate, {duration(self.seconds)} in all",
         )

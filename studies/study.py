@@ -21,9 +21,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.errors import InputError
 from studies.candidate import Candidate
-from studies.front import noise_db, trained
 from studies.identity import identify
 from studies.locks import is_present, presence, turn
+from studies.noise import seed_noise
 from studies.outcome import Broken, Outcome, Trained, to_dict
 from studies.reading import opened
 from studies.record import Counts, Record, counts, violations, why_fruitless
@@ -262,8 +262,10 @@ class Study:
         if self._pool is None:
             assert settings.costs_of is not None
             self._pool = Pool(settings.space, settings.budget, settings.costs_of, settings.seed)
-        noise = noise_db(trained(self.records))
-        return EhviSampler(self._pool, shipped_prior(), self.records, settings.budget, noise, seed)
+        noise_db = seed_noise(self.records).sd_db
+        return EhviSampler(
+            self._pool, shipped_prior(), self.records, settings.budget, noise_db, seed
+        )
 
     def _candidate(self, trial: optuna.Trial) -> Candidate | None:
         """Return a trial's candidate; None when it is settled at once or waits for an equal one."""
