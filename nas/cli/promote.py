@@ -42,7 +42,10 @@ def promote(
         list[int] | None, typer.Option(min=0, help="This trial, on the front or not; repeatable.")
     ] = None,
     under: Annotated[
-        str | None, typer.Option(help="The one of the highest gain under a runtime, such as 1ms.")
+        str | None,
+        typer.Option(
+            help="The one of the highest gain under a runtime, such as 1ms; of ties the fastest."
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Train a --trial that gains nothing over Lanczos too.")
