@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
+from search_spaces.survey import published
 from studies.outcome import Outcome, Underway
 
 
@@ -41,9 +42,14 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """A short name for people."""
+        """A short name for scripts: of a published network, else the label of the architecture."""
         known = self.origin not in ("sampler", "random")
         return self.origin if known else self.architecture.label
+
+    @property
+    def title(self) -> str:
+        """What people read; see `title_of`."""
+        return title_of(self.trial, self.name)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the candidate as JSON."""
@@ -57,6 +63,20 @@ class Candidate:
     def from_dict(cls, data: Mapping[str, Any]) -> Candidate:
         """Read what `to_dict` wrote."""
         return cls(data["trial"], Architecture.from_dict(data["architecture"]), data["origin"])
+
+
+def network_title(name: str) -> str:
+    """Return what people read for the name of a candidate's network.
+
+    A candidate of a published architecture is not the published network, which was trained for
+    long: it is called a layout, as in ``PixelArtAI layout``.
+    """
+    return f"{name} layout" if name in published else name
+
+
+def title_of(trial: int, name: str) -> str:
+    """Return what people read for a candidate, such as ``trial 9 (PixelArtAI layout)``."""
+    return f"trial {trial} ({network_title(name)})"
 
 
 class DeviceLost(InputError):

@@ -18,6 +18,7 @@ from studies.front import (
     trained,
     with_probabilities,
 )
+from studies.noise import Noise, seed_noise
 from studies.record import Record, counts
 from studies.settings import StudyInfo
 
@@ -77,6 +78,7 @@ class Comparison:
         target: Whose runtimes they are.
         entries: The studies, as they were asked for.
         leads: Who leads where, fastest first.
+        noise: The largest seed noise of the studies.
         attainment: For each runtime at which a front rises: ``runtime_ms`` and, by study, the
             highest gain that is not slower, None where there is none.
         notes: In what the studies differ beside what they found.
@@ -87,6 +89,7 @@ class Comparison:
     target: str
     entries: tuple[Entry, ...]
     leads: tuple[Lead, ...]
+    noise: Noise
     attainment: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
 
@@ -112,7 +115,11 @@ def compare(studies: Sequence[Read]) -> Comparison:
         _require_same(studies[0], other)
     references = [reference_of(trained(records), info.budget) for info, records in studies]
     reference = max(references, key=lambda each: each.runtime_ms)
-    fronts = {info.name: front(with_probabilities(trained(records))) for info, records in studies}
+    noises = [seed_noise(records) for _, records in studies]
+    fronts = {
+        info.name: front(with_probabilities(trained(records), noise))
+        for (info, records), noise in zip(studies, noises, strict=True)
+    }
     rises = _rises(fronts, reference.runtime_ms)
     leads = _leads(rises, fronts, reference.runtime_ms)
     octaves = math.log2(reference.runtime_ms / rises[0]) if rises else 0.0
@@ -137,6 +144,7 @@ def compare(studies: Sequence[Read]) -> Comparison:
             for info, records in studies
         ),
         leads=leads,
+        noise=max(noises, key=lambda noise: noise.sd_db),
         attainment=tuple({"runtime_ms": ms, **_gains_at(ms, fronts)} for ms in rises),
         notes=_notes([info for info, _ in studies], [counts(r).trained for _, r in studies]),
     )

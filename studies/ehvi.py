@@ -29,7 +29,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.network import layout
 from search_spaces.space import Space
-from studies.gain_model import NOISE_DB, GainModel, Prior, Process, features, fit_gains
+from studies.gain_model import GainModel, Prior, Process, features, fit_gains
 from studies.limits import SPAN, Budget
 from studies.outcome import Broken, Rejected, Trained
 from studies.record import Record
@@ -230,7 +230,7 @@ class EhviSampler(BaseSampler):
         records: What became of the study's trials.
         asked: Deploy forms that were asked for.
         budget: The study's limits.
-        noise_db: Standard deviation of a gain over seeds.
+        noise_db: Standard deviation of a gain over seeds, as `studies.noise` has the study's.
         seed: For this one ask.
     """
 
@@ -241,7 +241,7 @@ class EhviSampler(BaseSampler):
         records: Sequence[Record],
         asked: Collection[str],
         budget: Budget,
-        noise_db: float | None,
+        noise_db: float,
         seed: int,
     ) -> None:
         self._pool, self._prior, self._asked = pool, prior, asked
@@ -253,7 +253,7 @@ class EhviSampler(BaseSampler):
             for record in (*instructive(records, LEARNED), *untrained[-LEARNED:], *underway)
             if (point := pool.of(record.candidate.architecture))
         ]
-        self._budget, self._noise_db = budget, noise_db or NOISE_DB
+        self._budget, self._noise_db = budget, noise_db
         self._random = np.random.default_rng(seed)
         self._independent = RandomSampler(seed)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from search_spaces.files import write_atomic
 from studies.front import Member, eligible, front, hypervolume_history, reference_of, trained
 from studies.limits import Budget
+from studies.noise import Noise, seed_noise
 from studies.outcome import Trained
 from studies.places import Places
 from studies.record import Record
@@ -61,6 +62,7 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
             color=_LIMIT,
             label="trained, but it tints",
         )
+    _draw_band(axes, front(done), seed_noise(records), budget.runtime_ms or seen.runtimes_ms[1])
     _draw_front(axes, front(done))
     if slow := _infeasible_ms(records):
         transform = axes.get_xaxis_transform()
@@ -166,6 +168,22 @@ def _draw_survey(axes: Axes, seen: Sight) -> None:
         label="survey, Table 1: other pictures, full training"
         + (f" ({beyond} of {len(survey)} beyond the axes)" if beyond else ""),
     )
+
+
+def _draw_band(axes: Axes, members: Sequence[Member], noise: Noise, end_ms: float) -> None:
+    """The seed noise of single trainings around the front, on to a runtime."""
+    if members:
+        gains = [member.gain_db for member in (*members, members[-1])]
+        axes.fill_between(
+            [*(member.runtime_ms for member in members), end_ms],
+            [gain - noise.sd_db for gain in gains],
+            [gain + noise.sd_db for gain in gains],
+            step="post",
+            color=_FRONT,
+            alpha=0.14,
+            linewidth=0,
+            label=f"± {noise}",
+        )
 
 
 def _draw_front(axes: Axes, members: Sequence[Member]) -> None:

@@ -14,8 +14,9 @@ from statistics import fmean, stdev
 from typing import Any
 
 from nas.measure.colour import colour_cell, colour_gain_db, db_cell
+from studies.candidate import network_title, title_of
 from studies.limits import SPAN, Budget
-from studies.noise import front_probabilities, pooled_sd_db
+from studies.noise import Noise, front_probabilities
 from studies.outcome import Trained
 from studies.record import Record
 
@@ -37,7 +38,7 @@ class Member:
         trainings: How often it was trained, each time with another seed.
         gain_sd_db: Standard deviation of the gain over these; None for a single one.
         front_probability: How probable it is that it is on the front, by the noise of seeds; None
-            in a study without repeats, and where it was not asked for: see `with_probabilities`.
+            where no front may have it, and where it was not asked for: see `with_probabilities`.
         gain_cb_db: PSNR of Cb over Lanczos in its first training, mean over QPs; None in studies
             from before it was measured.
         gain_cr_db: The same of Cr.
@@ -71,9 +72,18 @@ class Member:
         return colour_gain_db(self.gain_cb_db, self.gain_cr_db)
 
     @property
-    def colour_shown(self) -> str:
-        """The lower gain of Cb and Cr as a cell of a table."""
-        return colour_cell(self.gain_cb_db, self.gain_cr_db, self.tints)
+    def network(self) -> str:
+        """The name as tables show it; see `studies.candidate.network_title`."""
+        return network_title(self.name)
+
+    @property
+    def title(self) -> str:
+        """Trial and network in a sentence, such as ``trial 9 (PixelArtAI layout)``."""
+        return title_of(self.trial, self.name)
+
+    def colour_shown(self, digits: int) -> str:
+        """The lower gain of Cb and Cr as a cell of a table, with so many decimals."""
+        return colour_cell(self.gain_cb_db, self.gain_cr_db, self.tints, digits)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the member as JSON."""
@@ -116,7 +126,7 @@ def eligible(members: Iterable[Member]) -> tuple[Member, ...]:
     return tuple(member for member in members if member.is_eligible)
 
 
-def left_out_note(members: Iterable[Member], most: int = 6) -> str:
+def left_out_note(members: Iterable[Member], noise: Noise, most: int = 6) -> str:
     """Return a sentence on the members that no front may have, and why; empty without any."""
     members = tuple(members)
     below = [(m.trial, m.gain_db) for m in members if m.gain_db <= 0.0]
@@ -124,33 +134,31 @@ def left_out_note(members: Iterable[Member], most: int = 6) -> str:
     reasons = ((below, "no better than Lanczos"), (tinted, "Cb or Cr too far below Lanczos"))
     notes = []
     for found, reason in reasons:
-        shown = [f"trial {trial} ({db_cell(gain_db)} dB)" for trial, gain_db in found[:most]]
+        shown = [
+            f"trial {trial} ({db_cell(gain_db, noise.digits)} dB)"
+            for trial, gain_db in found[:most]
+        ]
         more = f" and {len(found) - most} more" if len(found) > most else ""
         if found:
             notes.append(f"{len(found)} left out, {reason}: {', '.join(shown)}{more}")
     return "; ".join(notes)
 
 
-def noise_db(members: Iterable[Member]) -> float | None:
-    """Return the standard deviation of gains over seeds in dB; None without repeats."""
-    return pooled_sd_db((m.trainings, m.gain_sd_db) for m in members if m.gain_sd_db is not None)
-
-
-def with_probabilities(members: Sequence[Member]) -> tuple[Member, ...]:
+def with_probabilities(members: Sequence[Member], noise: Noise) -> tuple[Member, ...]:
     """Return the members with how probable each is on their front; for those who show it.
 
     Args:
-        members: All trained candidates. Without repeats they come back as they are, and so do
-            those that no front may have.
+        members: All trained candidates. Those that no front may have come back as they are.
+        noise: The study's.
     """
-    sd_db, rivals = noise_db(members), eligible(members)
-    if sd_db is None or not rivals:
+    rivals = eligible(members)
+    if not rivals:
         return tuple(members)
     found = front_probabilities(
         [member.runtime_ms for member in rivals],
         [member.gain_db for member in rivals],
         [member.trainings for member in rivals],
-        sd_db,
+        noise.sd_db,
     )
     of = {member.trial: probability for member, probability in zip(rivals, found, strict=True)}
     return tuple(replace(member, front_probability=of.get(member.trial)) for member in members)
@@ -161,11 +169,16 @@ def memory_shown(member: Member) -> str:
     return "-" if member.memory_mb is None else f"{member.memory_mb:.1f}"
 
 
-def certainty(member: Member) -> tuple[str, str]:
-    """The member's spread over seeds in dB, and its probability to be on the front, as cells."""
-    spread = "-" if member.gain_sd_db is None else f"{member.gain_sd_db:.3f} ({member.trainings})"
+def spread_shown(member: Member, digits: int) -> str:
+    """The member's spread over seeds in dB and its number of trainings, as a cell."""
+    sd_db = member.gain_sd_db
+    return "-" if sd_db is None else f"{sd_db:.{digits}f} ({member.trainings})"
+
+
+def probability_shown(member: Member) -> str:
+    """The member's probability to be on the front, as a cell."""
     probability = member.front_probability
-    return spread, "-" if probability is None else f"{probability:.0%}"
+    return "-" if probability is None else f"{probability:.0%}"
 
 
 def front(members: Iterable[Member]) -> tuple[Member, ...]:

@@ -22,18 +22,18 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
 from search_spaces.architecture import ACTIVATIONS, INPUTS, RESIDUALS, SKIPS, STEMS, Architecture
+from studies.noise import shipped_db
 
 LOWEST_DB = -0.1
 """Gains are learned down to here: how bad a useless network is says nothing of good ones."""
-
-NOISE_DB = 0.008
-"""Standard deviation of a gain over seeds where no repeats say it; see docs/proxy.md."""
 
 TABLE = Path(__file__).parent / "tables" / "lightweight.csv"
 """Trainings of 600 steps on the sample set, of networks drawn over the whole space."""
 
 FIT = TABLE.with_suffix(".json")
 """What `fit_prior` found for the table, which ``python -m benchmarks.surrogate`` writes."""
+
+_TABLE_NOISE_DB = shipped_db(600)
 
 _MOST_FITTED = 200
 """Trainings that three hyperparameters are fitted to: more tell no more, and take a cube longer."""
@@ -243,7 +243,7 @@ def fit_prior(inputs: np.ndarray, gains_db: np.ndarray) -> Fit:
     start = np.concatenate([[0.0, -3.0], np.full(count, usual)])
     best = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 60}).x
     amplitude, extra = variance * np.exp(best[:2])
-    return Fit(np.exp(best[2:]), float(amplitude), float(NOISE_DB**2 + extra))
+    return Fit(np.exp(best[2:]), float(amplitude), float(_TABLE_NOISE_DB**2 + extra))
 
 
 @dataclass(frozen=True)
@@ -363,7 +363,7 @@ def _evidence_gradient(
     lengths = np.exp(theta[2:])
     scaled, distance = inputs / lengths, _distances(inputs, inputs, lengths)
     kernel = _matern(distance)
-    lower = _lower(amplitude * kernel, NOISE_DB**2 + extra)
+    lower = _lower(amplitude * kernel, _TABLE_NOISE_DB**2 + extra)
     weights = cho_solve((lower, True), targets)
     inverse = cho_solve((lower, True), np.eye(len(targets)))
     pull = 0.5 * (np.outer(weights, weights) - inverse)

@@ -103,7 +103,7 @@ class Plan:
             f"{self.concurrency} at once",
             f"space {self.space}: {self.size:,} parameter sets, "
             f"{self.share_within:.0%} of {_DRAWN} drawn are within {self.budget}",
-            f"known networks among them: {known}",
+            f"layouts of known networks among them: {known}",
             *self.notes,
             f"expected {Expected(self.trainings, self.seconds_each, self.seconds)}",
         )

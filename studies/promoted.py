@@ -18,11 +18,13 @@ from typing import Any
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from nas.measure.agreement import kendall, spearman
-from nas.measure.colour import colour_cell, colour_gain_db
+from nas.measure.colour import colour_cell, colour_gain_db, db_cell
 from search_spaces.errors import InputError
 from search_spaces.sealed import read_json, write_json
+from studies.candidate import network_title
 from studies.limits import Budget
 from studies.markdown import plain
+from studies.noise import Noise
 
 MODEL, ONNX, RESULT = "model.safetensors", "model.onnx", "promotion.json"
 FRONT, EVALUATION, SAMPLES, FORMS = "front.json", "evaluation", "samples", "forms"
@@ -102,6 +104,11 @@ class Promotion:
         """The lower gain of Cb and Cr as a cell of a table."""
         tints = limits.is_tinted(self.colour_gain_db)
         return colour_cell(self.gain_cb_db, self.gain_cr_db, tints)
+
+    @property
+    def network(self) -> str:
+        """The name as tables show it; see `studies.candidate.network_title`."""
+        return network_title(self.name)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -264,17 +271,17 @@ def gains(promotions: Sequence[Promotion]) -> dict[str, float]:
     return named
 
 
-def markdown(promotions: Sequence[Promotion], limits: Budget) -> str:
-    """Return a table of promotions."""
+def markdown(promotions: Sequence[Promotion], limits: Budget, noise: Noise) -> str:
+    """Return a table of promotions; the noise is that of their proxy runs."""
     rows = [
         f"| trial | network | proxy dB | full dB | colour dB | ms ({_kinds(promotions)}) | MACs G "
         "| params | recipe | steps |",
         "|---:|---|---:|---:|---:|---:|---:|---:|---|---:|",
     ]
     rows += [
-        f"| {p.trial} | {plain(p.name)} | {p.proxy_gain_db:+.3f} | {p.gain_db:+.3f} "
-        f"| {p.colour_shown(limits)} | {p.runtime_ms:.3f} | {p.macs_g:.2f} | {p.params:,} "
-        f"| {plain(p.recipe)} | {p.steps:,} |"
+        f"| {p.trial} | {plain(p.network)} | {db_cell(p.proxy_gain_db, noise.digits)} "
+        f"| {db_cell(p.gain_db)} | {p.colour_shown(limits)} | {p.runtime_ms:.3f} "
+        f"| {p.macs_g:.2f} | {p.params:,} | {plain(p.recipe)} | {p.steps:,} |"
         for p in promotions
     ]
     return "\n".join(rows)

@@ -31,6 +31,7 @@ from studies.courier import Courier
 from studies.front import front, trained, with_probabilities
 from studies.locks import held
 from studies.looks import keep_samples
+from studies.noise import seed_noise
 from studies.promoted import Agreement, Promotion
 from studies.promotion_plan import Plan, PromotionSettings, Winner
 from studies.provenance import provenance
@@ -191,7 +192,7 @@ def _promote_one(
     model = load_model(finished.best)
     evaluation, model = _measured(model, winner, plan, progress)
     onnx_error = _export(model, winner.folder)
-    members = front(with_probabilities(trained(plan.records)))
+    members = front(with_probabilities(trained(plan.records), seed_noise(plan.records)))
     front_members = [member.to_dict() for member in members]
     write_atomic(winner.folder / promoted.FRONT, json.dumps(front_members, indent=2).encode())
     promoted.write(
@@ -231,7 +232,7 @@ def _events(
     progress: Progress,
 ) -> Iterator[Event]:
     return train(
-        winner.member.name,
+        winner.member.network,
         form,
         plan.recipe,
         plan.pair_set,

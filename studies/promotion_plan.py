@@ -17,10 +17,12 @@ from search_spaces.errors import InputError
 from search_spaces.plugins import load_all
 from search_spaces.progress import Progress, silent
 from studies import promoted
-from studies.front import Member
+from studies.front import Member, trained
 from studies.limits import Budget
+from studies.noise import Noise, seed_noise
 from studies.promoted import Promotion
 from studies.reading import read_study
+from studies.recommendation import highest_gain
 from studies.record import Record
 from studies.settings import StudyInfo
 from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING, study_folder
@@ -151,7 +153,10 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
     for other in promoted.told(folder):
         if other not in places:
             promoted.read(other)  # a damaged one is told before the training, not after it
-    under = settings.choice.under_ms
+    under, noise = settings.choice.under_ms, seed_noise(records)
+    highest = None if under is None else highest_gain(trained(records), noise, under)
+    tie = "" if highest is None else highest.tie
+    tint = _tint_note(chosen, info.budget, noise)
     return Plan(
         info=info,
         records=records,
@@ -165,16 +170,17 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
         device=usable_device(settings.device),
         limits=info.budget if under is None else replace(info.budget, runtime_ms=under),
         name=_model_name(settings.name or info.name),
-        notes=(
-            *notes,
-            *filter(None, (_tint_note(chosen, info.budget), _tries_note(forms_of_each))),
-        ),
+        notes=(*notes, *filter(None, (tie, tint, _tries_note(forms_of_each)))),
     )
 
 
-def _tint_note(chosen: Sequence[Member], budget: Budget) -> str:
+def _tint_note(chosen: Sequence[Member], budget: Budget, noise: Noise) -> str:
     """A sentence on those that were named although they tint; empty without any."""
-    tinted = [f"trial {member.trial} ({member.colour_shown})" for member in chosen if member.tints]
+    tinted = [
+        f"trial {member.trial} ({member.colour_shown(noise.digits)})"
+        for member in chosen
+        if member.tints
+    ]
     if not tinted:
         return ""
     return (

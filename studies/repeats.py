@@ -2,8 +2,8 @@
 
 A front picks the luckiest of many noisy trainings. So each of its members is trained again until it
 has its number, and a member that falls makes room for another, which is then trained again too.
-The unlucky are given their chance as well: those so little below the front that the noise of seeds,
-as the repeats themselves show it, may have kept them from it.
+The unlucky are given their chance as well: those so little below the front that the noise of seeds
+may have kept them from it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from functools import partial
 
 from studies.candidate import Candidate
 from studies.events import OnEvent, Repeated, Started
-from studies.front import Member, best_within, front, noise_db, trained
+from studies.front import Member, best_within, front, trained
+from studies.noise import DEVIATIONS, Noise, seed_noise
 from studies.outcome import Outcome, Trained, Underway
 from studies.record import Record
 from studies.study import Study
 from studies.trials import Repeat
-
-_DEVIATIONS = 2.0
-"""A gap of so many standard deviations is no luck: one in forty."""
 
 
 class RepeatDesk:
@@ -69,12 +67,14 @@ def next_repeat(
         taken: Trial and number of each further training that is done or under way.
         times: Trainings of each, the first one included.
     """
+    records = tuple(records)
     members = trained(records)
     line = front(members)
     begun = {trial for trial, _ in taken}
     below = begun - {member.trial for member in line}
     more = len(below) < len(line)
-    nearest = [member for member in contenders(members) if more or member.trial in begun]
+    near = contenders(members, seed_noise(records))
+    nearest = [member for member in near if more or member.trial in begun]
     for member in (*line, *nearest):
         for number in range(1, times):
             if (member.trial, number) not in taken:
@@ -82,13 +82,12 @@ def next_repeat(
     return None
 
 
-def contenders(members: Sequence[Member]) -> tuple[Member, ...]:
+def contenders(members: Sequence[Member], noise: Noise) -> tuple[Member, ...]:
     """Return the members below the front that may belong on it for all one knows, nearest first.
 
-    Such a one is less than two standard deviations of the difference below the highest gain at no
-    more runtime. Without repeats nothing is known of the noise, and there are none.
+    Such a one is less than `DEVIATIONS` standard deviations of the difference below the highest
+    gain at no more runtime.
     """
-    sd_db = noise_db(members) or 0.0
     line = front(members)
     on_front = {member.trial for member in line}
     found = []
@@ -97,8 +96,8 @@ def contenders(members: Sequence[Member]) -> tuple[Member, ...]:
             continue
         rival = best_within(line, member.runtime_ms)
         assert rival is not None  # it keeps the member off the front
-        error_db = sd_db * math.sqrt(1 / member.trainings + 1 / rival.trainings)
+        error_db = noise.error_db(member.trainings, rival.trainings)
         gap_db = rival.gain_db - member.gain_db
-        if gap_db < _DEVIATIONS * error_db:
+        if gap_db < DEVIATIONS * error_db:
             found.append((gap_db / error_db, member.trial, member))
     return tuple(member for *_, member in sorted(found, key=lambda f: f[:2]))

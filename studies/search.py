@@ -26,6 +26,7 @@ from studies.front import (
 )
 from studies.limits import Budget
 from studies.locks import turn
+from studies.noise import seed_noise
 from studies.outcome import Outcome, Rejected, Underway
 from studies.places import Places
 from studies.reading import read_study
@@ -75,7 +76,7 @@ class SearchSummary:
     @property
     def front(self) -> tuple[Member, ...]:
         """The trained candidates that no other one dominates, fastest first."""
-        return front(with_probabilities(trained(self.records)))
+        return front(with_probabilities(trained(self.records), seed_noise(self.records)))
 
     @property
     def hypervolume(self) -> float:

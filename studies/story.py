@@ -7,23 +7,24 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nas.measure.colour import colour_words
+from nas.measure.colour import colour_words, db_cell
 from studies import promoted
 from studies.front import (
-    Member,
-    certainty,
     front,
     hypervolume,
-    knee,
     left_out_note,
     memory_shown,
+    probability_shown,
     reference_of,
+    spread_shown,
     trained,
     with_probabilities,
 )
 from studies.markdown import code, plain
+from studies.noise import seed_noise
 from studies.places import FIRST, Places
 from studies.promoted import Promotion
+from studies.recommendation import Recommendation, best_compromise, highest_gain
 from studies.record import Record, counts
 from studies.settings import StudyInfo
 
@@ -46,12 +47,13 @@ def story(
     """
     tally = counts(records)
     identity = info.identity
-    members = trained(records)
-    best = knee(members)
+    members, noise = trained(records), seed_noise(records)
+    best, highest = best_compromise(members, noise), highest_gain(members, noise)
     lines = [
         f"**{info.name}** searched {code(_name_of(identity.get('space')))} under {info.budget}.",
         "",
-        *([f"The best compromise is {_member_told(best)}.", ""] if best else []),
+        *([f"The best compromise is {_taken(best)}", ""] if best else []),
+        *([f"The highest gain has {_taken(highest)}", ""] if highest and highest != best else []),
         f"{tally.trained} candidates trained, {tally.rejected} rejected before training, "
         f"{tally.stopped} stopped early, {tally.broken} broken, {tally.duplicates} duplicates.",
         "",
@@ -61,13 +63,15 @@ def story(
             more = gain_told(info) if key == "teacher" else ""
             lines.append(f"- {key}: {_told(identity[key])}{more}")
     lines += ["", "## Front", "", front_markdown(records), ""]
-    if told := left_out_note(members):
+    if told := left_out_note(members, noise):
         lines += [f"{told}.", ""]
     if best is not None:
         reference = reference_of(members, info.budget)
         lines += [
-            f"Its hypervolume is {hypervolume(members, reference):.3f} dB x octaves, above Lanczos "
-            f"and faster than {reference.runtime_ms:g} ms.",
+            f"*On front* is how probable it is that no other network is better ({noise}).",
+            "",
+            f"Its hypervolume is {hypervolume(members, reference):.{noise.digits}f} dB x octaves, "
+            f"above Lanczos and faster than {reference.runtime_ms:g} ms.",
             "",
             "Gains are of short proxy runs: they rank, full training decides. Colour is the lower "
             "gain of Cb and Cr over Lanczos.",
@@ -79,7 +83,7 @@ def story(
         lines += [
             "## Promoted",
             "",
-            promoted.markdown(promotions, info.budget),
+            promoted.markdown(promotions, info.budget, noise),
             "",
             *_agreements(promotions),
         ]
@@ -152,26 +156,28 @@ def front_table(records: Sequence[Record]) -> dict[str, Any]:
     columns = ["trial", "name", "gain_db", "runtime_ms", "runtime_kind"]
     columns += ["macs_g", "params", "memory_mb", "trainings", "gain_sd_db", "front_probability"]
     columns += ["gain_cb_db", "gain_cr_db"]
-    rows = [member.to_dict() for member in front(with_probabilities(trained(records)))]
+    members = with_probabilities(trained(records), seed_noise(records))
+    rows = [member.to_dict() for member in front(members)]
     return {"columns": columns, "data": [[row[column] for column in columns] for row in rows]}
 
 
 def front_markdown(records: Sequence[Record]) -> str:
     """The front as a Markdown table, fastest first."""
-    members = front(with_probabilities(trained(records)))
+    noise = seed_noise(records)
+    members, digits = front(with_probabilities(trained(records), noise)), noise.digits
     if not members:
         return "No candidate was trained yet, or none within the limits."
-    repeated = any(member.front_probability is not None for member in members)
-    columns = ["trial", "network", "gain dB", *(["±", "on front"] if repeated else [])]
+    columns = ["trial", "network", "gain dB", *(["±"] if noise.repeats else []), "on front"]
     columns += ["colour dB", f"ms ({members[0].runtime_kind})", "MACs G", "params", "MB"]
     rows = [columns, ["---:", "---", *["---:"] * (len(columns) - 2)]]
     rows += [
         [
             str(m.trial),
-            plain(m.name),
-            f"{m.gain_db:+.3f}",
-            *(certainty(m) if repeated else ()),
-            m.colour_shown,
+            plain(m.network),
+            db_cell(m.gain_db, digits),
+            *([spread_shown(m, digits)] if noise.repeats else []),
+            probability_shown(m),
+            m.colour_shown(digits),
             f"{m.runtime_ms:.3f}",
             f"{m.macs_g:.2f}",
             f"{m.params:,}",
@@ -182,13 +188,16 @@ def front_markdown(records: Sequence[Record]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _member_told(member: Member) -> str:
-    seen = member.colour_gain_db is not None
-    colour = f" ({colour_words(member.gain_cb_db, member.gain_cr_db)})" if seen else ""
-    return (
-        f"trial {member.trial} ({plain(member.name)}): **{member.gain_db:+.3f} dB** over Lanczos "
-        f"at {member.runtime_ms:.3f} ms {member.runtime_kind}{colour}"
+def _taken(found: Recommendation) -> str:
+    """A recommended member with its figures, and a sentence on its ties."""
+    member, digits = found.member, found.noise.digits
+    colour = colour_words(member.gain_cb_db, member.gain_cr_db, digits)
+    seen = f" ({colour})" if member.colour_gain_db is not None else ""
+    told = (
+        f"{plain(member.title)}: **{db_cell(member.gain_db, digits)} dB** over Lanczos "
+        f"at {member.runtime_ms:.3f} ms {member.runtime_kind}{seen}."
     )
+    return f"{told} {found.tie}".rstrip()
 
 
 def _told(value: Any) -> str:

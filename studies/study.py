@@ -20,10 +20,10 @@ from optuna.trial import TrialState
 
 from search_spaces.errors import InputError
 from studies.candidate import Candidate
-from studies.front import noise_db, trained
 from studies.identity import identify
 from studies.ledger import Ledger
 from studies.locks import is_present, presence, turn
+from studies.noise import seed_noise
 from studies.outcome import Broken, Outcome, Trained, to_dict
 from studies.reading import opened
 from studies.record import Counts, Record, explain_no_results, violations
@@ -280,14 +280,13 @@ class Study:
             assert settings.costs_of is not None
             self._pool = Pool(settings.space, settings.budget, settings.costs_of, settings.seed)
         ledger = self._ledger
-        noise = noise_db(trained(record for record in ledger.records if record.repeats))
         return EhviSampler(
             self._pool,
             shipped_prior(),
             ledger.records,
             ledger.trial_by_layout.keys(),
             settings.budget,
-            noise,
+            seed_noise(ledger.records).sd_db,
             seed,
         )
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nas.measure.colour import db_cell
 from search_spaces.errors import InputError
 from studies.front import (
     Member,
     Reference,
-    best_within,
     contributions,
     eligible,
     front,
@@ -18,7 +18,9 @@ from studies.front import (
     trained,
 )
 from studies.limits import Budget
+from studies.noise import seed_noise
 from studies.outcome import Broken, Rejected
+from studies.recommendation import highest_gain
 from studies.record import Record
 
 DEFAULT_TOP = 3
@@ -31,7 +33,7 @@ class Choice:
     Attributes:
         top: That many of the front; None for `DEFAULT_TOP`, if nothing else is given.
         trials: These, on the front or not.
-        under_ms: The one of the highest gain that is not slower.
+        under_ms: The one of the highest gain that is not slower; the fastest of those that tie.
         force: Whether trials that gain nothing over Lanczos may be named.
     """
 
@@ -52,7 +54,7 @@ def winners(
     Raises:
         InputError: Nothing was trained, or not what is asked for, or nothing above Lanczos.
     """
-    members = trained(records)
+    members, noise = trained(records), seed_noise(records)
     if sum((choice.top is not None, bool(choice.trials), choice.under_ms is not None)) > 1:
         raise InputError("give one of --top, --trial and --under, not several")
     if choice.trials:
@@ -62,7 +64,8 @@ def winners(
             gain_db = by_trial[number].gain_db
             if gain_db <= 0.0 and not choice.force:
                 raise InputError(
-                    f"trial {number} of {study!r} is no better than Lanczos ({gain_db:+.3f} dB): "
+                    f"trial {number} of {study!r} is no better than Lanczos "
+                    f"({db_cell(gain_db, noise.digits)} dB): "
                     "choose another one, or give --force"
                 )
         return tuple(by_trial[number] for number in numbers)
@@ -71,17 +74,17 @@ def winners(
     if not eligible(members):
         raise InputError(
             f"no trained candidate of {study!r} is above Lanczos within its limits "
-            f"({left_out_note(members)}): name one with --trial, or search on"
+            f"({left_out_note(members, noise)}): name one with --trial, or search on"
         )
     if choice.under_ms is not None:
-        best = best_within(members, choice.under_ms)
+        best = highest_gain(members, noise, choice.under_ms)
         if best is None:
             fastest = min(eligible(members), key=lambda m: m.runtime_ms)
             raise InputError(
                 f"no trained candidate of {study!r} is under {choice.under_ms:g} ms: "
                 f"the fastest is trial {fastest.trial} with {fastest.runtime_ms:.3f} ms"
             )
-        return (best,)
+        return (best.member,)
     top = DEFAULT_TOP if choice.top is None else choice.top
     return by_contribution(members, budget, top)
 

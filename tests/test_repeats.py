@@ -13,8 +13,8 @@ from quick_search import Noisy, Quick, settings
 from search_spaces import Architecture
 from studies.candidate import Candidate
 from studies.events import Repeated
-from studies.front import front, noise_db, trained, with_probabilities
-from studies.noise import front_probabilities, pooled_sd_db
+from studies.front import front, trained, with_probabilities
+from studies.noise import SHIPPED_DB, Noise, front_probabilities, pooled_sd_db, seed_noise
 from studies.outcome import Runtime, Size, Trained
 from studies.reading import read_study
 from studies.record import Record
@@ -42,7 +42,7 @@ def test_every_member_of_the_front_is_trained_as_often_as_asked(tmp_path):
         assert member.gain_db == pytest.approx(sum(gains) / 3)
     once = {m.trial for m in trained(summary.records) if m.trainings == 1}
     assert once, "who is far below the front, and never was on it, costs no training"
-    near = {member.trial for member in contenders(trained(summary.records))}
+    near = {member.trial for member in near_the_front(summary.records)}
     assert near and not once & near, "who may have missed it by bad luck does"
     again = [event for event in heard if isinstance(event, Repeated)]
     assert len(again) == sum(len(record.repeats) for record in summary.records)
@@ -56,7 +56,7 @@ def test_they_are_kept_and_never_done_twice(tmp_path):
     more = conduct(settings(tmp_path), Noisy(tmp_path / "log"), repeats=3)
     assert all(member.trainings == 3 for member in more.front)
     _, read = read_study(settings(tmp_path).storage, "quick")
-    assert front(with_probabilities(trained(read))) == more.front
+    assert front(with_probabilities(trained(read), seed_noise(read))) == more.front
 
 
 def test_cut_off_in_the_middle_of_them_it_goes_on(tmp_path):
@@ -82,13 +82,18 @@ def test_a_repeat_that_breaks_counts_for_nothing_and_is_not_tried_again(tmp_path
             return (yield from super().__call__(candidate))
 
     summary = conduct(settings(tmp_path), Breaks(), repeats=2)
-    assert len(tries) == len(set(tries)) == len(summary.front)
+    assert len(tries) == len(set(tries))
+    assert {tried.trial for tried in tries} >= {member.trial for member in summary.front}
     assert all(member.trainings == 1 for member in summary.front)
 
 
 def record(trial: int, ms: float, gain: float, *repeats: float) -> Record:
     outcome = Trained(gain, {}, {}, Runtime(ms, "predicted", "quick"), Size(1, 1))
     return Record(Candidate(trial, Architecture()), outcome, repeats=repeats)
+
+
+def near_the_front(records):
+    return contenders(trained(records), seed_noise(records))
 
 
 def test_who_is_just_below_the_front_is_trained_again_too():
@@ -99,15 +104,16 @@ def test_who_is_just_below_the_front_is_trained_again_too():
         record(3, 4.0, 0.200, 0.210),
         record(4, 8.0, 0.199),
     ]
-    assert [member.trial for member in contenders(trained(records))] == [4, 1]
+    assert [member.trial for member in near_the_front(records)] == [4, 1]
     done = {(0, 1), (3, 1)}
     assert next_repeat(records, (), times=2) == (0, 1), "the front comes first"
     assert next_repeat(records, done, times=2) == (4, 1), "then who is nearest to it"
     assert next_repeat(records, done | {(4, 1)}, times=2) == (1, 1)
     assert next_repeat(records, done | {(4, 1), (1, 1)}, times=2) is None
     records[1] = record(1, 2.0, 0.095, 0.085)  # it was no bad luck
-    assert [member.trial for member in contenders(trained(records))] == [4]
-    assert contenders(trained([record(0, 1.0, 0.1), record(1, 2.0, 0.099)])) == (), "no noise known"
+    assert [member.trial for member in near_the_front(records)] == [4]
+    single = [record(0, 1.0, 0.1), record(1, 2.0, 0.099), record(2, 2.0, 0.05)]
+    assert [member.trial for member in near_the_front(single)] == [1], "by the shipped noise"
 
 
 def test_of_those_below_the_front_no_more_are_begun_with_than_it_has_members():
@@ -200,7 +206,19 @@ def test_probabilities_are_those_of_the_noise():
 
 
 def test_noise_is_pooled_over_those_trained_several_times():
-    assert pooled_sd_db([]) is None
+    assert pooled_sd_db([]) is None and pooled_sd_db([(5.0,)]) is None
     gains = [record(0, 1.0, 0.0, 2.0), record(1, 1.0, 5.0), record(2, 1.0, 1.0, 1.0)]
-    assert noise_db(trained(gains[1:2])) is None
-    assert noise_db(trained(gains)) == pytest.approx(1.0)
+    noise = seed_noise(gains)
+    assert (noise.sd_db, noise.repeats) == (pytest.approx(1.0), 2)
+    assert str(Noise(0.0212, 6)) == "seed noise 0.021 dB, from 6 repeats"
+    assert str(Noise(0.02, 1)) == "seed noise 0.02 dB, from 1 repeat"
+
+
+@pytest.mark.parametrize(
+    ("steps", "like"), [(0, 150), (150, 150), (599, 150), (600, 600), (4000, 1200)]
+)
+def test_without_repeats_the_noise_is_what_is_shipped_for_trainings_as_long(steps, like):
+    once = record(0, 1.0, 0.1)
+    noise = seed_noise([replace(once, outcome=replace(once.outcome, steps=steps))])
+    assert noise == Noise(SHIPPED_DB[like])
+    assert str(noise) == f"seed noise {SHIPPED_DB[like]:g} dB, shipped"

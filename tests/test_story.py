@@ -49,7 +49,8 @@ def test_the_note_tells_what_was_searched_and_found():
     assert (
         f"hypervolume is {hypervolume(trained(RECORDS), reference_of((), BUDGET)):.3f} dB" in note
     )
-    assert "| 0 | Lanczos++ | +0.100 |" in note
+    assert "| 0 | Lanczos++ layout | +0.100 | 100% |" in note
+    assert "no other network is better (seed noise 0.005 dB, shipped)." in note
     assert note.endswith("```\nnas front quick\nnas promote quick\n```")
 
 
@@ -62,7 +63,7 @@ def test_the_note_tells_colour_and_who_tints():
     ]
     note = story(INFO, records, HERE)
     assert "at 1.000 ms predicted (Cb +0.200 dB, Cr -0.050 dB)." in note
-    assert "| +0.200 | -0.050 |" in note and "trial 4 (-0.450 dB)." in note
+    assert "| +0.200 | 100% | -0.050 |" in note and "trial 4 (-0.450 dB)." in note
     alone = story(INFO, records[1:], HERE)
     assert "trial 4 (-0.450 dB)." in alone and "nas promote" not in alone
 
@@ -74,7 +75,7 @@ def test_names_from_outside_mark_nothing_up():
     assert len(note.splitlines()) == len(plainly.splitlines()), "no name makes a line of its own"
     row = front_markdown([record(0, 0.1, 0.5, EVIL)]).splitlines()[-1]
     assert "&lt;img" in row and "<" not in row and r"\*\*c\*\*" in row
-    assert row.replace(r"\|", "").count("|") == 9, "a bar in a name makes no cell"
+    assert row.replace(r"\|", "").count("|") == 10, "a bar in a name makes no cell"
     assert code(EVIL) == "`a'b | <img src=x onerror=alert(1)> **c** # d [e](http://f)`"
     assert code("") == "`unnamed`"
 

@@ -25,11 +25,13 @@ from studies.front import (
     with_probabilities,
 )
 from studies.limits import Budget
+from studies.noise import Noise
 from studies.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Underway
 from studies.record import Record, counts
 from studies.rungs import ParetoRungs, goes_on_with, non_domination_ranks
 
 AT_8 = Reference(8.0, 1.0)
+NOISE = Noise(0.008)
 
 
 def member(trial: int, gain_db: float, runtime_ms: float) -> Member:
@@ -148,7 +150,7 @@ def test_what_gains_nothing_is_no_result():
     members = [member(0, -0.2, 1.0), member(1, 0.0, 2.0), member(2, 0.1, 4.0)]
     assert [m.trial for m in front(members)] == [2] and best_within(members, 3.0) is None
     assert front(members[:2]) == () and knee(members[:2]) is None
-    note = left_out_note(members)
+    note = left_out_note(members, NOISE)
     assert note == "2 left out, no better than Lanczos: trial 0 (-0.200 dB), trial 1 (+0.000 dB)"
 
 
@@ -171,18 +173,19 @@ def test_one_that_tints_is_trained_but_nothing_is_made_of_it():
     assert hypervolume(members, AT_8) == hypervolume(rest, AT_8)
     assert hypervolume_history(records, AT_8)[-1] == hypervolume(rest, AT_8)
     assert best_within(members, 3.0).trial == 0
-    chances = [m.front_probability for m in with_probabilities(members)]
+    chances = [m.front_probability for m in with_probabilities(members, NOISE)]
     assert chances[1] is None and chances[0] == 1.0 and chances[2] > 0.9
     assert reference_of(members[:2], Budget()).runtime_ms == 1.0
-    assert front(members[1:2]) == () and with_probabilities(members[1:2]) == members[1:2]
+    assert front(members[1:2]) == ()
+    assert with_probabilities(members[1:2], NOISE) == members[1:2]
 
 
 def test_the_lower_gain_of_colour_is_shown_with_a_word_for_a_tint():
     plain = member(0, 0.1, 1.0)
-    assert plain.colour_shown == "-" and left_out_note([plain]) == ""
+    assert plain.colour_shown(3) == "-" and left_out_note([plain], NOISE) == ""
     tinted = replace(plain, gain_cb_db=0.25, gain_cr_db=-0.3, tints=True)
-    assert tinted.colour_shown == "-0.300 tints"
-    told = left_out_note([tinted] * 8)
+    assert tinted.colour_shown(3) == "-0.300 tints" and tinted.colour_shown(1) == "-0.3 tints"
+    told = left_out_note([tinted] * 8, NOISE)
     assert told.startswith("8 left out, Cb or Cr too far below") and told.count("-0.300 dB") == 6
     assert told.endswith("and 2 more")
 

@@ -15,11 +15,12 @@ from rich.text import Text
 
 from nas.cli.review import front_table
 from nas.cli.terminal import err, say
-from nas.measure.colour import colour_cell
+from nas.measure.colour import colour_cell, db_cell
 from studies.candidate import Candidate
 from studies.durations import Period, clock, expected, until
 from studies.events import Event, Finished, Noted, Opened, Passed, Started
-from studies.front import front, knee, trained, with_probabilities
+from studies.front import front, trained, with_probabilities
+from studies.noise import seed_noise
 from studies.outcome import Broken, Rejected, Rung, Trained
 from studies.record import Record, counts
 
@@ -88,13 +89,18 @@ class SearchView:
         elif isinstance(event, Finished):
             self._running.pop(event.record.trial, None)
             self._records[event.record.trial] = event.record
-            self._say(f"[{self._place(event.done)}] {_told(event.record)}")
+            place = self._place(event.done)
+            self._say(f"[{place}] {_told(event.record, self._digits())}")
         else:
             self._running.pop(event.candidate.trial, None)
             self._records[event.record.trial] = event.record
-            gains = ", ".join(f"{gain:+.3f}" for gain in event.record.repeats)
-            name = f"trial {event.candidate.trial} {event.candidate.name}"
-            self._say(f"[repeat {event.candidate.repeat}] {name}: further gains {gains} dB")
+            digits = self._digits()
+            gains = ", ".join(db_cell(gain, digits) for gain in event.record.repeats)
+            told = f"{event.candidate.title}: further gains {gains} dB"
+            self._say(f"[repeat {event.candidate.repeat}] {told}")
+
+    def _digits(self) -> int:
+        return seed_noise(self._records.values()).digits
 
     def _say(self, line: str) -> None:
         if not self._terminal:
@@ -111,13 +117,13 @@ class SearchView:
         if not self._study:
             return Text(f"{self._preparing} …")
         records = list(self._records.values())
-        members = front(with_probabilities(trained(records)))
-        shown = members if len(members) <= _MOST_ROWS else members[-_MOST_ROWS:]
+        noise = seed_noise(records)
+        members = with_probabilities(trained(records), noise)
         parts: list[RenderableType] = [self._headline(records)]
-        if shown:
-            parts.append(front_table(shown, "front so far", knee(members)))
+        if front(members):
+            parts.append(front_table(members, "front so far", noise, _MOST_ROWS))
         for candidate, rung in self._running.values():
-            parts.append(Text(f"  training {candidate.trial}: {_at(candidate, rung)}", style="dim"))
+            parts.append(Text(f"  training {_at(candidate, rung, noise.digits)}", style="dim"))
         return Group(*parts)
 
     def _headline(self, records: list[Record]) -> RenderableType:
@@ -157,19 +163,20 @@ def _opening(event: Opened) -> Iterator[str]:
         yield f"expected {found}"
 
 
-def _at(candidate: Candidate, rung: Rung | None) -> str:
-    return candidate.name + (f"  {rung.gain_db:+.3f} dB at step {rung.step}" if rung else "")
+def _at(candidate: Candidate, rung: Rung | None, digits: int) -> str:
+    reached = f"  {db_cell(rung.gain_db, digits)} dB at step {rung.step}" if rung else ""
+    return candidate.title + reached
 
 
-def _told(record: Record) -> str:
+def _told(record: Record, digits: int) -> str:
     """One line on what became of a candidate."""
-    name, outcome = f"trial {record.trial} {record.candidate.name}", record.outcome
+    name, outcome = record.candidate.title, record.outcome
     if isinstance(outcome, Trained):
-        runtime = outcome.runtime
-        told = f"{name}: {outcome.gain_db:+.3f} dB at {runtime.ms:.3f} ms {runtime.kind}"
+        runtime, gain = outcome.runtime, db_cell(outcome.gain_db, digits)
+        told = f"{name}: {gain} dB at {runtime.ms:.3f} ms {runtime.kind}"
         if outcome.colour_gain_db is None:
             return told
-        colour = colour_cell(outcome.gain_cb_db, outcome.gain_cr_db, record.tints)
+        colour = colour_cell(outcome.gain_cb_db, outcome.gain_cr_db, record.tints, digits)
         return f"{told}, colour {colour}"
     if isinstance(outcome, Rejected | Broken):
         return f"{name}: {outcome.reason}"

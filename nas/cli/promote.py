@@ -42,7 +42,10 @@ def promote(
         list[int] | None, typer.Option(min=0, help="This trial, on the front or not; repeatable.")
     ] = None,
     under: Annotated[
-        str | None, typer.Option(help="The one of the highest gain under a runtime, such as 1ms.")
+        str | None,
+        typer.Option(
+            help="The one of the highest gain under a runtime, such as 1ms; of ties the fastest."
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Train a --trial that gains nothing over Lanczos too.")
@@ -151,7 +154,7 @@ class _Drawn:
         match event:
             case events.Started():
                 since = f", continuing at step {event.step}" if event.step else ""
-                say(f"{place} {winner.member.name}: {event.steps} steps{since}")
+                say(f"{place} ({winner.member.network}): {event.steps} steps{since}")
                 for note in event.notes:
                     say(f"note: {note}")
             case events.Stepped():
@@ -173,6 +176,8 @@ class _Drawn:
 
 def _tell_plan(plan: Plan, as_json: bool) -> None:
     from nas.cli.terminal import print_json, show, table
+    from nas.measure.colour import db_cell
+    from studies.noise import seed_noise
 
     rows = [
         {
@@ -189,16 +194,17 @@ def _tell_plan(plan: Plan, as_json: bool) -> None:
         f"{plan.info.name}: recipe {plan.recipe.name}, {plan.recipe.steps} steps on "
         f"{plan.pair_set.path.name}, teacher {_teacher(plan)}, device {plan.device}"
     )
+    digits = seed_noise(plan.records).digits
     columns = ["trial", "proxy dB", "colour dB", f"ms {_kind(plan)}", "params", "state", "network"]
     cells = [
         [
             str(row["trial"]),
-            f"{row['gain_db']:+.3f}",
-            winner.member.colour_shown,
+            db_cell(winner.member.gain_db, digits),
+            winner.member.colour_shown(digits),
             f"{row['runtime_ms']:.3f}",
             f"{row['params']:,}",
             str(row["state"]),
-            str(row["name"]),
+            winner.member.network,
         ]
         for row, winner in zip(rows, plan.winners, strict=True)
     ]
@@ -274,19 +280,22 @@ def _document(summary: Summary) -> dict[str, Any]:
 
 def _tell(summary: Summary) -> None:
     from nas.cli.terminal import say, say_undelivered, show, table
+    from studies.candidate import title_of
+    from studies.noise import seed_noise
 
     plan = summary.plan
+    digits = seed_noise(plan.records).digits
     title = f"{plan.info.name}: {plan.recipe.name}, {plan.recipe.steps} steps each"
     columns = ["trial", "proxy dB", "full dB", "colour dB", f"ms {_kind(plan)}", "params"]
     columns += ["version", "network"]
-    show(table(columns, [_row(p, summary) for p in summary.promotions], title))
+    show(table(columns, [_row(p, summary, digits) for p in summary.promotions], title))
     if summary.agreement is not None:
         print(summary.agreement.sentence)
     if summary.champion is not None:
         limit_ms = plan.limits.runtime_ms
         limit = "" if limit_ms is None else f" under {limit_ms:g} ms"
         best = summary.champion
-        print(f"* champion{limit}: trial {best.trial}, {best.name}, {best.gain_db:+.3f} dB")
+        print(f"* champion{limit}: {title_of(best.trial, best.name)}, {best.gain_db:+.3f} dB")
     elif summary.promotions:
         print(f"no champion: no promoted network is within {plan.limits}")
     if summary.promotions and any(p.onnx_error is None for p in summary.promotions):
@@ -301,17 +310,19 @@ def _tell(summary: Summary) -> None:
             print(f"  {command}")
 
 
-def _row(promotion: Promotion, summary: Summary) -> list[str]:
+def _row(promotion: Promotion, summary: Summary, digits: int) -> list[str]:
+    from nas.measure.colour import db_cell
+
     mark = "*" if promotion == summary.champion else ""
     return [
         f"{promotion.trial}{mark}",
-        f"{promotion.proxy_gain_db:+.3f}",
+        db_cell(promotion.proxy_gain_db, digits),
         f"{promotion.gain_db:+.3f}",
         promotion.colour_shown(summary.plan.limits),
         f"{promotion.runtime_ms:.3f}",
         f"{promotion.params:,}",
         summary.versions.get(promotion.trial, "-"),
-        promotion.name,
+        promotion.network,
     ]
 
 

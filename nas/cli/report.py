@@ -93,6 +93,7 @@ def _show(found: Comparison) -> None:
     from nas.measure.colour import db_cell
     from studies.review.comparison import told
 
+    digits = found.noise.digits
     columns = ["study", "trained", "front", "hypervolume", "leads in", "beaten", "best dB"]
     columns += ["colour dB", "ms"]
     rows = [
@@ -100,11 +101,11 @@ def _show(found: Comparison) -> None:
             entry.study,
             str(entry.trained),
             str(len(entry.members)),
-            f"{entry.hypervolume:.4f}",
+            f"{entry.hypervolume:.{digits}f}",
             f"{entry.leads:.0%}",
             str(entry.beaten),
-            f"{entry.members[-1].gain_db:+.3f}",
-            db_cell(entry.colour_gain_db),
+            db_cell(entry.members[-1].gain_db, digits),
+            db_cell(entry.colour_gain_db, digits),
             f"{entry.members[0].runtime_ms:.3f} to {entry.members[-1].runtime_ms:.3f}",
         ]
         for entry in found.entries
@@ -112,9 +113,9 @@ def _show(found: Comparison) -> None:
     title = (
         f"hypervolume in dB x octaves from 0 dB at {found.reference_ms:g} ms; leads in a share of "
         "the octaves; colour is the least gain of Cb or Cr on the front; "
-        f"runtimes {found.runtime_kind} for {found.target}"
+        f"runtimes {found.runtime_kind} for {found.target}; {found.noise}"
     )
     show(table(columns, rows, title))
     print()
     for lead in found.leads:
-        print(told(lead))
+        print(told(lead, digits))

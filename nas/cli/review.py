@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from studies.front import Member
+    from studies.noise import Noise
+    from studies.record import Record
 
 
 def front(
@@ -25,59 +27,81 @@ def front(
     from nas.cli.terminal import print_json
     from studies.front import front as front_of
     from studies.front import trained, with_probabilities
+    from studies.noise import seed_noise
     from studies.reading import read_study
     from studies.record import counts
 
     info, records = read_study(storage, study)
-    members = trained(records)
     if as_json:
-        print_json([member.to_dict() for member in front_of(with_probabilities(members))])
+        members = with_probabilities(trained(records), seed_noise(records))
+        print_json([member.to_dict() for member in front_of(members)])
         return
     tally = counts(records)
     title = f"{info.name}: {info.budget}, {tally.trained} trained, {tally.rejected} rejected"
-    show_front(members, title)
+    show_front(records, title)
 
 
-def show_front(members: Sequence[Member], title: str) -> None:
-    """Print the front of trained candidates, its best compromise, and who is left out of it."""
+def show_front(records: Sequence[Record], title: str) -> None:
+    """Print a study's front, which networks of it to take, and who is left out of it."""
     from nas.cli.terminal import show
-    from studies.front import front as front_of
-    from studies.front import knee, left_out_note, with_probabilities
+    from studies.front import left_out_note, trained, with_probabilities
+    from studies.noise import seed_noise
+    from studies.recommendation import best_compromise, highest_gain
 
-    line = front_of(with_probabilities(members))
-    best = knee(line)
-    if best is None:
+    noise = seed_noise(records)
+    members = with_probabilities(trained(records), noise)
+    best, highest = best_compromise(members, noise), highest_gain(members, noise)
+    if best is None or highest is None:
         print(f"{title}: no front yet")
     else:
-        show(front_table(line, title, best))
-        print(f"* best compromise: trial {best.trial}, {best.name}")
-    if told := left_out_note(members):
+        show(front_table(members, title, noise))
+        print(f"* best compromise: {best.member.title}")
+        if best.tie:
+            print(f"  {best.tie}")
+        if highest.member != best.member:
+            print(f"highest gain: {highest.member.title}")
+            if highest.tie:
+                print(f"  {highest.tie}")
+        print(f"on front: how probable it is that no other network is better ({noise})")
+    if told := left_out_note(members, noise):
         print(told)
 
 
-def front_table(members: Sequence[Member], title: str, best: Member | None) -> RenderableType:
-    """A front that is not empty as a table, fastest first; the best compromise is marked."""
-    from nas.cli.terminal import table
-    from studies.front import certainty, memory_shown
+def front_table(
+    members: Sequence[Member], title: str, noise: Noise, most_rows: int | None = None
+) -> RenderableType:
+    """The front of trained candidates as a table, fastest first; the best compromise is marked.
 
-    repeated = any(member.front_probability is not None for member in members)
-    columns = ["trial", "gain dB", "colour dB", f"ms {members[0].runtime_kind}"]
+    Args:
+        members: With their probabilities; the front of them is not empty.
+        title: Of the table.
+        noise: The study's.
+        most_rows: So many of the slowest are shown; None for all.
+    """
+    from nas.cli.terminal import table
+    from nas.measure.colour import db_cell
+    from studies.front import front, memory_shown, probability_shown, spread_shown
+    from studies.recommendation import best_compromise
+
+    best, digits = best_compromise(members, noise), noise.digits
+    columns = ["trial", "gain dB", "on front", "colour dB", f"ms {members[0].runtime_kind}"]
     columns += ["MACs G", "params", "MB", "network"]
-    if repeated:
-        columns[2:2] = ["±", "on front"]  # of the gain
+    if noise.repeats:
+        columns.insert(2, "±")
     rows = [
         [
-            f"{member.trial}{'*' if member is best else ''}",
-            f"{member.gain_db:+.3f}",
-            *(certainty(member) if repeated else ()),
-            member.colour_shown,
+            f"{member.trial}{'*' if best is not None and member == best.member else ''}",
+            db_cell(member.gain_db, digits),
+            *([spread_shown(member, digits)] if noise.repeats else []),
+            probability_shown(member),
+            member.colour_shown(digits),
             f"{member.runtime_ms:.3f}",
             f"{member.macs_g:.2f}",
             f"{member.params:,}",
             memory_shown(member),
-            member.name,
+            member.network,
         ]
-        for member in members
+        for member in front(members)[-(most_rows or 0) :]
     ]
     return table(columns, rows, title)
 
@@ -85,13 +109,16 @@ def front_table(members: Sequence[Member], title: str, best: Member | None) -> R
 def studies(storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
     """List the studies of a storage with their progress."""
     from nas.cli.terminal import print_json, show, table
+    from nas.measure.colour import db_cell
     from studies.front import front as front_of
     from studies.front import trained
+    from studies.noise import seed_noise
     from studies.reading import list_studies
     from studies.record import counts
 
-    documents = []
+    documents, digits = [], []
     for info, records in list_studies(storage):
+        digits.append(seed_noise(records).digits)
         tally = counts(records)
         members = front_of(trained(records))
         documents.append(
@@ -118,9 +145,9 @@ def studies(storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None
             str(d["rejected"]),
             str(d["broken"]),
             str(d["front"]),
-            "-" if d["best_gain_db"] is None else f"{d['best_gain_db']:+.3f}",
+            db_cell(d["best_gain_db"], shown),
         ]
-        for d in documents
+        for d, shown in zip(documents, digits, strict=True)
     ]
     columns = ["study", "space", "budget", "trained", "rejected", "broken", "front", "best dB"]
     show(table(columns, rows))

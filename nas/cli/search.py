@@ -167,17 +167,17 @@ def _run(settings: SearchSettings, as_json: bool) -> None:
 
 def _show(summary: SearchSummary) -> None:
     from nas.cli.review import show_front
-    from studies.front import trained
+    from studies.noise import seed_noise
 
     tally = summary.counts
     title = (
         f"{summary.study}: {tally.trained} trained, {tally.rejected} rejected before training, "
         f"{tally.broken} broken, {tally.duplicates} duplicates"
     )
-    members = summary.front
-    show_front(trained(summary.records), title)
-    if members:
-        print(f"hypervolume {summary.hypervolume:.3f} dB x octaves")
+    show_front(summary.records, title)
+    if summary.front:
+        digits = seed_noise(summary.records).digits
+        print(f"hypervolume {summary.hypervolume:.{digits}f} dB x octaves")
     for path in summary.files.values():
         print(path)
     if summary.tracking_uri and not summary.tracking_fault:

@@ -16,20 +16,22 @@ def colour_gain_db(gain_cb_db: float | None, gain_cr_db: float | None) -> float 
     return min(gain_cb_db, gain_cr_db)
 
 
-def db_cell(gain_db: float | None) -> str:
+def db_cell(gain_db: float | None, digits: int = 3) -> str:
     """Return a gain in dB as a cell of a table; "-" where it is not known."""
-    return "-" if gain_db is None else f"{gain_db:+.3f}"
+    return "-" if gain_db is None else f"{gain_db:+.{digits}f}"
 
 
-def colour_cell(gain_cb_db: float | None, gain_cr_db: float | None, tints: bool = False) -> str:
+def colour_cell(
+    gain_cb_db: float | None, gain_cr_db: float | None, tints: bool = False, digits: int = 3
+) -> str:
     """Return the lower gain of Cb and Cr as a cell, marked where it is low or over the limit."""
     lower = colour_gain_db(gain_cb_db, gain_cr_db)
     low = lower is not None and lower < -VISIBLE_LOSS_DB
-    return db_cell(lower) + (" tints" if tints else " low" if low else "")
+    return db_cell(lower, digits) + (" tints" if tints else " low" if low else "")
 
 
-def colour_words(gain_cb_db: float | None, gain_cr_db: float | None) -> str:
+def colour_words(gain_cb_db: float | None, gain_cr_db: float | None, digits: int = 3) -> str:
     """Return both gains over Lanczos in words, such as ``Cb +0.120 dB, Cr -0.013 dB``."""
     if colour_gain_db(gain_cb_db, gain_cr_db) is None:
         return "Cb and Cr not measured"
-    return f"Cb {gain_cb_db:+.3f} dB, Cr {gain_cr_db:+.3f} dB"
+    return f"Cb {db_cell(gain_cb_db, digits)} dB, Cr {db_cell(gain_cr_db, digits)} dB"

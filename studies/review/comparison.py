@@ -11,16 +11,15 @@ from studies.review.page import Column, Section, page, paragraph, plot, table
 from studies.review.style import LIMIT, colours
 
 
-def told(lead: Lead) -> str:
-    """One sentence on who leads in a range of runtimes, and by how much."""
+def told(lead: Lead, digits: int) -> str:
+    """One sentence on who leads in a range of runtimes, and by how much, to so many decimals."""
     where = f"{lead.from_ms:.3f} to {lead.to_ms:.3f} ms"
     if lead.study is None:
         return f"{where}: equal"
     if lead.least_db is None or lead.most_db is None:
         return f"{where}: {lead.study} alone"
-    if lead.most_db - lead.least_db < 0.0005:
-        return f"{where}: {lead.study} by {lead.least_db:.3f} dB"
-    return f"{where}: {lead.study} by {lead.least_db:.3f} to {lead.most_db:.3f} dB"
+    least, most = f"{lead.least_db:.{digits}f}", f"{lead.most_db:.{digits}f}"
+    return f"{where}: {lead.study} by {least if least == most else f'{least} to {most}'} dB"
 
 
 def comparison_page(found: Comparison, limits_ms: Sequence[float]) -> str:
@@ -31,14 +30,15 @@ def comparison_page(found: Comparison, limits_ms: Sequence[float]) -> str:
         limits_ms: Budgets of the studies, drawn into the figure.
     """
     first = max(found.entries, key=lambda entry: entry.hypervolume)
+    covered = f"{first.hypervolume:.{found.noise.digits}f}"
     lead = paragraph(
-        f"The front of {first.study} covers most: {first.hypervolume:.3f} dB x octaves above "
+        f"The front of {first.study} covers most: {covered} dB x octaves above "
         f"Lanczos and faster than {found.reference_ms:g} ms. Gains are of proxy runs; runtimes "
-        f"are {found.runtime_kind} for {found.target}."
+        f"are {found.runtime_kind} for {found.target}; {found.noise}."
     )
     lead += "".join(paragraph(f"Mind: {note}.", "note") for note in found.notes)
     fronts = {entry.study: entry.members for entry in found.entries}
-    figures = {"fronts": overlay_plot(fronts, _runtime_label(found), limits_ms)}
+    figures = {"fronts": overlay_plot(fronts, _runtime_label(found), limits_ms, found.noise)}
     return page(
         f"Comparison of {', '.join(fronts)}",
         lead,
@@ -78,11 +78,11 @@ def _studies(found: Comparison) -> str:
         Column("study"),
         Column("trained", "d"),
         Column("front", "d"),
-        Column("hypervolume", ".4f"),
+        Column("hypervolume", f".{found.noise.digits}f"),
         Column("leads in", ".0%"),
         Column("beaten", "d"),
-        Column("best dB", "+.3f"),
-        Column("colour dB", "+.3f"),
+        Column("best dB", f"+.{found.noise.digits}f"),
+        Column("colour dB", f"+.{found.noise.digits}f"),
         Column("fastest ms", ".3f"),
     ]
     rows = [
@@ -112,8 +112,8 @@ def _leads(found: Comparison) -> str:
         Column("from ms", ".3f"),
         Column("to ms", ".3f"),
         Column("study"),
-        Column("by at least dB", ".3f"),
-        Column("at most dB", ".3f"),
+        Column("by at least dB", f".{found.noise.digits}f"),
+        Column("at most dB", f".{found.noise.digits}f"),
     ]
     rows = [
         [lead.from_ms, lead.to_ms, lead.study or "equal", lead.least_db, lead.most_db]
@@ -122,7 +122,7 @@ def _leads(found: Comparison) -> str:
     body = table(columns, rows)
     body += "<h3>Highest gain within a runtime</h3>"
     names = [entry.study for entry in found.entries]
-    columns = [Column("ms", ".3f"), *(Column(name, "+.3f") for name in names)]
+    columns = [Column("ms", ".3f"), *(Column(n, f"+.{found.noise.digits}f") for n in names)]
     reached = [[row["runtime_ms"], *(row[name] for name in names)] for row in found.attainment]
     return body + table(columns, reached)
 

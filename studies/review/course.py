@@ -10,6 +10,7 @@ from search_spaces.errors import InputError
 from search_spaces.space import Space
 from studies.durations import duration
 from studies.front import trained
+from studies.noise import seed_noise
 from studies.outcome import Broken, Rejected
 from studies.record import Record
 from studies.review.course_plots import (
@@ -128,7 +129,9 @@ def dimensions(info: StudyInfo, records: Sequence[Record], figures: Figures) -> 
         )
     known = [member for member in members if member.trial in choices]
     if len(known) > 1:
-        figures["parallel"] = parallel_plot(space.dimensions, choices, known)
+        figures["parallel"] = parallel_plot(
+            space.dimensions, choices, known, seed_noise(records).digits
+        )
         body += "<h3>All trained candidates</h3>"
         body += paragraph("Drag along an axis to keep only the candidates that pass there.", "note")
         drawn = plot("parallel", "Choices, runtime and gain of every trained candidate", 460)

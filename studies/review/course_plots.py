@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from studies.front import Member, front, hypervolume_history, reference_of, trained
 from studies.limits import Budget
+from studies.noise import seed_noise
 from studies.outcome import Trained
 from studies.record import Record
 from studies.review.style import FRONT, GREY, LABEL, LEGEND, LOW_TO_HIGH, TICKS_MS, shade
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 def hypervolume_plot(records: Sequence[Record], budget: Budget) -> go.Figure:
     """The hypervolume after each trained candidate, in the order of their ends."""
     reference = reference_of(trained(records), budget)
-    curve = hypervolume_history(records, reference)
+    curve, digits = hypervolume_history(records, reference), seed_noise(records).digits
     figure = go.Figure()
     figure.add_scatter(
         x=list(range(1, len(curve) + 1)),
         y=curve,
         mode="lines+markers",
         line={"shape": "hv", "color": FRONT},
-        hovertemplate="%{y:.4f} dB x octaves after %{x} candidates<extra></extra>",
+        hovertemplate=f"%{{y:.{digits}f}} dB x octaves after %{{x}} candidates<extra></extra>",
     )
     figure.update_xaxes(title="trained candidates", rangemode="tozero")
     figure.update_yaxes(title="hypervolume [dB x octaves]", rangemode="tozero")
@@ -39,7 +40,7 @@ def hypervolume_plot(records: Sequence[Record], budget: Budget) -> go.Figure:
 def curves_plot(records: Sequence[Record]) -> go.Figure | None:
     """How the front's members learned; None where their training was not watched on the way."""
     outcomes = {record.trial: record.outcome for record in records}
-    members = front(trained(records))
+    members, digits = front(trained(records)), seed_noise(records).digits
     figure = go.Figure()
     for index, member in enumerate(members):
         outcome = outcomes[member.trial]
@@ -51,8 +52,8 @@ def curves_plot(records: Sequence[Record]) -> go.Figure | None:
             mode="lines+markers",
             line={"color": shade(index / max(1, len(members) - 1)), "width": 2},
             name=f"{member.trial} ({member.runtime_ms:.2f} ms)",
-            hovertemplate=f"trial {member.trial}: {escape(member.name)}<br>"
-            "%{y:+.3f} dB after %{x} steps<extra></extra>",
+            hovertemplate=f"{escape(member.title)}<br>"
+            f"%{{y:+.{digits}f}} dB after %{{x}} steps<extra></extra>",
         )
     if not figure.data:
         return None
@@ -87,6 +88,7 @@ def parallel_plot(
     dimensions: Sequence[Dimension],
     parameters: Mapping[int, Mapping[str, Any]],
     members: Sequence[Member],
+    digits: int,
 ) -> go.Figure:
     """Every trained candidate as a line through its choices, its runtime and its gain.
 
@@ -94,6 +96,7 @@ def parallel_plot(
         dimensions: Of the space.
         parameters: Choices of each trial.
         members: Trained candidates, all of them with their choices.
+        digits: Decimals of gains.
     """
     axes = []
     for dimension in dimensions:
@@ -122,7 +125,7 @@ def parallel_plot(
             "tickvals": ticks,
             "ticktext": [f"{10**tick:.3g}" for tick in ticks],
         },
-        {"label": "gain [dB]", "values": gains, "tickformat": "+.3f"},
+        {"label": "gain [dB]", "values": gains, "tickformat": f"+.{digits}f"},
     ]
     line = {"color": gains, "colorscale": LOW_TO_HIGH, "cmin": min(gains), "cmax": max(gains)}
     figure = go.Figure(go.Parcoords(dimensions=axes, line=line, labelside="top"))

@@ -9,12 +9,13 @@ from typing import Any, TypeAlias
 
 import plotly.graph_objects as go
 
-from nas.measure.colour import colour_words
+from nas.measure.colour import colour_words, db_cell
 from studies.front import Member, eligible, front
 from studies.limits import Budget
+from studies.noise import Noise, seed_noise
 from studies.outcome import Broken, Outcome, Rejected, Trained
 from studies.record import Record
-from studies.review.style import FRONT, GREY, LABEL, LEGEND, LIMIT, OTHER, TICKS_MS, colours
+from studies.review.style import BAND, FRONT, GREY, LABEL, LEGEND, LIMIT, OTHER, TICKS_MS, colours
 from studies.sight import Sight, runtime_label, sight, study_sight, survey_points
 
 _RUG = 0.03  # height of the marks of those without a gain
@@ -35,16 +36,20 @@ def front_plot(done: Sequence[Member], records: Sequence[Record], budget: Budget
         records: All trials.
         budget: The limits, of which that of the runtime is drawn.
     """
-    members = front(done)
+    members, noise = front(done), seed_noise(records)
     repeated = any(member.gain_sd_db for member in members)
     outcomes = {record.trial: record.outcome for record in records}
     figure = go.Figure()
     _points(figure, "survey, full training", _survey(), GREY, "x-thin-open", 8)
     rest = [member for member in eligible(done) if member not in members]
-    _points(figure, "trained", [_point(m, outcomes[m.trial]) for m in rest], OTHER, "circle", 9)
-    tinted = [_point(member, outcomes[member.trial]) for member in done if member.tints]
+    _points(
+        figure, "trained", [_point(m, outcomes[m.trial], noise) for m in rest], OTHER, "circle", 9
+    )
+    tinted = [_point(m, outcomes[m.trial], noise) for m in done if m.tints]
     _points(figure, "trained, but it tints", tinted, LIMIT, "cross-thin-open", 9)
     _points(figure, "stopped early", list(_stopped(records)), GREY, "circle-open", 8)
+    seen = study_sight(done, records, budget)
+    _band(figure, members, noise, budget.runtime_ms or seen.runtimes_ms[1])
     figure.add_scatter(
         x=[member.runtime_ms for member in members],
         y=[member.gain_db for member in members],
@@ -61,18 +66,17 @@ def front_plot(done: Sequence[Member], records: Sequence[Record], budget: Budget
             "width": 7,  # beyond the marker, which would hide a short one
         },
         name="front (trial)",
-        hovertext=[hover(member, outcomes[member.trial]) for member in members],
+        hovertext=[hover(member, outcomes[member.trial], noise) for member in members],
         hoverinfo="text",
     )
     _rug(figure, "not trained", list(_untrained(records)))
     if budget.runtime_ms:
         _limit(figure, budget.runtime_ms, f"budget {budget.runtime_ms:g} ms")
-    seen = study_sight(done, records, budget)
     return _gain_over_runtime(figure, seen, runtime_label(records))
 
 
 def overlay_plot(
-    fronts: Mapping[str, Sequence[Member]], label: str, budget_ms: Sequence[float]
+    fronts: Mapping[str, Sequence[Member]], label: str, budget_ms: Sequence[float], noise: Noise
 ) -> go.Figure:
     """Fronts of several studies over each other, with their limits of the runtime."""
     figure = go.Figure()
@@ -84,7 +88,7 @@ def overlay_plot(
             line={"shape": "hv", "width": 1.5, "color": colour},
             marker={"color": colour, "size": 10},
             name=escape(name),
-            hovertext=[f"{escape(name)}<br>{hover(member, None)}" for member in members],
+            hovertext=[f"{escape(name)}<br>{hover(member, None, noise)}" for member in members],
             hoverinfo="text",
         )
     for limit in sorted(set(budget_ms)):
@@ -93,25 +97,26 @@ def overlay_plot(
     return _gain_over_runtime(figure, sight(every, runtimes_ms=budget_ms), label)
 
 
-def hover(member: Member, outcome: Outcome | None) -> str:
+def hover(member: Member, outcome: Outcome | None, noise: Noise) -> str:
     """What the pointer shows of a trained candidate, in Plotly's markup."""
+    digits = noise.digits
     lines = [
-        f"<b>trial {member.trial}: {escape(member.name)}</b>",
-        f"{member.gain_db:+.3f} dB at {member.runtime_ms:.3f} ms {member.runtime_kind}",
+        f"<b>{escape(member.title)}</b>",
+        f"{db_cell(member.gain_db, digits)} dB at {member.runtime_ms:.3f} ms {member.runtime_kind}",
         f"{member.params:,} parameters, {member.macs_g:.2f} G MACs",
     ]
     if member.colour_gain_db is not None:
-        colour = colour_words(member.gain_cb_db, member.gain_cr_db)
+        colour = colour_words(member.gain_cb_db, member.gain_cr_db, digits)
         lines.append(colour + (": it tints" if member.tints else ""))
     if member.gain_sd_db is not None:
-        lines.append(f"±{member.gain_sd_db:.3f} dB over {member.trainings} trainings")
+        lines.append(f"±{member.gain_sd_db:.{digits}f} dB over {member.trainings} trainings")
     if member.front_probability is not None:
-        lines.append(f"on the front with probability {member.front_probability:.0%}")
+        lines.append(f"on the front with probability {member.front_probability:.0%} ({noise})")
     if member.memory_mb is not None:
         lines.append(f"{member.memory_mb:.1f} MB at the peak")
     if isinstance(outcome, Trained):
         per_qp = sorted(outcome.gain_db_per_qp.items())
-        lines += [f"QP {qp}: {gain:+.3f} dB" for qp, gain in per_qp]
+        lines += [f"QP {qp}: {db_cell(gain, digits)} dB" for qp, gain in per_qp]
     return "<br>".join(lines)
 
 
@@ -213,8 +218,29 @@ def _rug(figure: go.Figure, name: str, points: Sequence[tuple[float, str]]) -> N
         )
 
 
-def _point(member: Member, outcome: Outcome | None) -> _Point:
-    return member.runtime_ms, member.gain_db, hover(member, outcome)
+def _band(figure: go.Figure, members: Sequence[Member], noise: Noise, end_ms: float) -> None:
+    """The seed noise of single trainings around the front, on to a runtime: an outline, filled."""
+    starts = [member.runtime_ms for member in members]
+    ends = [*starts, end_ms][1:]
+    times = [ms for step in zip(starts, ends, strict=True) for ms in step]
+    gains = [member.gain_db for member in members for _ in range(2)]
+    line = list(zip(times, gains, strict=True))
+    outline = [(ms, gain + noise.sd_db) for ms, gain in line]
+    outline += [(ms, gain - noise.sd_db) for ms, gain in reversed(line)]
+    figure.add_scatter(
+        x=[ms for ms, _ in outline],
+        y=[gain for _, gain in outline],
+        mode="lines",
+        line={"width": 0},
+        fill="toself",
+        fillcolor=BAND,
+        name=f"± {noise}",
+        hoverinfo="skip",
+    )
+
+
+def _point(member: Member, outcome: Outcome | None, noise: Noise) -> _Point:
+    return member.runtime_ms, member.gain_db, hover(member, outcome, noise)
 
 
 def _stopped(records: Iterable[Record]) -> Iterable[_Point]:
@@ -227,7 +253,7 @@ def _stopped(records: Iterable[Record]) -> Iterable[_Point]:
             and outcome.curve
             and record.duplicate_of is None
         ):
-            words = f"<b>trial {record.trial}: {escape(record.candidate.name)}</b>"
+            words = f"<b>{escape(record.candidate.title)}</b>"
             words += f"<br>{escape(outcome.reason)}"
             yield outcome.runtime.ms, outcome.curve[-1].gain_db, words
 
@@ -239,6 +265,6 @@ def _untrained(records: Iterable[Record]) -> Iterable[tuple[float, str]]:
         if (over or isinstance(outcome, Broken)) and record.duplicate_of is None:
             assert isinstance(outcome, Rejected | Broken)
             if outcome.runtime is not None:
-                words = f"<b>trial {record.trial}: {escape(record.candidate.name)}</b>"
+                words = f"<b>{escape(record.candidate.title)}</b>"
                 words += f"<br>{outcome.runtime.ms:.2f} ms, not trained: {escape(outcome.reason)}"
                 yield outcome.runtime.ms, words

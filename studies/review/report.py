@@ -6,22 +6,24 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from nas.measure.colour import db_cell
 from studies.durations import duration
 from studies.front import (
     Member,
     contributions,
     front,
     hypervolume,
-    knee,
     left_out_note,
     reference_of,
     trained,
     with_probabilities,
 )
 from studies.limits import Budget
+from studies.noise import Noise, seed_noise
 from studies.outcome import Trained
 from studies.places import FIRST, Places
 from studies.promoted import agreement, best
+from studies.recommendation import best_compromise, highest_gain
 from studies.record import Record, counts
 from studies.review.course import Figures, course, dimensions
 from studies.review.evidence import NOTHING, Evidence
@@ -65,7 +67,7 @@ def report(
     sections = [
         _front(info, records, figures),
         _pictures(info, evidence),
-        _promoted(evidence.promoted, info.budget),
+        _promoted(evidence.promoted, info.budget, seed_noise(records)),
         _searched(info),
         course(info, records, figures),
         dimensions(info, records, figures),
@@ -83,39 +85,41 @@ def front_page(info: StudyInfo, records: Sequence[Record]) -> str:
 
 
 def _lead(info: StudyInfo, records: Sequence[Record]) -> str:
-    members = trained(records)
-    line, middle, tally = front(members), knee(members), counts(records)
+    members, noise = trained(records), seed_noise(records)
+    line, tally, digits = front(members), counts(records), noise.digits
+    compromise, highest = best_compromise(members, noise), highest_gain(members, noise)
     space = (info.identity.get("space") or {}).get("name", "a space")
     told = f"Searched {space} under {info.budget}. "
-    if middle is None:
-        return paragraph(f"{told}{left_out_note(members) or 'No candidate has been trained yet'}.")
+    if compromise is None or highest is None:
+        why = left_out_note(members, noise) or "No candidate has been trained yet"
+        return paragraph(f"{told}{why}.")
     first, last = line[0], line[-1]
     told += (
         f"{tally.trained} candidates were trained and {len(line)} of them make the front, from "
-        f"{first.gain_db:+.3f} dB at {first.runtime_ms:.2f} ms to {last.gain_db:+.3f} dB at "
-        f"{last.runtime_ms:.2f} ms ({middle.runtime_kind})."
+        f"{db_cell(first.gain_db, digits)} dB at {first.runtime_ms:.2f} ms to "
+        f"{db_cell(last.gain_db, digits)} dB at {last.runtime_ms:.2f} ms ({first.runtime_kind})."
     )
     reference = reference_of(members, info.budget)
     time = spent(records)
-    return paragraph(told) + tiles(
+    taken = [("best compromise", compromise), ("highest gain", highest)]
+    ties = dict.fromkeys(found.tie for _, found in taken if found.tie)
+    return paragraph(" ".join([told, *ties])) + tiles(
         [
-            (
-                f"{middle.gain_db:+.3f} dB",
-                f"best compromise, {middle.runtime_ms:.2f} ms",
-                f"trial {middle.trial}: {middle.name}",
-            ),
-            (
-                f"{last.gain_db:+.3f} dB",
-                f"highest gain, {last.runtime_ms:.2f} ms",
-                f"trial {last.trial}: {last.name}",
+            *(
+                (
+                    f"{db_cell(found.member.gain_db, digits)} dB",
+                    f"{what}, {found.member.runtime_ms:.2f} ms",
+                    found.member.title,
+                )
+                for what, found in taken
             ),
             (
                 f"{first.runtime_ms:.2f} ms",
-                f"fastest of the front, {first.gain_db:+.3f} dB",
-                f"trial {first.trial}: {first.name}",
+                f"fastest of the front, {db_cell(first.gain_db, digits)} dB",
+                first.title,
             ),
             (
-                f"{hypervolume(members, reference):.3f}",
+                f"{hypervolume(members, reference):.{digits}f}",
                 "hypervolume [dB x octaves]",
                 f"above Lanczos, faster than {reference.runtime_ms:g} ms",
             ),
@@ -130,7 +134,8 @@ def _lead(info: StudyInfo, records: Sequence[Record]) -> str:
 
 
 def _front(info: StudyInfo, records: Sequence[Record], figures: Figures) -> Section:
-    done = with_probabilities(trained(records))
+    noise = seed_noise(records)
+    done = with_probabilities(trained(records), noise)
     if not done:
         return Section("front", "Front", paragraph("No candidate has been trained yet."))
     members = front(done)
@@ -148,7 +153,7 @@ def _front(info: StudyInfo, records: Sequence[Record], figures: Figures) -> Sect
         body += whole("front", f"Beyond these axes: {beyond}.")
     if members:
         body += _front_table(info, records, members, kind)
-    if told := left_out_note(done):
+    if told := left_out_note(done, noise):
         body += paragraph(f"{told}.", "note")
     return Section("front", "Front", body)
 
@@ -166,25 +171,27 @@ def _beyond(seen: Sight, done: Sequence[Member]) -> str:
 def _front_table(
     info: StudyInfo, records: Sequence[Record], members: Sequence[Member], kind: str
 ) -> str:
+    noise = seed_noise(records)
+    gain = f"+.{noise.digits}f"
     outcomes = {record.trial: record.outcome for record in records}
     done = [outcomes[member.trial] for member in members]
     qps = sorted({qp for o in done if isinstance(o, Trained) for qp in o.gain_db_per_qp})
     worth = contributions(members, reference_of(trained(records), info.budget))
     with_memory = any(member.memory_mb is not None for member in members)
     with_colour = any(member.colour_gain_db is not None for member in members)
-    repeated = any(member.front_probability is not None for member in members)
     columns = [
         Column("trial", "d"),
         Column("network"),
-        Column("gain dB", "+.3f"),
-        *([Column("Cb dB", "+.3f"), Column("Cr dB", "+.3f")] if with_colour else []),
-        *([Column("± dB", ".3f"), Column("on front", ".0%")] if repeated else []),
+        Column("gain dB", gain),
+        *([Column("Cb dB", gain), Column("Cr dB", gain)] if with_colour else []),
+        *([Column("± dB", f".{noise.digits}f")] if noise.repeats else []),
+        Column("on front", ".0%"),
         Column(f"ms {kind}", ".3f"),
         Column("MACs G", ".2f"),
         Column("params", ",d"),
         *([Column("MB", ".1f")] if with_memory else []),
-        Column("worth", ".4f"),
-        *(Column(f"QP {qp}", "+.3f") for qp in qps),
+        Column("worth", f".{noise.digits}f"),
+        *(Column(f"QP {qp}", gain) for qp in qps),
     ]
     rows = []
     for member, outcome in zip(members, done, strict=True):
@@ -192,10 +199,11 @@ def _front_table(
         rows.append(
             [
                 member.trial,
-                member.name,
+                member.network,
                 member.gain_db,
                 *([member.gain_cb_db, member.gain_cr_db] if with_colour else []),
-                *([member.gain_sd_db, member.front_probability] if repeated else []),
+                *([member.gain_sd_db] if noise.repeats else []),
+                member.front_probability,
                 member.runtime_ms,
                 member.macs_g,
                 member.params,
@@ -204,17 +212,15 @@ def _front_table(
                 *(per_qp.get(qp) for qp in qps),
             ]
         )
-    middle = knee(members)
-    marked = next((i for i, member in enumerate(members) if member == middle), -1)
+    compromise = best_compromise(members, noise)
+    marked = -1 if compromise is None else members.index(compromise.member)
     told = (
         "The marked row is the best compromise. Worth is what the front's hypervolume would lose "
-        "without the network. A click on a heading sorts."
+        "without the network. On front is how probable it is that no other network is better "
+        f"({noise}). A click on a heading sorts."
     )
-    if repeated:
-        told += (
-            " Gains are means over trainings with other seeds, ± their standard deviation; on "
-            "front is how probable it is, by that noise, that none beats the network."
-        )
+    if noise.repeats:
+        told += " Gains are means over trainings with other seeds, ± their standard deviation."
     if with_colour:
         told += " Cb and Cr are the gains of chroma over Lanczos: well below zero, a network tints."
     return table(columns, rows, marked) + paragraph(told, "note")
@@ -254,12 +260,12 @@ def _pictures(info: StudyInfo, evidence: Evidence) -> Section | None:
     return Section("pictures", "Pictures", body)
 
 
-def _promoted(promoted: Sequence[Promotion], limits: Budget) -> Section | None:
+def _promoted(promoted: Sequence[Promotion], limits: Budget, noise: Noise) -> Section | None:
     if not promoted:
         return None
     columns = [
         Column("trial", "d"),
-        Column("proxy dB", "+.3f"),
+        Column("proxy dB", f"+.{noise.digits}f"),
         Column("full dB", "+.3f"),
         Column("Cb dB", "+.3f"),
         Column("Cr dB", "+.3f"),
@@ -280,7 +286,7 @@ def _promoted(promoted: Sequence[Promotion], limits: Budget) -> Section | None:
             p.params,
             p.steps,
             p.recipe,
-            p.name,
+            p.network,
         ]
         for p in promoted
     ]
@@ -346,11 +352,12 @@ def _size(space: Mapping[str, Any]) -> str:
 def _next(
     info: StudyInfo, records: Sequence[Record], promoted: Sequence[Promotion], places: Places
 ) -> Section:
-    compromise, champion = knee(trained(records)), best(promoted, info.budget)
+    compromise = best_compromise(trained(records), seed_noise(records))
+    champion = best(promoted, info.budget)
     if compromise is None:
         steps = [("See what a search would do.", "nas search --dry-run")]
     else:
-        trial = champion.trial if champion else compromise.trial
+        trial = champion.trial if champion else compromise.member.trial
         whose = (
             "the best of the promoted networks"
             if champion

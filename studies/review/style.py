@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 FRONT, OTHER, GREY, LIMIT = "#1f6feb", "#6f9fe8", "#8a929e", "#d1343f"
+BAND = "rgba(31, 111, 235, 0.14)"
 STUDIES = ("#1f6feb", "#d98324", "#1a9c74", "#b0559f", "#8a6d3b", "#4a9fc9")
 """Colours of studies beside each other."""
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from mlflow.entities import Metric, RunTag
 
 from studies import promoted
+from studies.candidate import network_title
 from studies.limits import Budget
+from studies.noise import seed_noise
 from studies.places import Places
 from studies.promoted import Promotion
 from studies.record import Record
@@ -100,7 +102,8 @@ class PromotionTracking:
                 return 0
         trial = int(folder.parent.name)
         name = next(r.candidate.name for r in self._records() if r.trial == trial)
-        title = Title(f"{trial:03d} {name} full", "promotion", {"trial": str(trial)}, parent)
+        shown = f"{trial:03d} {network_title(name)} full"
+        title = Title(shown, "promotion", {"trial": str(trial)}, parent)
         run_id = show_training(store, folder, title)
         if ended is None:
             if final:
@@ -134,9 +137,12 @@ class PromotionTracking:
         if ended:
             version = registry.crown(store, self._name, ended[0].data, self._limits)
             self.champion = None if version is None else f"models:/{self._name}@{registry.CHAMPION}"
-            told = _registered_story(
-                self._info, self._name, self._study_folder, self._limits, places
+            table = promoted.markdown(
+                list(promoted.ended(self._study_folder).values()),
+                self._info.budget,
+                seed_noise(self._records()),
             )
+            told = _registered_story(self._info, self._name, table, self._limits, places)
             store.client.update_registered_model(self._name, told)
         shown = list(promoted.ended(self._study_folder).values())
         if shown:
@@ -147,7 +153,7 @@ class PromotionTracking:
 
 
 def _registered_story(
-    info: StudyInfo, name: str, folder: Path, limits: Budget, places: Places
+    info: StudyInfo, name: str, table: str, limits: Budget, places: Places
 ) -> str:
     """Markdown on a registered model: what it is, and how to use it."""
     limit = "any runtime" if limits.runtime_ms is None else f"at most {limits.runtime_ms:g} ms"
@@ -157,7 +163,7 @@ def _registered_story(
         [
             f"4x super-resolution networks that `{info.name}` found under {info.budget}.",
             "",
-            promoted.markdown(list(promoted.ended(folder).values()), info.budget),
+            table,
             "",
             f"`champion` has the highest gain of {limit}. Use it:",
             "",

@@ -22,6 +22,7 @@ from PIL import Image
 
 from nas.measure.colour import colour_gain_db, colour_words
 from search_spaces.model import load_model
+from studies.candidate import network_title, title_of
 from studies.limits import Budget
 from studies.markdown import code, plain
 from studies.promoted import FRONT, MODEL, ONNX, Promotion
@@ -121,7 +122,7 @@ def tags(promotion: Promotion) -> dict[str, str]:
     return {
         "study_name": promotion.study,
         "trial": str(promotion.trial),
-        "network": promotion.name,
+        "network": network_title(promotion.name),
         "architecture": promotion.architecture,
         "recipe": promotion.recipe,
         "steps": str(promotion.steps),
@@ -148,7 +149,7 @@ def described(promotion: Promotion) -> str:
     exported = "not exported" if p.onnx_error is None else f"within {p.onnx_error:.1e} of PyTorch"
     return "\n".join(
         [
-            f"**{plain(p.name)}**, trial {p.trial} of {code(p.study)}: **{p.gain_db:+.3f} dB** "
+            f"**{plain(title_of(p.trial, p.name))}** of {code(p.study)}: **{p.gain_db:+.3f} dB** "
             f"over Lanczos, {p.runtime_ms:.3f} ms {p.runtime_kind} ({plain(p.runtime_target)}).",
             "",
             "| held-out pictures | PSNR-Y dB | gain dB |",

@@ -15,6 +15,7 @@ from pathlib import Path
 from mlflow.entities import Metric, RunTag
 
 from studies import figures
+from studies.candidate import network_title
 from studies.front import (
     eligible,
     hypervolume_history,
@@ -22,6 +23,7 @@ from studies.front import (
     trained,
     with_probabilities,
 )
+from studies.noise import seed_noise
 from studies.outcome import Broken, Rejected, Trained
 from studies.places import Places
 from studies.promoted import ended
@@ -121,7 +123,7 @@ class StudyTracking:
         run = client.create_run(
             store.experiment,
             start_time=started,
-            run_name=f"{record.trial:03d} {record.candidate.name}",
+            run_name=f"{record.trial:03d} {network_title(record.candidate.name)}",
             tags={PARENT: self._parent, _TRIAL: str(record.trial), "kind": "trial"},
         )
         run_id = run.info.run_id
@@ -210,7 +212,7 @@ class StudyTracking:
 
     def _write_repeats(self, store: Store, records: Sequence[Record]) -> None:
         """What further trainings with other seeds say of a child run's gain."""
-        for member in with_probabilities(trained(records)):
+        for member in with_probabilities(trained(records), seed_noise(records)):
             if member.gain_sd_db is None:
                 continue
             (run,) = store.search(
@@ -265,7 +267,7 @@ def _tags(record: Record) -> dict[str, str]:
     outcome = record.outcome
     tags = {
         "outcome": type(outcome).__name__.lower(),
-        "origin": record.candidate.origin,
+        "origin": network_title(record.candidate.origin),
         "architecture": record.candidate.key,
     }
     if isinstance(outcome, Rejected | Broken):
