@@ -29,6 +29,7 @@ from studies import promoted
 from studies.front import trained
 from studies.limits import Budget
 from studies.markdown import code, plain
+from studies.noise import Noise
 from studies.reading import read_study
 from studies.tracking.registry import crown, described, tags
 from studies.tracking.store import connected
@@ -302,7 +303,7 @@ def test_a_network_that_tints_after_its_full_training_is_no_champion():
     assert promoted.best([tinted, older, plain], limits) == plain
     assert promoted.best([tinted, older], limits) == older, "nothing is known against it"
     assert promoted.best([tinted, plain], Budget()) == tinted
-    assert "| -0.400 tints |" in promoted.markdown([tinted], limits)
+    assert "| -0.400 tints |" in promoted.markdown([tinted], limits, Noise(0.008))
     assert "Cb +0.100 dB, Cr -0.400 dB" in described(tinted)
     assert tags(tinted)["gain_cr_db"] == "-0.4000" and "gain_cr_db" not in tags(older)
 
@@ -310,7 +311,7 @@ def test_a_network_that_tints_after_its_full_training_is_no_champion():
 def test_what_is_told_of_a_promotion_is_marked_up_by_no_name():
     evil = "a`b | <img src=x onerror=alert(1)> **c**"
     named = promotion(name=evil, recipe=evil, teacher=evil, data_name=evil, runtime_target=evil)
-    told, row = described(named), promoted.markdown([named], Budget())
+    told, row = described(named), promoted.markdown([named], Budget(), Noise(0.008))
     assert told.count(plain(evil)) == 2 and told.count(code(evil)) == 3
     assert row.count(plain(evil)) == 2
     assert evil not in told and evil not in row
