@@ -40,7 +40,8 @@ def front_plot(done: Sequence[Member], records: Sequence[Record], budget: Budget
     outcomes = {record.trial: record.outcome for record in records}
     figure = go.Figure()
     _points(figure, "survey, full training", _survey(), GREY, "x-thin-open", 8)
-    rest = [member for member in eligible(done) if member not in members]
+    line = {member.trial for member in members}
+    rest = [member for member in eligible(done) if member.trial not in line]
     _points(figure, "trained", [_point(m, outcomes[m.trial]) for m in rest], OTHER, "circle", 9)
     tinted = [_point(member, outcomes[member.trial]) for member in done if member.tints]
     _points(figure, "trained, but it tints", tinted, LIMIT, "cross-thin-open", 9)
