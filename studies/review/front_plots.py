@@ -41,7 +41,8 @@ def front_plot(done: Sequence[Member], records: Sequence[Record], budget: Budget
     outcomes = {record.trial: record.outcome for record in records}
     figure = go.Figure()
     _points(figure, "survey, full training", _survey(), GREY, "x-thin-open", 8)
-    rest = [member for member in eligible(done) if member not in members]
+    line = {member.trial for member in members}
+    rest = [member for member in eligible(done) if member.trial not in line]
     _points(
         figure, "trained", [_point(m, outcomes[m.trial], noise) for m in rest], OTHER, "circle", 9
     )

@@ -6,17 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import optuna
-from optuna.trial import TrialState, create_trial
+import numpy as np
 
 from search_spaces.space import Space
 from studies.outcome import Trained
 from studies.record import Record
-from studies.samplers import distribution
 
 TREES = 64
+"""Of the forest."""
+
 LEAST_EACH = 3
 """Candidates that each dimension needs: with fewer the shares are mostly chance."""
+
+_DRAWN = 256  # networks that predictions are averaged over
 
 
 def choices_of(space: Space, records: Sequence[Record]) -> dict[int, Mapping[str, Any]]:
@@ -58,25 +60,30 @@ def runtime_importance(
 def _importance(
     space: Space, choices: Mapping[int, Mapping[str, Any]], values: Mapping[int, float]
 ) -> dict[str, float]:
-    """By fANOVA, whose forest gives every dimension's share of the variance by itself."""
+    """By functional ANOVA of a forest: what each dimension alone changes of its mean prediction.
+
+    The mean is over networks drawn at random, the same for each choice of a dimension. Going
+    through the trees' leaves is exact, and takes a minute for 500 candidates.
+    """
     dimensions = [d for d in space.dimensions if len(d.choices) > 1]
     trials = [trial for trial in choices if trial in values]
     if len(trials) < least(space) or len({values[trial] for trial in trials}) < 2:
         return {}
-    # Here, because it imports scikit-learn, which takes longer than all the rest of a page.
-    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+    # Here, because it takes longer than all the rest of a page to import.
+    from sklearn.ensemble import RandomForestRegressor
 
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    study.add_trials(
-        [
-            create_trial(
-                state=TrialState.COMPLETE,
-                params={d.name: choices[trial][d.name] for d in dimensions},
-                distributions={d.name: distribution(d) for d in dimensions},
-                value=values[trial],
-            )
-            for trial in trials
-        ]
+    inputs = [[d.choices.index(choices[trial][d.name]) for d in dimensions] for trial in trials]
+    forest = RandomForestRegressor(TREES, random_state=0)
+    forest.fit(np.array(inputs), [values[trial] for trial in trials])
+    drawn = np.random.default_rng(0).integers(
+        [len(d.choices) for d in dimensions], size=(_DRAWN, len(dimensions))
     )
-    evaluator = FanovaImportanceEvaluator(n_trees=TREES, seed=0)
-    return get_param_importances(study, evaluator=evaluator)
+    variances = {}
+    for column, dimension in enumerate(dimensions):
+        changed = np.repeat(drawn[None], len(dimension.choices), axis=0)
+        changed[:, :, column] = np.arange(len(dimension.choices))[:, None]
+        predicted = forest.predict(changed.reshape(-1, len(dimensions)))
+        variances[dimension.name] = float(predicted.reshape(changed.shape[:2]).mean(1).var())
+    total = sum(variances.values()) or 1.0
+    shares = {name: variance / total for name, variance in variances.items()}
+    return dict(sorted(shares.items(), key=lambda share: -share[1]))
