@@ -46,8 +46,10 @@ def test_a_benchmark_prints_lines_and_writes_rows(arguments, positive, tmp_path)
 def test_a_study_grows_and_is_continued(tmp_path):
     for trials in (6, 12):
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.growth", "--trials", str(trials)]
-            + ["--folder", str(tmp_path)],
+            [
+                *(sys.executable, "-m", "benchmarks.growth", "--trials", str(trials)),
+                *("--folder", str(tmp_path)),
+            ],
             cwd=Path(__file__).parents[1],
             capture_output=True,
             text=True,

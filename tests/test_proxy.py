@@ -213,6 +213,28 @@ def test_calibration_finds_a_linear_upscaler_exactly():
     assert float((network(lr) - truth(lr)).abs().max()) < 1e-2
 
 
+def test_features_that_are_zero_everywhere_leave_the_tail_as_it_is():
+    """Without biases three SPABs shrink their features to nothing."""
+    network = fuse(
+        build(
+            Architecture(
+                stem="strided2",
+                width=32,
+                stages=(Stage("spab", 32, 3),),
+                bias=False,
+                residual="bilinear",
+            ),
+            seed=0,
+        )
+    )
+    with torch.no_grad():
+        for part in network.body.parameters():
+            part.zero_()
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    calibrate(network, torch.rand(2, 3, 16, 16), torch.rand(2, 3, 64, 64))
+    assert all(torch.equal(value, before[name]) for name, value in network.named_parameters())
+
+
 def test_orthogonalised_moves_have_equal_singular_values():
     matrices = torch.randn(3, 8, 30) * torch.logspace(-6, 3, 3)[:, None, None]
     for tile in (1, 64):

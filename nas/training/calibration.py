@@ -50,7 +50,8 @@ def calibrate(network: Network, lr: Tensor, hr: Tensor) -> bool:
         inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], 1)
         now = torch.cat([now, last.bias[None]])
     gram = (inputs.T @ inputs).double()
-    gram.diagonal().add_(PENALTY * gram.diagonal().mean())
+    # The least there is: features that are zero everywhere, of dead ReLUs, ask for no change.
+    gram.diagonal().add_(PENALTY * gram.diagonal().mean()).clamp_(min=1e-12)
     change = torch.linalg.solve(gram, (inputs.T @ (outputs - inputs @ now)).double())
     best = now + change.to(now)
     if not bool(best.isfinite().all()):
