@@ -8,6 +8,7 @@ curves and figures. The same loop in this process, with nothing stored, is what 
 
 Ray's own share is told apart by a second and a third search of the same candidates, one at a time:
 by Ray, and by the runner that evaluates in this process. What one takes more is Ray's.
+What a trial costs in long studies says `benchmarks.growth`.
 """
 
 from __future__ import annotations

@@ -41,3 +41,18 @@ def test_a_benchmark_prints_lines_and_writes_rows(arguments, positive, tmp_path)
     for row in rows:
         told = row["network"] if "network" in row else f"{row['at_once']} at once"
         assert told in done.stdout
+
+
+def test_a_study_grows_and_is_continued(tmp_path):
+    for trials in (6, 12):
+        done = subprocess.run(
+            [sys.executable, *f"-m benchmarks.growth --trials {trials} --folder".split(), tmp_path],
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        first, *commands = done.stdout.splitlines()
+        assert first.split()[:2] == [str(trials), "trials"]
+        assert [line.split()[1] for line in commands] == ["front", "studies", "report"]
