@@ -28,6 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # it fills the lines of a paragraph
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Search, distil and ship real-time 4x super-resolution networks for AVIF images.",
 )
