@@ -28,9 +28,9 @@ from torch import Tensor
 from benchmarks.options import parser_of
 from benchmarks.samplers import Arm, run
 from studies import ehvi
-from studies.ehvi import Point
 from studies.limits import SPAN
 from studies.outcome import Trained
+from studies.pool import Point
 
 
 class BoTorchSampler(ehvi.EhviSampler):

@@ -33,9 +33,9 @@ from nas.training.proxy import Diverged, ProxySettings, proxy_data
 from search_spaces.architecture import Architecture
 from search_spaces.network import layout
 from search_spaces.space import load_space
-from studies.ehvi import DRAWS, Pool
 from studies.gain_model import TABLE, Training, fit_prior, read_table, table_arrays
 from studies.limits import Budget
+from studies.pool import DRAWS, Pool
 from studies.preparation import known_costs
 from teachers.loading import load_teacher
 

@@ -11,11 +11,9 @@ known).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
-from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from optuna import Study
@@ -25,19 +23,13 @@ from optuna.trial import FrozenTrial
 from scipy.special import ndtr
 from threadpoolctl import ThreadpoolController
 
-from search_spaces.architecture import Architecture
-from search_spaces.errors import InputError
-from search_spaces.network import layout
-from search_spaces.space import Space
-from studies.gain_model import GainModel, Prior, Process, features, fit_gains
+from studies.gain_model import GainModel, Prior, Process, fit_gains
 from studies.limits import SPAN, Budget
 from studies.outcome import Broken, Rejected, Trained
+from studies.pool import POOL, Point, Pool, simplest
 from studies.record import Record
 from studies.rungs import non_domination_ranks
-from studies.samplers import distribution, draws
-
-POOL, DRAWS = 2000, 200
-"""Random candidates of the pool, and how many of them an ask adds: costing takes milliseconds."""
+from studies.samplers import distribution
 
 _MOST = 2 * POOL
 """Candidates of the pool, children included, above which all but the best `POOL` are dropped."""
@@ -45,125 +37,9 @@ _MOST = 2 * POOL
 LEARNED = 500
 """Trainings that the model learns from: a covariance of all would take a cube longer."""
 
-_PARENTS, _CHILDREN = 10, 10
+_PARENTS = 10
 _FEWEST = 4  # trainings that say something of colour
 _COLOUR_NOISE_DB = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """What is known of a network before it is trained: for one 540x960 picture.
-
-    Attributes:
-        runtime_ms: Predicted or measured.
-        macs: Multiply-accumulates.
-        params: Parameters.
-        memory_mb: Peak memory in units of 1e6 bytes.
-    """
-
-    runtime_ms: float
-    macs: float
-    params: float
-    memory_mb: float
-
-
-CostsOf: TypeAlias = Callable[[Architecture], Costs]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Point:
-    """A candidate of the pool.
-
-    Attributes:
-        parameters: Values of the space's dimensions.
-        layout: Key of its deploy form: candidates of one layout train alike.
-        costs: Known.
-        features: See `studies.gain_model.features`.
-    """
-
-    parameters: Mapping[str, Any]
-    layout: str
-    costs: Costs
-    features: np.ndarray
-
-
-class Pool:
-    """Candidates of a space that are within the limits which no device decides, one a layout.
-
-    Args:
-        space: What may be built.
-        budget: The limits.
-        costs_of: Computes what is known of a network.
-        seed: Of the draws.
-    """
-
-    def __init__(self, space: Space, budget: Budget, costs_of: CostsOf, seed: int) -> None:
-        self.space, self._budget, self._costs_of = space, budget, costs_of
-        self._points: dict[str, Point | None] = {}
-        self._known: dict[Architecture, Point | None] = {}
-        self._drawn = draws(space, seed)
-
-    @property
-    def points(self) -> list[Point]:
-        """The candidates, in the order in which they came."""
-        return [point for point in self._points.values() if point is not None]
-
-    def grow(self) -> None:
-        """Draw more candidates at random, until there are `POOL`."""
-        for parameters in islice(self._drawn, DRAWS if len(self._points) < POOL else 0):
-            self.add(parameters)
-
-    def add(self, parameters: Mapping[str, Any]) -> Point | None:
-        """The candidate of some parameters; None for one that cannot be, or is over a limit."""
-        try:
-            architecture = self.space.architecture(parameters)
-        except InputError:  # the space is a product: some of its corners contradict
-            return None
-        key = layout(architecture).key
-        if key not in self._points:
-            self._points[key] = self._point(parameters, architecture, key)
-        return self._points[key]
-
-    def of(self, architecture: Architecture) -> Point | None:
-        """The candidate of an architecture; None for one outside the space, or over a limit."""
-        if architecture not in self._known:
-            parameters = self.space.parameters(architecture)
-            self._known[architecture] = None if parameters is None else self.add(parameters)
-        return self._known[architecture]
-
-    def drop_all_but(self, layouts: Collection[str]) -> None:
-        """Forget the other candidates; they may come again."""
-        self._points = {key: point for key, point in self._points.items() if key in layouts}
-
-    def children(self, parents: Sequence[Point], random: np.random.Generator) -> None:
-        """Add variations of some candidates in one to three dimensions."""
-        dimensions = self.space.dimensions
-        for parent in parents:
-            for _ in range(_CHILDREN):
-                changed = dict(parent.parameters)
-                count = min(int(random.integers(1, 4)), len(dimensions))
-                for index in random.choice(len(dimensions), count, replace=False):
-                    dimension = dimensions[index]
-                    changed[dimension.name] = _neighbour(
-                        dimension.choices, changed[dimension.name], dimension.step, random
-                    )
-                self.add(changed)
-
-    def _point(
-        self, parameters: Mapping[str, Any], architecture: Architecture, key: str
-    ) -> Point | None:
-        try:
-            costs = self._costs_of(architecture)
-        except InputError:
-            return None
-        over = self._budget.violations(
-            macs=costs.macs,
-            params=costs.params,
-            memory_mb=costs.memory_mb,
-        )
-        if any(by > 0 for by in over.values()):
-            return None
-        return Point(dict(parameters), key, costs, features(architecture, costs.macs, costs.params))
 
 
 def improvement(
@@ -269,7 +145,7 @@ class EhviSampler(BaseSampler):
         """The parameters of the best candidate; none where all have been tried."""
         with _blas().limit(limits=1, user_api="blas"):
             best = self.choose()
-        return {} if best is None else dict(best.parameters)
+        return {} if best is None else simplest(self._pool.space, best.parameters)
 
     def sample_independent(
         self,
@@ -383,16 +259,3 @@ def _blas() -> ThreadpoolController:
 
 def _stacked(points: Sequence[Point]) -> np.ndarray:
     return np.array([point.features for point in points]) if points else np.zeros((0, 0))
-
-
-def _neighbour(
-    choices: Sequence[Any], now: Any, step: int | None, random: np.random.Generator
-) -> Any:
-    """Another choice: for evenly spaced numbers mostly one of the two beside it."""
-    if len(choices) == 1:
-        return now
-    place = choices.index(now)
-    if step is not None and random.random() < 0.7:
-        place += int(random.choice([-1, 1]))
-        return choices[min(max(place, 0), len(choices) - 1)]
-    return choices[(place + int(random.integers(1, len(choices)))) % len(choices)]

@@ -29,10 +29,10 @@ from search_spaces.plugins import load_all, loaded_files
 from search_spaces.progress import Progress, silent
 from search_spaces.space import Space, load_space
 from search_spaces.survey import published
-from studies.ehvi import Costs, CostsOf
 from studies.evaluation import EvaluationSettings
 from studies.limits import Budget
 from studies.material import material_of
+from studies.pool import Costs, CostsOf
 from studies.samplers import chosen
 from studies.settings import MAX_WORKERS, SearchSettings, StudySettings
 from studies.slack import slack
@@ -117,7 +117,7 @@ def prepare(
 
 
 def known_costs(target: Target, architecture: Architecture) -> Costs:
-    """Return what is known of a network before it is measured; see `studies.ehvi.Costs`.
+    """Return what is known of a network before it is measured; see `studies.pool.Costs`.
 
     Where runtimes are measured it is the prediction for another device, which orders networks.
     """

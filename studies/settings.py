@@ -15,7 +15,7 @@ from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:  # it imports torch, which `nas front` can do without
     from search_spaces.space import Space
-    from studies.ehvi import CostsOf
+    from studies.pool import CostsOf
 
 MAX_WORKERS = 8
 """More in parallel, and the sampler proposes most candidates without their results."""

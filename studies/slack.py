@@ -9,8 +9,8 @@ from statistics import median
 
 from search_spaces.errors import InputError
 from search_spaces.space import Space
-from studies.ehvi import Costs, CostsOf
 from studies.limits import Budget
+from studies.pool import Costs, CostsOf
 from studies.samplers import draws
 
 DRAWN = 200

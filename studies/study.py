@@ -44,7 +44,7 @@ from studies.trials import (
 from studies.weights import keepable
 
 if TYPE_CHECKING:  # it needs torch
-    from studies.ehvi import Pool
+    from studies.pool import Pool
 
 _STALE = 5  # duplicates in a row after which an unseen candidate is drawn at random
 _MAX_CUT_OFF = 5  # a candidate cut off this often takes the machine down: it is given up
@@ -273,8 +273,9 @@ class Study:
         settings = self._settings
         if settings.sampler != "ehvi":
             return make_sampler(settings.sampler, seed, settings.seed)
-        from studies.ehvi import EhviSampler, Pool
+        from studies.ehvi import EhviSampler
         from studies.gain_model import shipped_prior
+        from studies.pool import Pool
 
         if self._pool is None:
             assert settings.costs_of is not None

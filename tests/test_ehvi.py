@@ -11,11 +11,13 @@ from quick_search import BUDGET, Quick, Tinting, figure, settings, small_space
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from search_spaces.network import layout
-from studies.ehvi import Costs, Pool, improvement, instructive
+from search_spaces.space import load_space
+from studies.ehvi import improvement, instructive
 from studies.front import reference_of, trained
 from studies.gain_model import LOWEST_DB, Prior, features, fit_gains, fit_prior, shipped_prior
 from studies.limits import Budget
 from studies.outcome import Trained
+from studies.pool import Costs, Pool, simplest
 from studies.search import conduct
 from studies.study import open_study
 
@@ -145,6 +147,18 @@ def test_the_pool_holds_each_deploy_form_once_within_the_limits():
     assert len(point.features) == len(features(space.architecture(point.parameters), 1.0, 1.0))
 
 
+def test_blocks_that_fold_alike_are_asked_for_as_the_first_of_them():
+    space = load_space("lightweight")
+    drawn = {d.name: d.choices[-1] for d in space.dimensions}
+    drawn |= {"inputs": "rgb", "output": "rgb", "residual": "none", "block": "ecb", "ends": "ecb"}
+    found = simplest(space, drawn)
+    assert (found["block"], found["ends"]) == ("conv", "plain")
+    same = (space.architecture(each) for each in (drawn, found))
+    assert len({layout(architecture).key for architecture in same}) == 1
+    attention = simplest(space, {**drawn, "block": "spab", "ends": "plain"})
+    assert attention["block"] == "spab"
+
+
 def test_of_many_trainings_the_newest_and_those_near_the_front_are_learned_from(tmp_path):
     summary = conduct(settings(tmp_path, sampler="random", trials=24), Quick())
     few = instructive(summary.records, 10)
@@ -159,6 +173,7 @@ def test_of_many_trainings_the_newest_and_those_near_the_front_are_learned_from(
 def test_however_long_it_searches_it_keeps_few_candidates_and_learns_from_few(
     tmp_path, monkeypatch
 ):
+    monkeypatch.setattr("studies.pool.POOL", 60)
     monkeypatch.setattr("studies.ehvi.POOL", 60)
     monkeypatch.setattr("studies.ehvi._MOST", 120)
     monkeypatch.setattr("studies.ehvi.LEARNED", 10)
