@@ -58,9 +58,23 @@ from nas.training.muon import Muon
 from nas.training.patches import PatchBank, cut_patches
 from nas.training.proxy import ProxySettings, ProxyTraining, starting_network
 from nas.training.proxy_step import Learner
-from search_spaces import Network, build, fuse, published
+from search_spaces import Architecture, Network, Stage, build, fuse, published
 
-NAMES = ("RepTCN", "ANUNet", "RVSR")
+NAMES = ("RepTCN", "ANUNet", "RVSR", "16x4", "16x4 luma", "32x8", "32x8 luma")
+
+
+def _body(width: int, depth: int, **fields: str) -> Architecture:
+    stages = (Stage("conv", width, depth),)
+    return Architecture("conv", width, stages, residual="bicubic", **fields)  # type: ignore[arg-type]
+
+
+NETWORKS = {
+    **{name: each.architecture for name, each in published.items()},
+    **{f"{w}x{d}": _body(w, d) for w, d in ((16, 4), (32, 8))},
+    **{f"{w}x{d} luma": _body(w, d, output="luma") for w, d in ((16, 4), (32, 8))},
+}
+"""By name: the survey's, and channels x blocks at LR resolution over bicubic interpolation, whose
+time is all in convolutions; of RGB or of luma alone."""
 PATCH = 64
 QP = 39
 STEPS = 100_000
@@ -142,7 +156,7 @@ def line(row: Row) -> str:
 
 def measure(name: str, loop: Usual, bank: PatchBank, seconds: float) -> Row:
     """Both loops for one network, so many seconds each."""
-    architecture, batch = published[name].architecture, loop.batch
+    architecture, batch = NETWORKS[name], loop.batch
     device = bank.lr.device
     training_form = build(architecture, seed=0)
     usual, usual_cpu, usual_outside = pace_of_usual(training_form, loop, device, seconds)
