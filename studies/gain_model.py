@@ -13,7 +13,7 @@ import csv
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -34,6 +34,9 @@ FIT = TABLE.with_suffix(".json")
 """What `fit_prior` found for the table, which ``python -m benchmarks.surrogate`` writes."""
 
 _TABLE_NOISE_DB = shipped_db(600)
+
+_OWN = 0.3
+"""Variance by which a study differs from the table, beside the table's own, before it has data."""
 
 _MOST_FITTED = 200
 """Trainings that three hyperparameters are fitted to: more tell no more, and take a cube longer."""
@@ -139,6 +142,8 @@ class Process:
         lengths: (F,), distances over which values change.
         amplitude: variance of what it explains.
         noise: (N,) variances of the targets.
+        base: another process, on whose mean this one stands: where that is unsure, so is this one.
+        share: by how much a decibel of ``base`` is one of this process.
     """
 
     inputs: np.ndarray
@@ -146,11 +151,12 @@ class Process:
     lengths: np.ndarray
     amplitude: float
     noise: np.ndarray
+    base: Process | None = None
+    share: float = 1.0
 
     @cached_property
     def _factor(self) -> np.ndarray:
-        distances = _distances(self.inputs, self.inputs, self.lengths)
-        return _lower(self.amplitude * _matern(distances), self.noise)
+        return _lower(self._kernel(self.inputs, self.inputs), self.noise)
 
     @cached_property
     def _weights(self) -> np.ndarray:
@@ -158,18 +164,28 @@ class Process:
 
     def mean(self, inputs: np.ndarray) -> np.ndarray:
         """Means (M,) at (M, F)."""
-        return self._across(inputs) @ self._weights
+        return self._kernel(inputs, self.inputs) @ self._weights
 
     def predict(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Means (M,) and standard deviations (M,) at (M, F)."""
+        variance = np.full(len(inputs), self.amplitude)
+        if self.base is not None:
+            variance += np.square(self.share * self.base.predict(inputs)[1])
         if not len(self.inputs):
-            return np.zeros(len(inputs)), np.full(len(inputs), math.sqrt(self.amplitude))
-        across = self._across(inputs)
-        explained = np.square(solve_triangular(self._factor, across.T, lower=True)).sum(0)
-        return across @ self._weights, np.sqrt(np.maximum(self.amplitude - explained, 1e-12))
+            return np.zeros(len(inputs)), np.sqrt(variance)
+        explained = np.square(self._solved(inputs)).sum(0)
+        return self.mean(inputs), np.sqrt(np.maximum(variance - explained, 1e-12))
 
-    def _across(self, inputs: np.ndarray) -> np.ndarray:
-        return self.amplitude * _matern(_distances(inputs, self.inputs, self.lengths))
+    def covariance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """What is left to learn: the covariance (A, B) of values at (A, F) and (B, F)."""
+        return self._kernel(a, b) - self._solved(a).T @ self._solved(b)
+
+    def _solved(self, inputs: np.ndarray) -> np.ndarray:
+        return solve_triangular(self._factor, self._kernel(self.inputs, inputs), lower=True)
+
+    def _kernel(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        own = self.amplitude * _matern(_distances(a, b, self.lengths))
+        return own if self.base is None else own + self.share**2 * self.base.covariance(a, b)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,12 +294,11 @@ class GainModel:
             self.prior,
             self.offset_db,
             self.slope,
-            Process(
-                np.vstack([own.inputs, scaled]) if len(own.inputs) else scaled,
-                np.concatenate([own.targets, expected]),
-                own.lengths,
-                own.amplitude,
-                np.concatenate([own.noise, quiet]),
+            replace(
+                own,
+                inputs=np.vstack([own.inputs, scaled]),
+                targets=np.concatenate([own.targets, expected]),
+                noise=np.concatenate([own.noise, quiet]),
             ),
         )
 
@@ -293,8 +308,9 @@ def fit_gains(
 ) -> GainModel:
     """Fit the model to the trainings of a study.
 
-    The prior is scaled by a line, and what is left over is learned with the table's lengths, all
-    stretched alike: a few numbers, which a dozen trainings can tell.
+    The prior is scaled by a line, and what is left over is learned from what the table leaves
+    uncertain, and with the table's lengths, all stretched alike, from how the study's own data
+    differ: a few numbers, which a dozen trainings can tell.
 
     Args:
         prior: From a table.
@@ -305,7 +321,8 @@ def fit_gains(
     variance = float(np.var(prior.process.targets)) + 1e-6
     if not len(inputs):
         empty = np.zeros((0, prior.mean.size))
-        process = Process(empty, np.zeros(0), prior.process.lengths, variance, np.zeros(0))
+        lengths, own = prior.process.lengths, _OWN * variance
+        process = Process(empty, np.zeros(0), lengths, own, np.zeros(0), prior.process)
         return GainModel(prior, 0.0, 1.0, process)
     gains_db = np.maximum(gains_db, LOWEST_DB)
     guessed, scaled = prior.predict(inputs), prior.scaled(inputs)
@@ -321,21 +338,23 @@ def fit_gains(
 
     some = np.linspace(0, len(left) - 1, min(len(left), _MOST_FITTED)).round().astype(int)
     distances = _distances(scaled[some], scaled[some], prior.process.lengths)
+    unsure = slope**2 * prior.process.covariance(scaled[some], scaled[some])
     targets, quiet = left[some], floor[some]
 
     def loss(theta: np.ndarray) -> float:
         stretch, amplitude, extra = np.exp(theta)
-        covariance = amplitude * variance * _matern(distances / stretch)
+        covariance = unsure + amplitude * variance * _matern(distances / stretch)
         lower = _lower(covariance, quiet + extra * variance)
         fit = np.square(solve_triangular(lower, targets, lower=True)).sum()
         away = (theta - start) / width
         return 0.5 * fit + np.log(np.diag(lower)).sum() + 0.5 * away @ away
 
-    start, width = np.array([0.0, math.log(0.3), math.log(0.02)]), np.array([0.7, 1.0, 1.0])
+    start, width = np.array([0.0, math.log(_OWN), math.log(0.02)]), np.array([0.7, 1.0, 1.0])
     best = minimize(loss, start, method="Nelder-Mead", options={"maxfev": 80, "xatol": 0.02})
     stretch, amplitude, extra = np.exp(best.x)
     lengths, noise = prior.process.lengths * stretch, floor + extra * variance
-    process = Process(scaled, left, lengths, float(amplitude) * variance, noise)
+    own = float(amplitude) * variance
+    process = Process(scaled, left, lengths, own, noise, prior.process, slope)
     return GainModel(prior, offset, slope, process)
 
 

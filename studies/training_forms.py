@@ -15,7 +15,8 @@ from search_spaces.errors import InputError
 from search_spaces.network import build, layout
 
 AUTO = ("conv",)
-"""What ``auto`` tries: after 20,000 steps no other block was ahead, see `docs/proxy.md`."""
+"""What ``auto`` trains: the cheapest form. In short trainings no branches were worth more than the
+seed (`docs/proxy.md`); whether they are after 20,000 steps has not been measured."""
 
 SHARE = 10
 """A try is this part of the recipe's steps."""

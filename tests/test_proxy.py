@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from safetensors.torch import load
 from torch.nn import functional as F
 
 from nas.measure.quality import evaluate
+from nas.training import proxy
 from nas.training.calibration import calibrate
 from nas.training.ema import Ema
 from nas.training.muon import Muon, orthogonalised
@@ -289,3 +291,24 @@ def test_the_schedule_warms_up_and_ends_near_zero():
     assert max(rates) == pytest.approx(1)
     assert rates[-1] < 0.01
     assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_a_network_whose_features_have_all_died_is_a_failed_training(data):
+    """No gain of it says what its architecture can do."""
+    architecture = Architecture(
+        "unshuffle2", 8, (Stage("conv", 8),), bias=False, residual="bicubic"
+    )
+    with (
+        mock.patch.object(proxy, "starting_network", wraps=dead),
+        pytest.raises(Diverged, match="features died"),
+    ):
+        list(run_proxy(architecture, data, replace(SETTINGS, steps=2)))
+
+
+def dead(architecture, bank, settings):
+    """A network none of whose ReLUs lets anything pass."""
+    network = starting_network(architecture, bank, settings)
+    with torch.no_grad():
+        network.body[0].weight.copy_(-network.body[0].weight.abs())
+        network.stem[-2].weight.abs_()
+    return network

@@ -188,7 +188,7 @@ def run_proxy(
     Stop early by closing the generator.
 
     Raises:
-        Diverged: loss or weights are no numbers any more, or the loss exploded.
+        Diverged: loss or weights are no numbers any more, the loss exploded, or all features died.
     """
     settings = settings or ProxySettings()
     start = time.perf_counter()
@@ -208,6 +208,8 @@ def run_proxy(
                 turns.release()
                 yield curve[-1]
         training.check()
+        if _is_constant(ema.network, data.bank, settings):
+            raise Diverged("all its features died: what it predicts does not depend on the image")
         quality = _measure(ema.network, data)
     seconds = time.perf_counter() - start
     curve.append(Rung(settings.steps, quality.gain_db, seconds))
@@ -252,6 +254,16 @@ def _measure(network: Network, data: ProxyData) -> Quality:
     if not all(bool(tensor.isfinite().all()) for tensor in network.parameters()):
         raise Diverged("weights are no numbers any more")
     return evaluate(fuse(network), data.validation, data.qps, device=data.device)
+
+
+@torch.no_grad()
+def _is_constant(network: Network, bank: PatchBank, settings: ProxySettings) -> bool:
+    """Whether the network, its image residual aside, predicts the same for every place."""
+    batch = draw(bank, settings.batch, settings.patch, torch.Generator().manual_seed(settings.seed))
+    lr = network_input(batch.lr)
+    phases = network.predicted(network.features(lr), lr)
+    inside = phases[..., _BORDER:-_BORDER, _BORDER:-_BORDER]  # zeros around it change the border
+    return bool((inside.amax((0, 2, 3)) - inside.amin((0, 2, 3))).max() < _CONSTANT)
 
 
 class ProxyTraining:
@@ -361,3 +373,4 @@ def _mean(values: Sequence[float]) -> float:
 
 _EXPLODED = 20.0
 _CALIBRATION_PATCHES = 24
+_BORDER, _CONSTANT = 4, 1e-4  # phases left out at each side; a fortieth of a grey level
