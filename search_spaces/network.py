@@ -99,7 +99,7 @@ class Network(nn.Module):
         height, width = x.shape[-2:]
         padded = self.padded(x)
         if self.architecture.planes == 1 and self.residual is not None:
-            plane = F.pixel_shuffle(self.predicted(self.features(padded), padded), self.shuffle)
+            plane = F.pixel_shuffle(self._predicted(self.features(padded), padded), self.shuffle)
             upscaled = self.residual.picture(padded).add_(plane)  # fewer bytes move than as phases
         else:
             upscaled = F.pixel_shuffle(self.phases(padded), self.shuffle)
@@ -141,7 +141,7 @@ class Network(nn.Module):
         Where the output is luma, ``x`` may be the picture's luma (N, 1, H, W) instead: then the
         phases are those of the output's luma, (N, r^2, 4H/r, 4W/r), and training needs no others.
         """
-        phases = self.predicted(features, x)
+        phases = self._predicted(features, x)
         if self.residual is None:
             return phases
         base = self.residual(x)
@@ -149,8 +149,8 @@ class Network(nn.Module):
             return phases + base
         return (base.unflatten(1, (x.shape[1], -1)) + phases[:, None]).flatten(1, 2)
 
-    def predicted(self, features: Tensor, x: Tensor) -> Tensor:
-        """The phases before the image residual is added to them, from what the tail reads."""
+    def _predicted(self, features: Tensor, x: Tensor) -> Tensor:
+        """The phases before the residual is added to them."""
         a = self.architecture
         phases = self.tail(features)
         if a.factor > 1 and (self.lift is not None or self.residual is not None):

@@ -26,7 +26,7 @@ from studies.recommendation import highest_gain
 from studies.record import Record
 from studies.settings import StudyInfo
 from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING, study_folder
-from studies.training_forms import AUTO, SHARE, training_forms
+from studies.training_forms import SHARE, training_forms
 from studies.winners import Choice, winners
 from teachers.loading import Teacher, load_teacher
 
@@ -54,7 +54,7 @@ class PromotionSettings:
         tracking_uri: MLflow's; None leaves MLflow out.
         device: Where to train; None for CUDA if there is any.
         plugins: Python files that bring blocks, beside those of the study.
-        blocks: Training forms to try, see `studies.training_forms`; none keeps the trial's own.
+        blocks: Training forms to try, see `studies.training_forms`.
     """
 
     study: str
@@ -70,7 +70,7 @@ class PromotionSettings:
     tracking_uri: str | None = DEFAULT_TRACKING
     device: str | None = None
     plugins: tuple[str, ...] = ()
-    blocks: tuple[str, ...] = AUTO
+    blocks: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,8 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
         "teacher": None if teacher is None else teacher.digest,
         "seed": settings.seed,
     }
-    if settings.blocks != AUTO:
-        identity["blocks"] = list(settings.blocks)
+    if settings.blocks != "auto":
+        identity["blocks"] = settings.blocks
     forms_of_each = [
         training_forms(
             Architecture.from_dict(member.architecture),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from studies.storage import check_url, driven, explained, masked, set_pragmas, s
 from studies.trials import records_of, repeats_of
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+LATEST = "latest"
+"""Stands for the study that was searched last."""
 
 _TRIALS = sqlalchemy.table(
     "trials",
@@ -48,15 +51,15 @@ _PATIENCE_S = 15.0  # readers hold an SQLite file for milliseconds: longer is on
 def read_study(storage: str, name: str) -> tuple[StudyInfo, tuple[Record, ...]]:
     """Read a study without holding it; a search may be running on it.
 
+    Args:
+        storage: Database URL.
+        name: The study's name, a beginning that no other one has, or `LATEST`.
+
     Raises:
         InputError: The storage cannot be used, or has no such study.
     """
     with explained(storage, OSError), _existing(storage) as database:
-        found = _studies(database)
-        if name not in found:
-            choices = ", ".join(found) or "none yet"
-            raise InputError(f"There is no study {name!r} in {masked(storage)}: it has {choices}.")
-        return _read(storage, database, found[name])
+        return _read(storage, database, _named(_studies(database), name, masked(storage)))
 
 
 def list_studies(storage: str) -> tuple[tuple[StudyInfo, tuple[Record, ...]], ...]:
@@ -87,6 +90,20 @@ def _studies(database: BaseStorage) -> dict[str, FrozenStudy]:
     # The last that a study gets before its first trial: it may have been killed sooner.
     found = [study for study in database.get_all_studies() if "runs" in study.user_attrs]
     return {study.study_name: study for study in found}
+
+
+def _named(found: Mapping[str, FrozenStudy], name: str, where: str) -> FrozenStudy:
+    if name in found:
+        return found[name]
+    if name == LATEST and found:
+        return max(found.values(), key=lambda study: study.user_attrs["runs"][-1]["time"])
+    begun = [each for each in found if each.startswith(name)]
+    if len(begun) == 1:
+        return found[begun[0]]
+    choices = ", ".join(begun or found) or "none yet"
+    if begun:
+        raise InputError(f"Several studies in {where} begin with {name!r}: {choices}.")
+    raise InputError(f"There is no study {name!r} in {where}: it has {choices}.")
 
 
 def _read(

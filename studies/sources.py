@@ -22,7 +22,8 @@ def trial_model(storage: str, study: str, trial: int) -> Path:
     Raises:
         InputError: there is no such study or trial, or it left no weights; says which there are.
     """
-    _, records = read_study(storage, study)
+    info, records = read_study(storage, study)
+    study = info.name
     record = trained_record(study, records, trial)
     folder = study_folder(storage, study)
     evaluated = trial if record.duplicate_of is None else record.duplicate_of

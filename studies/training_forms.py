@@ -6,7 +6,7 @@ unfolded branches may.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from search_spaces.architecture import Architecture
@@ -14,16 +14,17 @@ from search_spaces.blocks import linear_sizes
 from search_spaces.errors import InputError
 from search_spaces.network import build, layout
 
-AUTO = ("conv",)
-"""What ``auto`` trains: the cheapest form. In short trainings no branches were worth more than the
-seed (`docs/proxy.md`); whether they are after 20,000 steps has not been measured."""
+CHOICES: Mapping[str, tuple[str, ...]] = {"auto": ("conv",), "trial": ()}
+"""What ``--blocks`` takes beside names. ``auto`` trains the cheapest form: in short trainings no
+branches were worth more than the seed (`docs/proxy.md`); whether they are after 20,000 steps has
+not been measured. ``trial`` keeps what the search drew."""
 
 SHARE = 10
 """A try is this part of the recipe's steps."""
 
 
 def training_forms(
-    architecture: Architecture, names: Sequence[str], *, folds: bool
+    architecture: Architecture, blocks: str, *, folds: bool
 ) -> Mapping[str, Architecture]:
     """Return an architecture with each of some blocks in place of its linear ones, by name.
 
@@ -31,13 +32,14 @@ def training_forms(
 
     Args:
         architecture: As the search found it.
-        names: Of linear blocks; none leave the architecture as it is.
+        blocks: One of `CHOICES`, or names of linear blocks with commas between them.
         folds: Whether the recipe folds blocks before its first step: then one form is enough.
 
     Raises:
         InputError: A block is unknown, does not fold to a 3x3 convolution, or cannot have the
             channels of this network.
     """
+    names = CHOICES.get(blocks, tuple(blocks.split(",")))
     for name in names:
         if 3 not in linear_sizes(name):
             raise InputError(

@@ -32,7 +32,10 @@ pytestmark = pytest.mark.usefixtures("own_place")
 
 TRUTH = (0.5, 0.4, 0.3, 0.1, -0.1)
 FIELD = Field(TRUTH, (1.0, 1.1, 2.0, 2.1, 9.0), (1, 2, 2, 1, 1))
-SMALL = {f"net{width}": Architecture(width=width, residual="bicubic") for width in (2, 4, 6)}
+SMALL = {
+    f"net{width}": Architecture(width=width, residual="bicubic", activation="prelu")
+    for width in (2, 4, 6)
+}
 
 
 @pytest.fixture(scope="module")

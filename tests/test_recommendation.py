@@ -18,6 +18,7 @@ from studies.front import Member, front, trained
 from studies.noise import Noise
 from studies.outcome import Trained
 from studies.places import Places
+from studies.pool import Costs
 from studies.reading import read_study
 from studies.recommendation import best_compromise, highest_gain
 from studies.review.report import report
@@ -177,11 +178,11 @@ def test_repeats_decide_the_noise_of_tables_figures_and_the_sampler(tmp_path, na
 
     class Recorded(ehvi.EhviSampler):
         def __init__(self, *given):
-            asked.append(given[4])
+            asked.append(given[5])
             super().__init__(*given)
 
     monkeypatch.setattr(ehvi, "EhviSampler", Recorded)
-    costs = ehvi.Costs(1.0, 1e9, 1000, 1.0)
+    costs = Costs(1.0, 1e9, 1000, 1.0)
     again = study(tmp_path, sampler="ehvi", costs_of=lambda architecture: costs)
     conduct(replace(again, trials=len(GAINS) + 1), Tied())
     assert asked and asked[0] == pytest.approx(0.04 / 2**0.5)

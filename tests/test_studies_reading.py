@@ -99,3 +99,18 @@ def test_reading_makes_no_tables_in_a_database_that_a_search_is_making(tmp_path)
     with pytest.raises(InputError, match=r"There is no study 'quick' .*: it has none yet"):
         read_study(f"sqlite:///{file}", "quick")
     assert file.stat().st_size == 0
+
+
+def test_a_study_is_known_by_a_beginning_of_its_name_and_the_last_one_as_latest(tmp_path):
+    for name in ("lightweight-8ms-abc", "lightweight-8ms-def", "balanced"):
+        with open_study(settings(tmp_path, name=name)):
+            pass
+    storage = settings(tmp_path).storage
+    assert read_study(storage, "bal")[0].name == "balanced"
+    assert read_study(storage, "lightweight-8ms-d")[0].name == "lightweight-8ms-def"
+    with pytest.raises(InputError, match=r"begin with 'light': lightweight-8ms-abc, lightweight-"):
+        read_study(storage, "light")
+    study = optuna.load_study(study_name="lightweight-8ms-abc", storage=storage)
+    *_, last = study.user_attrs["runs"]
+    study.set_user_attr("runs", [{**last, "time": "2999-01-01T00:00:00+00:00"}])
+    assert read_study(storage, "latest")[0].name == "lightweight-8ms-abc"

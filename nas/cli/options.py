@@ -8,7 +8,11 @@ from typing import Annotated, TypeAlias
 import typer
 
 StudyName: TypeAlias = Annotated[
-    str, typer.Argument(metavar="STUDY", help="Name of a study; see 'nas studies'.")
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="Name of a study, its beginning, or latest: the one searched last. See 'nas studies'.",
+    ),
 ]
 Data: TypeAlias = Annotated[
     Path | None, typer.Option(help="A set made by 'nas data prepare'; default the sample set.")

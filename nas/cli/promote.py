@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def promote(
-    study: StudyName,
+    study: StudyName = "latest",
     top: Annotated[
         int | None,
         typer.Option(min=1, help="So many of the front, by what each adds to it; default 3."),
@@ -92,7 +92,6 @@ def promote(
     from studies.limits import parse_runtime
     from studies.promotion import promote as run
     from studies.promotion_plan import PromotionSettings, prepare
-    from studies.training_forms import AUTO
     from studies.winners import Choice
 
     settings = PromotionSettings(
@@ -109,7 +108,7 @@ def promote(
         tracking_uri=tracking(tracking_uri),
         device=device,
         plugins=tuple(plugin or ()),
-        blocks={"auto": AUTO, "trial": ()}.get(blocks, tuple(blocks.split(","))),
+        blocks=blocks,
     )
     with progress_bar("preparing") as progress:
         plan = prepare(settings, progress)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    study: StudyName,
+    study: StudyName = "latest",
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The page to write; it needs nothing else.")
     ] = Path("report.html"),
@@ -40,7 +40,7 @@ def report(
     load_all(plugin or ())
     info, records = read_study(storage, study)
     with progress_bar("looking") as progress:
-        evidence = gather(info, records, study_folder(storage, study), data, progress)
+        evidence = gather(info, records, study_folder(storage, info.name), data, progress)
     places = Places(storage, info.sources.get("tracking_uri") or DEFAULT_TRACKING)
     page = report_of(info, records, places, evidence).encode()
     write_atomic(output, page)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def front(
-    study: StudyName,
+    study: StudyName = "latest",
     storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
 ) -> None:
