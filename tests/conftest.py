@@ -11,6 +11,9 @@ import pytest
 # The tensors here are tiny: a second thread only waits, and on a busy machine it spins.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Ray's workers would wait for the other half of the tests: they run at nice 15.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 # Commands under test hear what a terminal's do, also where the tests run in the background or by
 # nohup, which ignore these, and so would everything that is started from here.
 for _number, _usual in (
