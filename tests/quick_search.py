@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING
 
 from studies.candidate import Candidate, Evaluation
 from studies.limits import parse_budget
-from studies.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Underway, Weights
+from studies.outcome import (
+    Broken,
+    Outcome,
+    Rejected,
+    Rung,
+    Runtime,
+    Size,
+    Trained,
+    Underway,
+    Weights,
+)
 from studies.settings import StudySettings
 
 if TYPE_CHECKING:  # workers can do without torch, which it imports
@@ -144,6 +154,16 @@ def weights(content: bytes) -> Weights:
 def figure(network) -> float:
     """Runtime in ms."""
     return network.width**2 * 9 * (network.depth + 1) / 3000 / network.factor + 0.1
+
+
+def outcome(candidate) -> Outcome:
+    """What `Quick` finds of a candidate."""
+    evaluation = Quick()(candidate)
+    while True:
+        try:
+            next(evaluation)
+        except StopIteration as end:
+            return end.value
 
 
 def settings(folder: Path, **changes) -> StudySettings:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from quick_search import BUDGET, Quick, Tinting, figure, settings, small_space
+from quick_search import BUDGET, Quick, Tinting, figure, outcome, settings, small_space
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from search_spaces.network import layout
@@ -28,16 +28,6 @@ def costs_of(architecture) -> Costs:
     """As the quick search has them."""
     params = architecture.width**2 * 9 * (architecture.depth + 1)
     return Costs(figure(architecture), 500_000 * params, params, 1.0)
-
-
-def outcome(candidate):
-    """What the quick search finds."""
-    evaluation = Quick()(candidate)
-    while True:
-        try:
-            next(evaluation)
-        except StopIteration as end:
-            return end.value
 
 
 def search(folder, evaluate=None, **changes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
-from quick_search import Noisy, Quick, settings, small_space
+from quick_search import Noisy, Quick, outcome, settings, small_space
 
 from studies.ledger import Ledger
 from studies.reading import read_study
@@ -99,14 +99,6 @@ def test_only_trials_that_may_have_changed_are_read(tmp_path, monkeypatch):
     def counted(trial, budget):
         read.append(trial.number)
         return record_of(trial, budget)
-
-    def outcome(candidate):
-        evaluation = Quick()(candidate)
-        while True:
-            try:
-                next(evaluation)
-            except StopIteration as end:
-                return end.value
 
     monkeypatch.setattr("studies.trials.record_of", counted)
     with open_study(settings(tmp_path, sampler="random")) as study:

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 from mlflow import MlflowClient
-from quick_search import TRIALS, Quick, settings, small_space
+from quick_search import TRIALS, Quick, outcome, settings, small_space
 from servers import postgres
 
 from studies.locks import is_present, presence
@@ -94,7 +94,7 @@ def test_an_equal_candidate_of_another_search_is_waited_for(tmp_path):
         second = other.ask()
         assert first.layout != second.layout
         assert other.ask() is None  # both are under way: nothing is left to ask for
-        one.tell(first, _outcome(first))
+        one.tell(first, outcome(first))
         assert other.ask() is None
         told = {r.trial: r for r in other.records}
         assert told[first.trial].outcome == told[first.trial].outcome is not None
@@ -104,11 +104,11 @@ def test_an_equal_candidate_of_another_search_is_waited_for(tmp_path):
 def test_a_goal_that_others_are_about_to_reach_ends_a_search(tmp_path):
     with open_study(settings(tmp_path, trials=1)) as busy:
         while (candidate := busy.ask()) and not _trains(candidate):
-            busy.tell(candidate, _outcome(candidate))
+            busy.tell(candidate, outcome(candidate))
         summary = conduct(settings(tmp_path, trials=1), Quick())
         assert summary.ended == "Another search on this study evaluates the last candidates."
         assert summary.counts.trained == 0
-        busy.tell(candidate, _outcome(candidate))
+        busy.tell(candidate, outcome(candidate))
     assert counts(records_in(tmp_path)).trained == 1
 
 
@@ -157,14 +157,5 @@ def test_presence_ends_with_its_process_whatever_ends_it(tmp_path, storage):
     assert not list(tmp_path.glob("*c3*"))
 
 
-def _outcome(candidate):
-    evaluation = Quick()(candidate)
-    while True:
-        try:
-            next(evaluation)
-        except StopIteration as end:
-            return end.value
-
-
 def _trains(candidate) -> bool:
-    return type(_outcome(candidate)).__name__ == "Trained"
+    return type(outcome(candidate)).__name__ == "Trained"
