@@ -99,9 +99,9 @@ def next_commands(
     registered: str | None = None,
 ) -> tuple[str, ...]:
     """Return the commands that lead on from where a study stands; see `story`."""
-    if not front(trained(records)):
-        return ()
     champion = promoted.best(promotions, info.budget)
+    if champion is None and not front(trained(records)):
+        return ()
     if champion is None:
         return _ready(
             places,

@@ -137,7 +137,7 @@ SMALLER = {
         *("--trials", "2", "--steps", "2", "--teacher", "none", "--study", "mine"),
         *("--max-colour-loss", "none"),
     ],
-    "promote": ["--steps", "2", "--top", "1", "--teacher", "none"],
+    "promote": ["--steps", "2", "--trial", "0", "--force", "--teacher", "none"],
 }
 """What makes the tutorial's commands short here; the last of an option given twice counts."""
 

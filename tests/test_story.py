@@ -148,3 +148,11 @@ def test_commands_take_secrets_from_the_environment_and_say_so():
             assert not used or shlex.split(set_first[0])[-1] == f"{variable}={masked_url}"
     note = story(INFO, RECORDS, Places("postgresql://me:***@db/nas"))
     assert 'nas promote quick --storage "$NAS_STORAGE"' in note, "what is masked already, too"
+
+
+def test_a_promoted_network_can_be_used_though_no_proxy_run_was_above_lanczos():
+    below = [replace(RECORDS[0], outcome=replace(RECORDS[0].outcome, gain_db=-0.1))]
+    assert next_commands(INFO, below, HERE) == ()
+    *use, serve = next_commands(INFO, below, HERE, (CHAMPION,), "quick")
+    assert any(command.startswith("nas export models:/quick@champion") for command in use)
+    assert "mlflow models serve" in serve
