@@ -208,7 +208,7 @@ def run_proxy(
                 turns.release()
                 yield curve[-1]
         training.check()
-        if _is_constant(ema.network, data.bank, settings):
+        if _has_died(ema.network, data.bank, settings):
             raise Diverged(
                 "all its features died: what the tail reads does not depend on the image"
             )
@@ -259,7 +259,7 @@ def _measure(network: Network, data: ProxyData) -> Quality:
 
 
 @torch.no_grad()
-def _is_constant(network: Network, bank: PatchBank, settings: ProxySettings) -> bool:
+def _has_died(network: Network, bank: PatchBank, settings: ProxySettings) -> bool:
     """Whether what the tail reads is the same at every place."""
     batch = draw(bank, settings.batch, settings.patch, torch.Generator().manual_seed(settings.seed))
     features = network.features(network_input(batch.lr))
