@@ -104,10 +104,10 @@ def search(
         InputError: Something asked for cannot work, or stopped working. Nothing found is lost.
     """
     from studies import figures
-    from studies.runners.cluster import Session, facilities, starting
+    from studies.runners.cluster import EVALUATION, Session, facilities, starting
 
     # How many at once is settled once the device is known; Ray itself must know the most.
-    session = Session(settings.ray_address, settings.most_at_once)
+    session = Session(settings.ray_address, settings.most_at_once, preload=EVALUATION)
     with starting(session):
         # Here, because they import torch: beside the start of Ray.
         from studies.evaluation import evaluate

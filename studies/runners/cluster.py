@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 LATENCY = "latency"
 """The resource of machines that measure; each measures one network at a time."""
 
-_PRELOADED = ["ray.tune", "studies.evaluation", "torch._dynamo"]
-"""What workers import as soon as Ray starts them, while the search prepares. It takes seconds; the
-last one is what torch imports in the first step of an optimiser."""
+EVALUATION = ("ray.tune", "studies.evaluation", "torch._dynamo")
+"""What evaluating a candidate imports, which takes seconds; torch imports the last one in the first
+step of an optimiser."""
 
 _LOST_S = 30.0  # a machine that measures may be away for as long: it is being started again, say
 
@@ -78,11 +78,13 @@ class Session:
         address: Of a running Ray cluster; None starts Ray on this machine and ends it afterwards.
         cpus: Cores that may be used of this machine.
         needs_gpu: Whether GPUs will be asked for.
+        preload: Modules that workers import as soon as Ray starts them, while the search prepares.
     """
 
     address: str | None = None
     cpus: int = 1
     needs_gpu: bool = False
+    preload: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +275,7 @@ def _started(session: Session) -> Iterator[None]:
                 num_cpus=max(session.cpus, 1),
                 include_dashboard=False,
                 object_store_memory=128 * 2**20,
-                _system_config={"preload_python_modules": _PRELOADED},
+                _system_config={"preload_python_modules": list(session.preload)},
                 _temp_dir=str(folder),
                 **common,
             )
