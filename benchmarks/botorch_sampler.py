@@ -27,10 +27,10 @@ from torch import Tensor
 
 from benchmarks.options import parser_of
 from benchmarks.samplers import Arm, run
-from studies import ehvi
-from studies.limits import SPAN
-from studies.outcome import Trained
-from studies.pool import Point
+from studies.core.budget import SPAN
+from studies.core.outcome import Trained
+from studies.sampling import ehvi
+from studies.sampling.pool import Point
 
 
 class BoTorchSampler(ehvi.EhviSampler):

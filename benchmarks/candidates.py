@@ -30,8 +30,8 @@ from benchmarks.options import add_json, add_networks, alone, numbers, parser_of
 from nas.data.sample import sample_set
 from nas.data.store import open_set
 from nas.measure.device import usable_device
-from nas.measure.latency import versions
-from nas.training.proxy import ProxyData, ProxyResult, ProxySettings, proxy_data, run_proxy
+from nas.measure.latency.measure import versions
+from nas.training.proxy.proxy import ProxyData, ProxyResult, ProxySettings, proxy_data, run_proxy
 from search_spaces import published
 
 NAMES = ("RepTCN", "ANUNet", "BasicVision", "URPNet")

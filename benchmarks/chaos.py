@@ -33,8 +33,8 @@ from benchmarks.options import add_json, parser_of, write_json
 from benchmarks.processes import carrying, gone
 from benchmarks.verdict import faults
 from nas.data.prepare import prepare
-from studies.reading import read_study
-from studies.record import counts
+from studies.core.record import counts
+from studies.results.snapshot import read_study
 
 ROOT = Path(__file__).parents[1]
 STUDY = "chaos"

@@ -23,10 +23,10 @@ from PIL import Image, ImageDraw
 
 from benchmarks.options import parser_of
 from nas.data.store import open_set
-from nas.measure.counts import count
-from nas.measure.latency_model import LatencyModel
-from nas.measure.strips import upscale_picture
-from nas.training.proxy import ProxyData, ProxyResult, ProxySettings, proxy_data, run_proxy
+from nas.measure.cost.counts import count
+from nas.measure.latency.predict import LatencyModel
+from nas.measure.tiling import upscale_picture
+from nas.training.proxy.proxy import ProxyData, ProxyResult, ProxySettings, proxy_data, run_proxy
 from search_spaces import Architecture, Stage, Tail, load_model
 from teachers.loading import load_teacher
 

@@ -6,7 +6,8 @@ Small networks are bound by memory, and their ends most: what leaves them has 16
 of what came in. Each row is one form of a network, run one way, from a picture on the device:
 
 - ``deploy form`` is the network as its file holds it, ``simplest`` the same after
-  `search_spaces.simplify`, ``one kernel`` that with its end in Triton (CUDA with Triton only).
+  `search_spaces.networks.inference`, ``one kernel`` that with its end in Triton (CUDA with Triton
+  only).
 - To ``floats`` the result is (1, 3, 4H, 4W) in the precision of the network; to ``bytes`` it is
   uint8 (4H, 4W, 3), clamped and rounded, as a picture is written.
 
@@ -32,17 +33,16 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.options import add_json, add_networks, add_size, alone, parser_of, write_json
-from nas.deploy.eightbit import EightBit
-from nas.deploy.fused_end import fused_end
+from nas.deploy.fused_tail import fused_end
+from nas.deploy.uint8_network import EightBit
 from nas.deploy.upscale import STRIP_PIXELS
 from nas.measure.device import usable_device
-from nas.measure.exclusive import exclusive
-from nas.measure.latency import versions
-from nas.measure.pixels import to_uint8
-from nas.measure.runs import graph_sampler
-from nas.measure.strips import upscale_picture
+from nas.measure.device_lock import exclusive
+from nas.measure.latency.backends import graph_sampler
+from nas.measure.latency.measure import versions
+from nas.measure.tiling import to_uint8, upscale_picture
 from search_spaces import Network, build, fuse, published
-from search_spaces.simplify import simplified
+from search_spaces.networks.inference import simplified
 
 NAMES = ("RepTCN", "URPNet", "ANUNet")
 COMPILED = ("RepTCN", "URPNet")

@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.options import add_json, add_size, alone, parser_of, write_json
-from nas.measure.agreement import kendall, mape, spearman
-from nas.measure.blocks import BUSY
+from nas.measure.cost.trace import LayerCost, as_run, trace
 from nas.measure.device import usable_device
-from nas.measure.latency import Latency, measure_cpu, measure_cuda, versions
-from nas.measure.latency_fit import FEWEST
-from nas.measure.latency_model import FEATURES, LatencyModel, fit
-from nas.measure.latency_store import structure_of
-from nas.measure.layers import LayerCost, as_run, trace
+from nas.measure.latency.fit import FEWEST
+from nas.measure.latency.interleave import BUSY
+from nas.measure.latency.measure import Latency, measure_cpu, measure_cuda, versions
+from nas.measure.latency.predict import FEATURES, LatencyModel, fit
+from nas.measure.latency.store import structure_of
+from nas.measure.rank_metrics import kendall, mape, spearman
 from search_spaces import Architecture
 from search_spaces.space import PRESETS, load_space
 

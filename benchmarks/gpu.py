@@ -30,8 +30,8 @@ from typing import Any
 
 import torch
 
-from nas.measure.latency import BACKENDS, versions
-from search_spaces.files import write_atomic
+from nas.common.files import write_atomic
+from nas.measure.latency.measure import BACKENDS, versions
 
 ROOT = Path(__file__).parents[1]
 LAST_LINES = 12  # of the errors of a part that failed

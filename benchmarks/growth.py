@@ -21,16 +21,16 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.options import parser_of
-from nas.measure.targets import resolve_target
+from nas.measure.latency.target import resolve_target
 from search_spaces.space import load_space
-from search_spaces.survey import published
-from studies.candidate import Candidate
-from studies.limits import parse_budget
-from studies.outcome import Outcome, Rejected, Rung, Runtime, Size, Trained
-from studies.preparation import known_costs
-from studies.samplers import SAMPLERS, chosen
+from search_spaces.zoo.survey import published
+from studies.core.budget import parse_budget
+from studies.core.candidate import Candidate
+from studies.core.outcome import Outcome, Rejected, Rung, Runtime, Size, Trained
+from studies.core.study import open_study
+from studies.sampling.samplers import SAMPLERS, chosen
 from studies.settings import StudySettings
-from studies.study import open_study
+from studies.setup import known_costs
 
 MARKS = (200, 800, 5000)
 LIMIT_MS = 2.0

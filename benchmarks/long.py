@@ -24,11 +24,11 @@ import torch
 
 from benchmarks.options import parser_of
 from nas.data.store import open_set
-from nas.measure.counts import count
-from nas.measure.latency_model import LatencyModel
-from nas.training.events import Finished, Stepped
-from nas.training.recipe import Recipe, load_recipe
-from nas.training.trainer import train
+from nas.measure.cost.counts import count
+from nas.measure.latency.predict import LatencyModel
+from nas.training.engine.events import Finished, Stepped
+from nas.training.engine.trainer import train
+from nas.training.recipe.recipe import Recipe, load_recipe
 from search_spaces import Architecture
 from teachers.loading import load_teacher
 

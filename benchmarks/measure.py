@@ -22,14 +22,14 @@ from statistics import median
 import numpy as np
 import torch
 
-from nas.measure.cost import cost, network_macs
-from nas.measure.counts import count
-from nas.measure.latency_model import LatencyModel
-from nas.measure.layers import deploy_form, trace
-from nas.measure.memory import compute_memory
+from nas.measure.cost.cost import cost, network_macs
+from nas.measure.cost.counts import count
+from nas.measure.cost.memory import compute_memory
+from nas.measure.cost.trace import deploy_form, trace
+from nas.measure.latency.predict import LatencyModel
 from nas.measure.quality import psnr, psnr_y, ssim
 from search_spaces import Architecture, InputError, build, fuse, load_space, published
-from search_spaces.network import Network
+from search_spaces.networks.network import Network
 from search_spaces.space import PRESETS, Space
 
 _POOL = 2000

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from search_spaces.files import write_atomic
+from nas.common.files import write_atomic
 
 
 def parser_of(doc: str | None) -> argparse.ArgumentParser:

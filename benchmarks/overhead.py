@@ -23,20 +23,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.options import parser_of
-from nas.measure.targets import resolve_target
+from nas.measure.latency.target import resolve_target
 from search_spaces.space import load_space
-from search_spaces.survey import published
-from studies.candidate import Candidate, Evaluation
+from search_spaces.zoo.survey import published
+from studies.core.budget import parse_budget
+from studies.core.candidate import Candidate, Evaluation
+from studies.core.outcome import Rejected, Rung, Runtime, Size, Trained, Underway, Weights
 from studies.events import Event, Finished
-from studies.limits import parse_budget
-from studies.outcome import Rejected, Rung, Runtime, Size, Trained, Underway, Weights
-from studies.preparation import known_costs
-from studies.samplers import SAMPLERS, chosen
+from studies.sampling.samplers import SAMPLERS, chosen
 from studies.settings import StudySettings
+from studies.setup import known_costs
 
 if TYPE_CHECKING:
-    from studies.record import Record
-    from studies.runners.interface import Runner
+    from studies.core.record import Record
+    from studies.runners.base import Runner
 
 LIMIT_MS = 2.0
 
@@ -168,8 +168,8 @@ def share_of_ray(trials: int, seconds: float, sampler: str) -> None:
 
 def run(runner: Runner, trials: int, seconds: float, sampler: str) -> Search:
     """Search in a folder of its own."""
-    from studies.runners.cluster import Session, starting
     from studies.runners.ray import RayRunner
+    from studies.runners.ray_session import Session, starting
     from studies.search import conduct
 
     finished: list[Mark] = []

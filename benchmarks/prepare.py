@@ -23,9 +23,9 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.options import parser_of
-from nas.data.degrade import LR_FILTER, QPS, encoder, ffmpeg_binary
+from nas.data.encode import LR_FILTER, QPS, encoder, ffmpeg_binary
+from nas.data.image_files import find_sources
 from nas.data.prepare import prepare
-from nas.data.sources import find_sources
 
 
 def main() -> None:

@@ -8,16 +8,16 @@ from functools import partial
 from pathlib import Path
 
 from search_spaces import published
+from studies.core.budget import parse_budget
+from studies.core.outcome import Trained
+from studies.core.record import Record
 from studies.evaluation import evaluate
 from studies.events import Event, Finished
-from studies.front import eligible, front, hypervolume_history, reference_of, trained
-from studies.limits import parse_budget
-from studies.outcome import Trained
-from studies.preparation import prepare, teach
-from studies.record import Record
+from studies.results.front import eligible, front, hypervolume_history, reference_of, trained
 from studies.runners.inline import InlineRunner
 from studies.search import conduct
 from studies.settings import SearchSettings
+from studies.setup import prepare, teach
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,22 +41,22 @@ from benchmarks.surrogate import (
     cross_validated,
     learned,
 )
-from nas.measure.counts import count
-from nas.measure.latency_model import LatencyModel
-from nas.measure.targets import resolve_target
+from nas.measure.cost.counts import count
+from nas.measure.latency.predict import LatencyModel
+from nas.measure.latency.target import resolve_target
 from search_spaces import published
 from search_spaces.architecture import Architecture
-from search_spaces.network import layout
+from search_spaces.networks.network import layout
 from search_spaces.space import load_space
-from studies.candidate import Candidate, Evaluation
-from studies.front import Member, hypervolume, reference_of, trained
-from studies.gain_model import features
-from studies.limits import Budget
-from studies.outcome import Rejected, Runtime, Size, Trained
-from studies.preparation import known_costs
+from studies.core.budget import Budget
+from studies.core.candidate import Candidate, Evaluation
+from studies.core.outcome import Rejected, Runtime, Size, Trained
+from studies.results.front import Member, hypervolume, reference_of, trained
 from studies.runners.inline import InlineRunner
+from studies.sampling.gain_model import features
 from studies.search import conduct
 from studies.settings import StudySettings
+from studies.setup import known_costs
 
 BUDGET_MS = 1.0
 MARKS = (25, 50, 100)

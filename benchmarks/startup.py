@@ -32,7 +32,7 @@ _MARKS = "NAS_STARTUP_MARKS"  # the file that all processes of a run write to
 _NAS = "from nas.cli import main; main()"
 _WATCHED = {
     # module: functions whose beginning and end are marked
-    "studies.preparation": ("prepare", "teach"),
+    "studies.setup": ("prepare", "teach"),
     "studies.search": ("conduct",),
     "ray": ("init",),
 }

@@ -27,16 +27,16 @@ from benchmarks.colour import trained
 from benchmarks.options import parser_of
 from nas.data.sample import sample_set
 from nas.data.store import open_set
-from nas.measure.counts import count
-from nas.measure.targets import resolve_target
-from nas.training.proxy import Diverged, ProxySettings, proxy_data
+from nas.measure.cost.counts import count
+from nas.measure.latency.target import resolve_target
+from nas.training.proxy.proxy import Diverged, ProxySettings, proxy_data
 from search_spaces.architecture import Architecture
-from search_spaces.network import layout
+from search_spaces.networks.network import layout
 from search_spaces.space import load_space
-from studies.gain_model import TABLE, Training, fit_prior, read_table, table_arrays
-from studies.limits import Budget
-from studies.pool import DRAWS, Pool
-from studies.preparation import known_costs
+from studies.core.budget import Budget
+from studies.sampling.gain_model import TABLE, Training, fit_prior, read_table, table_arrays
+from studies.sampling.pool import DRAWS, Pool
+from studies.setup import known_costs
 from teachers.loading import load_teacher
 
 SPACE = "lightweight"

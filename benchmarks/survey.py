@@ -12,9 +12,9 @@ import sys
 from dataclasses import asdict, dataclass
 
 from benchmarks.options import add_json, add_networks, add_size, alone, parser_of, write_json
-from nas.measure.agreement import kendall, spearman
 from nas.measure.device import usable_device
-from nas.measure.latency import measure_cpu, measure_cuda, versions
+from nas.measure.latency.measure import measure_cpu, measure_cuda, versions
+from nas.measure.rank_metrics import kendall, spearman
 from search_spaces import published
 
 

@@ -6,7 +6,7 @@ The usual loop is built as BasicSR's trainer is, by its published defaults: sub-
 with their LR, read from PNG files by the worker processes of a DataLoader, a random crop, flips and
 a quarter turn on the CPU, the network eager in FP32 in its training form, L1 loss, Adam, the
 loss read back at every step, a moving average of all parameters one by one, cuDNN's autotuning.
-Ours is `nas.training.proxy` as a search runs it.
+Ours is `nas.training.proxy.proxy` as a search runs it.
 
 What differs, beside how the same thing is done:
 
@@ -48,16 +48,16 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.options import add_json, add_networks, alone, numbers, parser_of, write_json
-from nas.data.detail import windows
 from nas.data.sample import sample_set
 from nas.data.store import PairSet, open_set
+from nas.data.windows import windows
 from nas.measure.device import usable_device
-from nas.measure.latency import versions
-from nas.training import proxy
-from nas.training.muon import Muon
-from nas.training.patches import PatchBank, cut_patches
-from nas.training.proxy import ProxySettings, ProxyTraining, starting_network
-from nas.training.proxy_step import Learner
+from nas.measure.latency.measure import versions
+from nas.training.data.patches import PatchBank, cut_patches
+from nas.training.engine.optim import Muon
+from nas.training.proxy import proxy
+from nas.training.proxy.proxy import ProxySettings, ProxyTraining, starting_network
+from nas.training.proxy.step import Learner
 from search_spaces import Architecture, Network, Stage, build, fuse, published
 
 NAMES = ("RepTCN", "ANUNet", "RVSR", "16x4", "16x4 luma", "32x8", "32x8 luma")

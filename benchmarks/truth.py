@@ -22,10 +22,10 @@ import numpy as np
 from benchmarks.long import TABLES, Row, read_table
 from benchmarks.options import numbers, parser_of
 from nas.data.sample import sample_set
-from nas.measure.ranking import SIMILAR, Field, judge
-from nas.training.proxy import VERSION, ProxySettings
-from nas.training.proxy_runs import Job, Run, Source, run_all
-from studies.gain_model import features, fit_gains, shipped_prior
+from nas.measure.rank_metrics import SIMILAR, Field, judge
+from nas.training.proxy.proxy import VERSION, ProxySettings
+from nas.training.proxy.runs import Job, Run, Source, run_all
+from studies.sampling.gain_model import features, fit_gains, shipped_prior
 
 SAMPLE = "sample"
 _COLUMNS = ("set", "key", "steps", "seed", "gain_db", "seconds", "version")

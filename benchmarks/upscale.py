@@ -23,8 +23,8 @@ from skimage import data
 
 from benchmarks.options import parser_of
 from nas.deploy.export import export
-from nas.deploy.jobs import Job
-from nas.deploy.pictures import Picture, read_picture, write_picture
+from nas.deploy.images import Picture, read_picture, write_picture
+from nas.deploy.paths import Job
 from nas.deploy.upscale import MAX_PIXELS, Settings, ready, upscale, upscale_files
 from search_spaces import Model, Network, build, fuse, published
 

@@ -10,9 +10,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from optuna.trial import TrialState
 
-from studies.front import front, trained
-from studies.reading import read_study
-from studies.record import Record, counts
+from studies.core.record import Record, counts
+from studies.results.front import front, trained
+from studies.results.snapshot import read_study
 from studies.tracking import EXPERIMENT
 
 

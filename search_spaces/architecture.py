@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar
 
-from search_spaces.errors import InputError
+from nas.common.errors import InputError
 
 SCALE = 4
 """Every network of the workbench upscales by this factor in height and width."""

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from search_spaces.errors import InputError
+from nas.common.errors import InputError
 
 GROUP = "nas.plugins"
 

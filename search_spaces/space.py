@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nas.common.errors import InputError
+from nas.common.files import read_text
+from nas.common.registry import Registry
+from nas.common.yaml import load_plain
 from search_spaces.architecture import INTERPOLATIONS, Architecture, Stage, Tail
 from search_spaces.blocks import blocks, linear_sizes
-from search_spaces.errors import InputError
-from search_spaces.files import read_text
-from search_spaces.plain_yaml import load_plain
-from search_spaces.registry import Registry
 
 Parameters = Mapping[str, Any]
 

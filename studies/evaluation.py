@@ -20,13 +20,14 @@ from pathlib import Path
 
 import torch
 
+from nas.common.errors import InputError
 from nas.data.store import open_set
-from nas.measure.cost import cost
-from nas.measure.counts import count
-from nas.measure.latency import Latency
-from nas.measure.layers import deploy_form
-from nas.measure.targets import Target
-from nas.training.proxy import (
+from nas.measure.cost.cost import cost
+from nas.measure.cost.counts import count
+from nas.measure.cost.trace import deploy_form
+from nas.measure.latency.measure import Latency
+from nas.measure.latency.target import Target
+from nas.training.proxy.proxy import (
     Diverged,
     ProxyData,
     ProxyResult,
@@ -35,13 +36,11 @@ from nas.training.proxy import (
     run_proxy,
 )
 from search_spaces.architecture import Architecture
-from search_spaces.errors import InputError
-from search_spaces.network import Network
+from search_spaces.networks.network import Network
 from search_spaces.plugins import load_all
-from studies.candidate import Candidate, DeviceLost, Evaluation
-from studies.limits import Budget
-from studies.material import Material
-from studies.outcome import (
+from studies.core.budget import Budget
+from studies.core.candidate import Candidate, DeviceLost, Evaluation
+from studies.core.outcome import (
     Broken,
     BrokenKind,
     Rejected,
@@ -52,6 +51,7 @@ from studies.outcome import (
     Underway,
     Weights,
 )
+from studies.runners.bundle import Material
 from teachers.loading import load_teacher
 
 Measure = Callable[[Target, Network], Latency]

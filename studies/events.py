@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from studies.candidate import Candidate
-from studies.durations import Period
-from studies.outcome import Rung
-from studies.record import Record
+from nas.common.text import Period
+from studies.core.candidate import Candidate
+from studies.core.outcome import Rung
+from studies.core.record import Record
 
 
 @dataclass(frozen=True, slots=True)

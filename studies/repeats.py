@@ -12,14 +12,14 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 
-from studies.candidate import Candidate
+from studies.core.candidate import Candidate
+from studies.core.outcome import Outcome, Trained, Underway
+from studies.core.record import Record
+from studies.core.study import Study
+from studies.core.trials import Repeat
 from studies.events import OnEvent, Repeated, Started
-from studies.front import Member, best_within, front, trained
-from studies.noise import DEVIATIONS, Noise, seed_noise
-from studies.outcome import Outcome, Trained, Underway
-from studies.record import Record
-from studies.study import Study
-from studies.trials import Repeat
+from studies.results.front import Member, best_within, front, trained
+from studies.results.uncertainty import DEVIATIONS, Noise, seed_noise
 
 
 class RepeatDesk:

@@ -10,13 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search_spaces.errors import InputError
-from search_spaces.progress import Progress, silent
-from studies.candidate import Candidate, Evaluate
-from studies.courier import Courier, study_courier
-from studies.durations import Period, clock
+from nas.common.errors import InputError
+from nas.common.text import Period, Progress, clock, silent
+from studies.core.budget import Budget
+from studies.core.candidate import Candidate, Evaluate
+from studies.core.outcome import Outcome, Rejected, Underway
+from studies.core.record import Counts, Record
+from studies.core.study import Study, open_study
 from studies.events import Finished, Noted, OnEvent, Opened, Passed, Started, ignore
-from studies.front import (
+from studies.repeats import RepeatDesk
+from studies.report.summary import Places
+from studies.results.front import (
     Member,
     front,
     hypervolume,
@@ -24,25 +28,20 @@ from studies.front import (
     trained,
     with_probabilities,
 )
-from studies.limits import Budget
-from studies.locks import turn
-from studies.noise import seed_noise
-from studies.outcome import Outcome, Rejected, Underway
-from studies.places import Places
-from studies.reading import read_study
-from studies.record import Counts, Record
-from studies.repeats import RepeatDesk
-from studies.rungs import ParetoRungs
+from studies.results.snapshot import read_study
+from studies.results.uncertainty import seed_noise
+from studies.runners.base import Runner
 from studies.runners.inline import InlineRunner
-from studies.runners.interface import Runner
+from studies.sampling.pruner import ParetoRungs
 from studies.settings import SearchSettings, StudyInfo, StudySettings
-from studies.storage import DEFAULT_TRACKING, masked, study_folder
-from studies.study import Study, open_study
+from studies.storage.locks import turn
+from studies.storage.store import DEFAULT_TRACKING, masked, study_folder
+from studies.tracking.writer import Courier, study_courier
 
 if TYPE_CHECKING:
-    from studies.preparation import Prepared
-    from studies.runners.cluster import Facilities
     from studies.runners.ray import RayRunner
+    from studies.runners.ray_session import Facilities
+    from studies.setup import Prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ class SearchSummary:
 
     @property
     def hypervolume(self) -> float:
-        """The area that the front covers; see `studies.front.hypervolume`."""
+        """The area that the front covers; see `studies.results.front.hypervolume`."""
         members = trained(self.records)
         return hypervolume(members, reference_of(members, self.budget))
 
@@ -103,15 +102,15 @@ def search(
     Raises:
         InputError: Something asked for cannot work, or stopped working. Nothing found is lost.
     """
-    from studies import figures
-    from studies.runners.cluster import EVALUATION, Session, facilities, starting
+    from studies.report import static
+    from studies.runners.ray_session import EVALUATION, Session, facilities, starting
 
     # How many at once is settled once the device is known; Ray itself must know the most.
     session = Session(settings.ray_address, settings.most_at_once, preload=EVALUATION)
     with starting(session):
         # Here, because they import torch: beside the start of Ray.
         from studies.evaluation import evaluate
-        from studies.preparation import on_cluster, prepare, teach
+        from studies.setup import on_cluster, prepare, teach
 
         cluster = None if settings.ray_address is None else facilities(session)
         prepared = prepare(settings, progress, cluster)
@@ -136,8 +135,8 @@ def search(
     if summary.tracking_uri is None or summary.tracking_fault is not None:
         info, _ = read_study(settings.storage, summary.study)
         places = Places(settings.storage, settings.tracking_uri or DEFAULT_TRACKING)
-        figures.write(info, summary.records, folder, places)
-    return replace(summary, files=figures.written(folder))
+        static.write(info, summary.records, folder, places)
+    return replace(summary, files=static.written(folder))
 
 
 def _settled(prepared: Prepared) -> int:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Architecture
-from studies.limits import Budget
-from studies.storage import DEFAULT_STORAGE, DEFAULT_TRACKING
+from studies.core.budget import Budget
+from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:  # it imports torch, which `nas front` can do without
     from search_spaces.space import Space
-    from studies.pool import CostsOf
+    from studies.sampling.pool import CostsOf
 
 MAX_WORKERS = 8
 """More in parallel, and the sampler proposes most candidates without their results."""
@@ -34,11 +34,11 @@ class SearchSettings:
         space: Name of a preset or path of a YAML file.
         budget: Limits, of which each candidate over one is rejected without training.
         trials: How many candidates to train in all runs of the study, see
-            `studies.record.Counts.done` for what counts; None for no limit.
+            `studies.core.record.Counts.done` for what counts; None for no limit.
         time_s: For how many seconds this run starts candidates; None for no limit.
         steps: Training steps of a proxy run; None for the default.
         seed: Of the sampler and of every proxy run.
-        sampler: One of `studies.samplers.SAMPLERS`.
+        sampler: One of `studies.sampling.samplers.SAMPLERS`.
         data: A prepared set; None for the sample set.
         teacher: ``hat-tiny``, a file, or None to train without.
         target: ``auto``, ``cuda``, ``cpu`` or a latency profile.

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nas.common.checked_files import read_array, write_array
+from nas.common.errors import InputError, reason
+from nas.common.text import Progress, silent
 from search_spaces.architecture import SCALE
-from search_spaces.errors import InputError, reason
-from search_spaces.progress import Progress, silent
-from search_spaces.sealed import read_array, write_array
 from teachers.loading import Teacher
 from teachers.tiling import GRID, OVERLAP, TILE, upscale
 

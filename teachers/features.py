@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_spaces.errors import InputError
-from search_spaces.network import Network
-from search_spaces.progress import Progress, silent
+from nas.common.errors import InputError
+from nas.common.text import Progress, silent
+from search_spaces.networks.network import Network
 from teachers.cache import kept
-from teachers.hat import HAT
-from teachers.hat_blocks import HybridBlock
+from teachers.hat.blocks import HybridBlock
+from teachers.hat.network import HAT
 from teachers.loading import Teacher
 
 STRIDE = 4

@@ -23,11 +23,11 @@ import torch
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
-from search_spaces.errors import InputError
-from search_spaces.files import write_atomic
-from search_spaces.model import SUFFIX, is_model, load_model
-from search_spaces.tensor_files import require_whole, sealed
-from teachers.hat import HAT, OFFICIAL_CONV_SCALE, HATSettings
+from nas.common.checked_files import require_whole, sealed
+from nas.common.errors import InputError
+from nas.common.files import write_atomic
+from search_spaces.model_file import SUFFIX, is_model, load_model
+from teachers.hat.network import HAT, OFFICIAL_CONV_SCALE, HATSettings
 
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = {"hat-tiny": "dda2bd8a0682188721bffe14893171a04dcd104a9f68168b09b5961a852e4fcb"}
@@ -207,7 +207,7 @@ def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
 
 
 def _foreign(path: Path, tensors: dict[str, Tensor]) -> nn.Module:
-    from teachers.foreign import assemble
+    from teachers.spandrel import assemble
 
     try:
         return assemble(tensors).eval().requires_grad_(False)

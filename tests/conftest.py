@@ -73,9 +73,9 @@ def empty_database(tmp_path_factory):
     import optuna
     from quick_search import settings
 
-    from studies.reading import opened
-    from studies.storage import sqlite_file
-    from studies.study import open_study
+    from studies.core.study import open_study
+    from studies.results.snapshot import opened
+    from studies.storage.store import sqlite_file
 
     first = settings(tmp_path_factory.mktemp("empty"), name="first")
     with open_study(first):
@@ -100,7 +100,7 @@ def nas(monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setattr("sys.argv", ["nas", *map(str, arguments)])
         # What a child process prints would not be captured.
-        monkeypatch.setattr("nas.cli.supervisor.supervised", lambda work: work())
+        monkeypatch.setattr("nas.cli.child_process.supervised", lambda work: work())
         with pytest.raises(SystemExit) as end:
             main()
         shown = capsys.readouterr()

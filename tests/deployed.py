@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from search_spaces import Architecture, Stage, Tail, build, fuse, published
-from search_spaces.comparators import references
+from search_spaces.zoo.references import references
 
 LUMA = {
     "luma": {"residual": "bicubic"},

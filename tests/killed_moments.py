@@ -18,9 +18,9 @@ from pathlib import Path
 from quick_search import Quick, settings
 from sqlalchemy import Engine, event
 
-import studies.figures
+import studies.report.static
 import studies.tracking
-from studies.reading import read_study
+from studies.results.snapshot import read_study
 from studies.search import conduct
 
 
@@ -47,7 +47,7 @@ def attempt(folder: Path, moment: int, tracking_uri: str | None) -> bool:
     pid = os.fork()
     if pid == 0:
         kill_at(moment)
-        studies.figures.write = lambda *_: {}  # pictures take seconds
+        studies.report.static.write = lambda *_: {}  # pictures take seconds
         summary = conduct(settings(folder), Quick(folder / "log"), tracking_uri=tracking_uri)
         os._exit(0 if summary.tracking_fault is None else 3)
     _, status = os.waitpid(pid, 0)

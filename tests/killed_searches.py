@@ -22,7 +22,7 @@ from pathlib import Path
 from quick_search import Quick, run, settings
 
 from benchmarks.processes import children
-from nas.cli.supervisor import supervised
+from nas.cli.child_process import supervised
 from studies.search import conduct
 
 SIGNALS = [signal.SIGABRT, signal.SIGSEGV, signal.SIGKILL]

@@ -11,13 +11,13 @@ from PIL import Image
 from skimage import data as photographs
 
 from nas.data.prepare import prepare as prepare_set
+from studies.core.budget import parse_budget
 from studies.evaluation import evaluate
-from studies.limits import parse_budget
-from studies.preparation import prepare as prepare_search
-from studies.promotion import Summary, promote
-from studies.promotion_plan import PromotionSettings, prepare
+from studies.promotion.plan import PromotionSettings, prepare
+from studies.promotion.run import Summary, promote
 from studies.search import conduct
 from studies.settings import SearchSettings
+from studies.setup import prepare as prepare_search
 
 if TYPE_CHECKING:  # it takes seconds, and not all tests need it
     from mlflow import MlflowClient

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studies.candidate import Candidate, Evaluation
-from studies.limits import parse_budget
-from studies.outcome import (
+from studies.core.budget import parse_budget
+from studies.core.candidate import Candidate, Evaluation
+from studies.core.outcome import (
     Broken,
     Outcome,
     Rejected,
@@ -136,8 +136,8 @@ class Real(Quick):
     """As the quick search, with weights that are models as proxy runs write them."""
 
     def __call__(self, candidate: Candidate) -> Evaluation:
-        from search_spaces.model import model_bytes
-        from search_spaces.network import build
+        from search_spaces.model_file import model_bytes
+        from search_spaces.networks.network import build
 
         outcome = yield from super().__call__(candidate)
         if isinstance(outcome, Trained):
@@ -198,7 +198,7 @@ def small_space(**dimensions) -> Space:
 
 def run(folder: Path, trials: int, concurrency: int, seconds: float, ray: bool) -> None:
     """Search, and print each event and how it ended."""
-    from nas.cli.supervisor import progressed
+    from nas.cli.child_process import progressed
     from studies.events import Finished
     from studies.runners.inline import InlineRunner
     from studies.search import conduct
@@ -235,7 +235,7 @@ if __name__ == "__main__":
     parser.add_argument("--supervised", action="store_true")
     options = vars(parser.parse_args())
     if options.pop("supervised"):
-        from nas.cli.supervisor import supervised
+        from nas.cli.child_process import supervised
 
         supervised(lambda: run(**options))
     else:

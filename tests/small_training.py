@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from nas.data.store import PairSet
-from nas.training.events import Event
-from nas.training.recipe import Recipe, parse_recipe
-from nas.training.trainer import train
+from nas.training.engine.events import Event
+from nas.training.engine.trainer import train
+from nas.training.recipe.recipe import Recipe, parse_recipe
 from search_spaces import Architecture
 from search_spaces import Stage as Blocks
 

@@ -33,8 +33,8 @@ def faults(first: str) -> int:
 @pytest.mark.parametrize(
     "user",
     [
-        "from nas.measure.allocator import keep_memory; keep_memory()",
-        "from nas.measure.latency import ANCHOR_NETWORK, measure_cpu; "
+        "from nas.measure.device import keep_memory; keep_memory()",
+        "from nas.measure.latency.measure import ANCHOR_NETWORK, measure_cpu; "
         "measure_cpu(ANCHOR_NETWORK, height=8, width=8, rounds=1)",
         "from nas.deploy.models import find_model; from nas.deploy.upscale import ready; "
         "ready(find_model('avif4x').network, 'cpu')",

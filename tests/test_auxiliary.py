@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from search_spaces import Architecture, build, published
-from search_spaces.auxiliary import PictureHead
+from search_spaces.networks.heads import PictureHead
 
 
 @pytest.mark.parametrize(("channels", "scale"), [(3, 2), (1, 4)])

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from nas.common.registry import Registry
 from search_spaces import InputError
 from search_spaces.blocks import LinearBlock, blocks, linear_sizes
 from search_spaces.blocks.edges import MASKS
-from search_spaces.registry import Registry
 
 SIZES = ((7, 9), (6, 5), (2, 3), (1, 1))
 

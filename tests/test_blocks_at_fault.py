@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from nas.measure.cost import cost
+from nas.measure.cost.cost import cost
 from search_spaces import Architecture, InputError, Stage
 from search_spaces.blocks import LinearBlock, blocks
 from search_spaces.blocks.folding import Kernel

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from nas.measure.breakdown import breakdown
-from nas.measure.cost import cost
-from nas.measure.latency_model import LatencyModel
-from nas.measure.layers import trace
+from nas.measure.cost.breakdown import breakdown
+from nas.measure.cost.cost import cost
+from nas.measure.cost.trace import trace
+from nas.measure.latency.predict import LatencyModel
 from search_spaces import published, references
 
 MODEL = LatencyModel.load()

@@ -157,14 +157,14 @@ def test_cuda_where_there_is_none(nas):
 def test_a_gpu_without_memory_is_told_in_a_sentence():
     import torch
 
-    from nas.cli.faults import sentence_for
+    from nas.cli.errors import sentence_for
 
     fault = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee also")
     assert "not enough memory" in sentence_for(fault) and "nvidia-smi" in sentence_for(fault)
 
 
 def test_a_failing_disk_is_told_in_a_sentence():
-    from nas.cli.faults import sentence_for
+    from nas.cli.errors import sentence_for
 
     fault = OSError(errno.EIO, "Input/output error", "set/0801.avif")
     assert sentence_for(fault).startswith("set/0801.avif: the disk fails")

@@ -18,10 +18,10 @@ from quick_search import TRIALS as TRIALS_OF_QUICK
 from quick_search import Quick, settings
 from servers import mlflow_server, postgres, ray_cluster
 
-from search_spaces.errors import InputError
-from studies.material import material_of
-from studies.reading import read_study
-from studies.record import counts
+from nas.common.errors import InputError
+from studies.core.record import counts
+from studies.results.snapshot import read_study
+from studies.runners.bundle import material_of
 from studies.search import conduct
 
 PASSWORD = "swordfish-5150"
@@ -223,7 +223,7 @@ def _jobs(cluster) -> str:
 def _connected(cluster, code: str, environment) -> subprocess.CompletedProcess[str]:
     program = (
         "import sys\n"
-        "from studies.runners.cluster import Session, ray, running\n"
+        "from studies.runners.ray_session import Session, ray, running\n"
         f"with running(Session(address=sys.argv[1])):\n    {code or 'pass'}"
     )
     return subprocess.run(

@@ -14,12 +14,12 @@ from PIL import Image
 from quick_search import BUDGET, Quick, settings
 
 from search_spaces import Architecture, InputError
-from studies.candidate import Candidate
-from studies.comparison import compare
-from studies.front import Reference, hypervolume, trained
-from studies.limits import Budget
-from studies.outcome import Runtime, Size, Trained
-from studies.record import Record
+from studies.core.budget import Budget
+from studies.core.candidate import Candidate
+from studies.core.outcome import Runtime, Size, Trained
+from studies.core.record import Record
+from studies.results.compare import compare
+from studies.results.front import Reference, hypervolume, trained
 from studies.search import conduct
 from studies.settings import StudyInfo
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from skimage import data as photographs
 
-from nas.data.baseline import lanczos
-from nas.data.degrade import CLEAN, QPS, degrade, encoder, ffmpeg_binary
-from search_spaces.errors import InputError
+from nas.common.errors import InputError
+from nas.data.encode import CLEAN, QPS, degrade, encoder, ffmpeg_binary
+from nas.data.store import lanczos
 
 SURVEY = (
     "scale=ceil(iw/4):ceil(ih/4):flags=lanczos+accurate_rnd+full_chroma_int"

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from skimage import data as photographs
 
-from nas.data.detail import detail, windows
 from nas.data.prepare import prepare
 from nas.data.store import open_set
+from nas.data.windows import detail, windows
 from nas.measure.quality import evaluate
 from search_spaces import build, fuse, published
 

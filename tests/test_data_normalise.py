@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from skimage import data as photographs
 
-from nas.data.degrade import ffmpeg_binary
-from nas.data.normalise import UnusablePicture, read_picture
+from nas.data.decode import UnusablePicture, read_picture
+from nas.data.encode import ffmpeg_binary
 
 COFFEE = photographs.coffee()[:260, :320]
 

@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 from skimage import data as photographs
 
-from nas.data import making
+from nas.common.errors import InputError
+from nas.data import pairs
 from nas.data.manifest import MANIFEST, read_manifest
 from nas.data.prepare import prepare
 from nas.data.store import open_set
-from search_spaces.errors import InputError
 
 QPS = (31, 63)
 ROOT = Path(__file__).parents[1]
@@ -236,8 +236,8 @@ def test_a_disk_that_refuses_is_one_sentence_and_nothing_is_lost(
         made.append(pixels)
         real(pixels, outputs, **options)
 
-    real = making.degrade
-    monkeypatch.setattr(making, "degrade", refuse)
+    real = pairs.degrade
+    monkeypatch.setattr(pairs, "degrade", refuse)
     with pytest.raises(InputError, match=sentence):
         prepare(folder, tmp_path / "set", qps=(63,), workers=1)
     monkeypatch.undo()
@@ -307,7 +307,7 @@ def test_one_picture_is_enough_to_validate_on_alone(tmp_path):
 def test_hr_files_hold_the_pixels_that_were_read_and_nothing_else(tmp_path):
     from PIL import ImageCms, PngImagePlugin
 
-    from nas.data.normalise import read_picture
+    from nas.data.decode import read_picture
 
     folder, out = tmp_path / "hr", tmp_path / "set"
     folder.mkdir()
@@ -340,7 +340,7 @@ def test_hr_files_hold_the_pixels_that_were_read_and_nothing_else(tmp_path):
 
 
 def test_a_png_with_a_wrong_checksum_is_packed_anew(tmp_path):
-    from nas.data.png import plain_png
+    from nas.data.pairs import plain_png
 
     picture(0).save(tmp_path / "a.png")
     whole = (tmp_path / "a.png").read_bytes()

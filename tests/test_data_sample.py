@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from nas.common.errors import InputError
 from nas.data import sample
 from nas.data.manifest import MANIFEST
 from nas.data.sample import TRAINING_PICTURES, VALIDATION_PICTURES, sample_set
 from nas.data.store import open_set
-from search_spaces.errors import InputError
 
 
 @pytest.fixture(scope="module")

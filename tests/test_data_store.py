@@ -10,12 +10,13 @@ from PIL import Image
 from pillow_avif.AvifImagePlugin import AvifImageFile
 from skimage import data as photographs
 
+from nas.common.errors import InputError
+from nas.common.files import cache_root
 from nas.data import store
-from nas.data.cache import cache_root
 from nas.data.manifest import MANIFEST
 from nas.data.prepare import prepare
-from nas.data.store import describe, open_set
-from search_spaces.errors import InputError
+from nas.data.store import open_set
+from nas.measure.evaluation.dataset import describe
 
 
 @pytest.fixture(scope="module")

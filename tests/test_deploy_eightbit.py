@@ -8,9 +8,9 @@ import torch
 from deployed import ENDS, NETWORKS, trained
 from skimage import data as photographs
 
-from nas.deploy.eightbit import EightBit
+from nas.deploy.uint8_network import EightBit
 from nas.deploy.upscale import ready
-from nas.measure.strips import upscale_picture
+from nas.measure.tiling import upscale_picture
 from search_spaces import Architecture, Stage, Tail, build, fuse
 from search_spaces.architecture import RESIDUALS
 

@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from nas.deploy.export import export
 from search_spaces import Architecture, InputError, Model, Stage, build, fuse, load_model, published
-from search_spaces.model import model_bytes
+from search_spaces.model_file import model_bytes
 
 FACTS = {"gain_db": "0.41", "licence": "CC-BY-4.0"}
 

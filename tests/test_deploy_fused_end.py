@@ -12,9 +12,9 @@ import pytest
 import torch
 from deployed import ENDS, NETWORKS, trained
 
-from nas.deploy import fused_end as module
-from nas.deploy.eightbit import EightBit
-from nas.deploy.fused_end import fused_end, pays
+from nas.deploy import fused_tail as module
+from nas.deploy.fused_tail import fused_end, pays
+from nas.deploy.uint8_network import EightBit
 from nas.deploy.upscale import ready
 from search_spaces import Architecture, Tail, published
 
@@ -24,8 +24,8 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 INTERPRETED = """
 import torch
 from deployed import LUMA, NETWORKS, trained
-from nas.deploy.eightbit import EightBit
-from nas.deploy.fused_end import fused_end
+from nas.deploy.uint8_network import EightBit
+from nas.deploy.fused_tail import fused_end
 from search_spaces import Architecture, Tail
 
 cases = [NETWORKS[name] for name in ("RepTCN", "ANUNet", "CASR", "VPEG-R", "URPNet", "Lanczos++")]

@@ -11,7 +11,7 @@ from nas.data.sample import sample_set
 from nas.data.store import open_set
 from nas.deploy.models import find_file, find_model, shipped
 from nas.measure.quality import evaluate
-from nas.measure.strips import upscale_picture
+from nas.measure.tiling import upscale_picture
 
 
 @pytest.mark.parametrize("name", shipped())

@@ -11,13 +11,13 @@ from PIL import Image, ImageCms
 from refusals import refused
 from skimage import data as photographs
 
-from nas.deploy.eightbit import EightBit
-from nas.deploy.jobs import Job, plan
-from nas.deploy.pictures import Picture
+from nas.deploy.images import Picture
+from nas.deploy.paths import Job, plan
+from nas.deploy.uint8_network import EightBit
 from nas.deploy.upscale import Settings, spread, upscale, upscale_files
-from nas.measure.strips import upscale_picture
+from nas.measure.tiling import upscale_picture
 from search_spaces import Architecture, InputError, build, fuse, load_model, published
-from search_spaces.model import model_bytes
+from search_spaces.model_file import model_bytes
 
 COFFEE = photographs.coffee()[100:148, 150:214]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

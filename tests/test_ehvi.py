@@ -10,16 +10,23 @@ import pytest
 from quick_search import BUDGET, Quick, Tinting, figure, outcome, settings, small_space
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from search_spaces.network import layout
+from search_spaces.networks.network import layout
 from search_spaces.space import load_space
-from studies.ehvi import improvement, instructive
-from studies.front import reference_of, trained
-from studies.gain_model import LOWEST_DB, Prior, features, fit_gains, fit_prior, shipped_prior
-from studies.limits import Budget
-from studies.outcome import Trained
-from studies.pool import Costs, Pool, simplest
+from studies.core.budget import Budget
+from studies.core.outcome import Trained
+from studies.core.study import open_study
+from studies.results.front import reference_of, trained
+from studies.sampling.ehvi import improvement, instructive
+from studies.sampling.gain_model import (
+    LOWEST_DB,
+    Prior,
+    features,
+    fit_gains,
+    fit_prior,
+    shipped_prior,
+)
+from studies.sampling.pool import Costs, Pool, simplest
 from studies.search import conduct
-from studies.study import open_study
 
 pytestmark = pytest.mark.usefixtures("own_database")
 
@@ -163,17 +170,17 @@ def test_of_many_trainings_the_newest_and_those_near_the_front_are_learned_from(
 def test_however_long_it_searches_it_keeps_few_candidates_and_learns_from_few(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("studies.pool.POOL", 60)
-    monkeypatch.setattr("studies.ehvi.POOL", 60)
-    monkeypatch.setattr("studies.ehvi._MOST", 120)
-    monkeypatch.setattr("studies.ehvi.LEARNED", 10)
+    monkeypatch.setattr("studies.sampling.pool.POOL", 60)
+    monkeypatch.setattr("studies.sampling.ehvi.POOL", 60)
+    monkeypatch.setattr("studies.sampling.ehvi._MOST", 120)
+    monkeypatch.setattr("studies.sampling.ehvi.LEARNED", 10)
     learned: list[int] = []
 
     def counted(prior, inputs, gains_db, noise_db):
         learned.append(len(gains_db))
         return fit_gains(prior, inputs, gains_db, noise_db)
 
-    monkeypatch.setattr("studies.ehvi.fit_gains", counted)
+    monkeypatch.setattr("studies.sampling.ehvi.fit_gains", counted)
     with open_study(settings(tmp_path, sampler="ehvi", costs_of=costs_of, trials=24)) as study:
         while (candidate := study.ask()) is not None:
             study.tell(candidate, outcome(candidate))
@@ -191,7 +198,7 @@ def test_it_leaves_other_cores_to_candidates(tmp_path, monkeypatch):
         )
         return fit_gains(*arguments)
 
-    monkeypatch.setattr("studies.ehvi.fit_gains", counted)
+    monkeypatch.setattr("studies.sampling.ehvi.fit_gains", counted)
     with threadpool_limits(2, user_api="blas"):
         search(tmp_path, trials=2)
     assert threads == {1}

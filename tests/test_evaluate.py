@@ -15,19 +15,18 @@ from skimage import data as photographs
 from skimage.metrics import peak_signal_noise_ratio
 from torch import nn
 
-from nas.data.baseline import lanczos
+from nas.common.errors import InputError
 from nas.data.prepare import prepare
-from nas.data.store import open_set
-from nas.measure.evaluation import LANCZOS, Upscaler, evaluate_all, upscaler_of
-from nas.measure.extremes import draw, extremes
-from nas.measure.memory import compute_memory
+from nas.data.store import lanczos, open_set
+from nas.measure.cost.memory import compute_memory
+from nas.measure.evaluation.evaluate import LANCZOS, Upscaler, evaluate_all, upscaler_of
+from nas.measure.evaluation.extremes import draw, extremes
+from nas.measure.evaluation.images import CROP, Panel, Place, side_by_side, telling_place
+from nas.measure.evaluation.report import score
 from nas.measure.quality import psnr_cb, psnr_cr, psnr_y, ssim_y
-from nas.measure.report import score
-from nas.measure.sidebyside import CROP, Panel, Place, side_by_side, telling_place
-from nas.measure.strips import upscale_picture
+from nas.measure.tiling import upscale_picture
 from search_spaces import Architecture, build, fuse, published
-from search_spaces.errors import InputError
-from search_spaces.model import Model, load_model, save_model
+from search_spaces.model_file import Model, load_model, save_model
 from teachers.loading import Teacher
 
 pytestmark = pytest.mark.usefixtures("own_place")

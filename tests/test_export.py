@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from nas.deploy.portable import INPUT, Portable, program, traced
+from nas.deploy.exportable import INPUT, Portable, program, traced
 from search_spaces import build, fuse, load_space, published, references
 from search_spaces.blocks.pooling import max_pool_by
 from search_spaces.space import PRESETS

@@ -16,12 +16,12 @@ import pytest
 from photos import photo_set
 from quick_search import TRIALS, Quick, settings, small_space
 
-from nas.measure.targets import resolve_target
-from nas.training.proxy import ProxySettings
+from nas.measure.latency.target import resolve_target
+from nas.training.proxy.proxy import ProxySettings
 from search_spaces.plugins import load
-from studies.candidate import Candidate, Evaluation
+from studies.core.candidate import Candidate, Evaluation
+from studies.core.outcome import Broken, Trained
 from studies.evaluation import EvaluationSettings, evaluate
-from studies.outcome import Broken, Trained
 from studies.search import conduct
 
 PLUGIN = """
@@ -105,8 +105,8 @@ def cgroup():
 
 @pytest.fixture(scope="module")
 def runner():
-    from studies.runners.cluster import Session, running
     from studies.runners.ray import RayRunner
+    from studies.runners.ray_session import Session, running
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))

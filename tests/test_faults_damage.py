@@ -14,23 +14,23 @@ import torch
 from photos import photo_set
 from quick_search import Real, settings
 
-from nas.cli.sources import model
-from nas.data.cache import cache_root
-from nas.data.detail import windows
+from nas.cli.model_arguments import model
+from nas.common.checked_files import read_json, write_json
+from nas.common.errors import InputError
+from nas.common.files import cache_root
 from nas.data.store import open_set
-from nas.measure.evaluation import LANCZOS, evaluate_all
-from nas.measure.latency import Latency
-from nas.measure.latency_store import entries, recall, remember
+from nas.data.windows import windows
+from nas.measure.evaluation.evaluate import LANCZOS, evaluate_all
+from nas.measure.latency.measure import Latency
+from nas.measure.latency.store import entries, recall, remember
 from nas.measure.quality import lanczos_psnr_y
-from nas.training.checkpoint import load_checkpoint, save_checkpoint
-from nas.training.proxy import proxy_data
-from nas.training.teacher import evaluate_teacher
-from search_spaces.errors import InputError
-from search_spaces.sealed import read_json, write_json
-from studies.outcome import Trained
+from nas.training.engine.checkpoint import load_checkpoint, save_checkpoint
+from nas.training.proxy.proxy import proxy_data
+from nas.training.teacher.run import evaluate_teacher
+from studies.core.outcome import Trained
+from studies.core.weights import weights_file, weights_folder
 from studies.search import conduct
-from studies.storage import study_folder
-from studies.weights import weights_file, weights_folder
+from studies.storage.store import study_folder
 from teachers.loading import load_teacher
 
 

@@ -17,15 +17,15 @@ from deliveries import told_once
 from quick_search import TRIALS, Quick, settings
 from refusals import refused
 
+from nas.common.errors import InputError
 from nas.data.prepare import prepare
 from nas.data.store import open_set
-from nas.training.proxy import proxy_data
-from nas.training.recipe import parse_recipe
-from nas.training.trainer import train
+from nas.training.engine.trainer import train
+from nas.training.proxy.proxy import proxy_data
+from nas.training.recipe.recipe import parse_recipe
 from search_spaces import Architecture, Stage
-from search_spaces.errors import InputError
-from studies.outcome import Trained
-from studies.reading import read_study
+from studies.core.outcome import Trained
+from studies.results.snapshot import read_study
 from studies.search import conduct
 from teachers.loading import load_teacher
 

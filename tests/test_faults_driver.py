@@ -20,12 +20,12 @@ from killed_searches import TRIALS as KILLED_TRIALS
 from mlflow import MlflowClient
 from quick_search import TRIALS, Quick, settings, states
 
-from studies.outcome import Trained
-from studies.reading import read_study
-from studies.record import counts
-from studies.review.spent import spent
+from studies.core.outcome import Trained
+from studies.core.record import counts
+from studies.core.weights import weights_file
+from studies.results.analysis import spent
+from studies.results.snapshot import read_study
 from studies.search import conduct
-from studies.weights import weights_file
 
 ROOT = Path(__file__).parent.parent
 

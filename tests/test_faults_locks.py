@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from nas.data.prepare import prepare
-from nas.measure.exclusive import exclusive, shared
-from nas.training.proxy import proxy_data
-from studies.locks import held, is_present, once, presence, turn
-from studies.material import material_of
+from nas.measure.device_lock import exclusive, shared
+from nas.training.proxy.proxy import proxy_data
+from studies.runners.bundle import material_of
+from studies.storage.locks import held, is_present, once, presence, turn
 from teachers.cache import kept
 from teachers.loading import load_teacher
 

@@ -18,14 +18,14 @@ from refusals import refused
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from nas.common.checked_files import SEAL, sealed
+from nas.common.errors import InputError
 from nas.deploy.models import WEIGHTS
-from nas.training.checkpoint import load_checkpoint, save_checkpoint
+from nas.training.engine.checkpoint import load_checkpoint, save_checkpoint
 from search_spaces import Architecture, Stage, build
-from search_spaces.errors import InputError
-from search_spaces.model import Model, load_model, read_architecture, save_model
-from search_spaces.tensor_files import SEAL, sealed
+from search_spaces.model_file import Model, load_model, read_architecture, save_model
 from teachers import loading
-from teachers.hat import HAT, HATSettings
+from teachers.hat.network import HAT, HATSettings
 from teachers.loading import load_teacher, save_teacher
 
 SMALL = Architecture(width=4, stages=(Stage("conv", 4, 1),), residual="bilinear")

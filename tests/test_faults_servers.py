@@ -19,9 +19,9 @@ import servers
 from deliveries import told_once
 from quick_search import TRIALS, Quick, settings
 
-from search_spaces.errors import InputError
-from studies.reading import read_study
-from studies.record import counts
+from nas.common.errors import InputError
+from studies.core.record import counts
+from studies.results.snapshot import read_study
 from studies.search import conduct
 
 

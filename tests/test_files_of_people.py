@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from nas.measure.latency_fit import read_runtimes
-from nas.measure.latency_model import PROFILES, LatencyModel
-from nas.training.proxy_check import read_reference
-from nas.training.recipe import load_recipe
+from nas.common.yaml import load_plain
+from nas.measure.latency.fit import read_runtimes
+from nas.measure.latency.predict import PROFILES, LatencyModel
+from nas.training.proxy.check import read_reference
+from nas.training.recipe.recipe import load_recipe
 from search_spaces import Architecture, InputError
-from search_spaces.model import read_architecture
-from search_spaces.plain_yaml import load_plain
+from search_spaces.model_file import read_architecture
 from search_spaces.space import load_space
 
 NETWORK = Architecture(width=8).to_json()

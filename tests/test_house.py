@@ -53,13 +53,18 @@ def test_the_command_line_loads_nothing_heavy_before_it_must():
 
 def test_the_engine_needs_no_ray_optuna_or_mlflow():
     """A bare GPU box with torch, NumPy, Pillow and fvcore trains and measures."""
-    engine = ["nas.training.proxy", "nas.measure.targets", "nas.measure.quality", "nas.data.store"]
+    engine = [
+        "nas.training.proxy.proxy",
+        "nas.measure.latency.target",
+        "nas.measure.quality",
+        "nas.data.store",
+    ]
     absent = ["ray", "optuna", "mlflow", "typer", "rich", "pydantic", "plotly", "matplotlib"]
     absent += ["skimage", "sklearn", "imageio_ffmpeg"]
     code = (
         "import sys\n"
         f"sys.modules.update(dict.fromkeys({absent!r}))\n"
-        f"import {', '.join(engine)}, teachers.loading, search_spaces.survey\n"
+        f"import {', '.join(engine)}, teachers.loading, search_spaces.zoo.survey\n"
     )
     imported = run(sys.executable, "-c", code)
     assert imported.returncode == 0, imported.stderr

@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional as F
 
 from search_spaces import Architecture, Stage, Tail, build, fuse
-from search_spaces.initialisation import initialise
-from search_spaces.network import Network
-from search_spaces.residual import Residual
+from search_spaces.networks.init import initialise
+from search_spaces.networks.network import Network
+from search_spaces.networks.residual import Residual
 
 STEMS = {
     "conv": 16,

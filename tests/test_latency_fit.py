@@ -11,11 +11,11 @@ import pickle
 import numpy as np
 import pytest
 
-from nas.measure.latency import Latency
-from nas.measure.latency_model import FEATURES, PROFILES, LatencyModel, features
-from nas.measure.latency_store import entries
-from nas.measure.layers import as_run, trace
-from nas.measure.targets import resolve_target
+from nas.measure.cost.trace import as_run, trace
+from nas.measure.latency.measure import Latency
+from nas.measure.latency.predict import FEATURES, PROFILES, LatencyModel, features
+from nas.measure.latency.store import entries
+from nas.measure.latency.target import resolve_target
 from search_spaces import Architecture, Stage, published
 
 PRICES = np.array([2.0, 0.3, 1.5, 1.0, 0.02, 0.004])
@@ -56,7 +56,7 @@ class FakeCpu:
 @pytest.fixture
 def cpu(monkeypatch):
     fake = FakeCpu()
-    monkeypatch.setattr("nas.measure.targets.measure_cpu", fake.measure)
+    monkeypatch.setattr("nas.measure.latency.target.measure_cpu", fake.measure)
     return fake
 
 

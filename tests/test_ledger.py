@@ -7,12 +7,12 @@ from dataclasses import fields
 import pytest
 from quick_search import Noisy, Quick, outcome, settings, small_space
 
-from studies.ledger import Ledger
-from studies.reading import read_study
+from studies.core.ledger import Ledger
+from studies.core.study import open_study
+from studies.core.trials import record_of, repeats_of
+from studies.results.snapshot import read_study
 from studies.runners.inline import InlineRunner
 from studies.search import conduct
-from studies.study import open_study
-from studies.trials import record_of, repeats_of
 
 pytestmark = pytest.mark.usefixtures("own_database")
 
@@ -100,7 +100,7 @@ def test_only_trials_that_may_have_changed_are_read(tmp_path, monkeypatch):
         read.append(trial.number)
         return record_of(trial, budget)
 
-    monkeypatch.setattr("studies.trials.record_of", counted)
+    monkeypatch.setattr("studies.core.trials.record_of", counted)
     with open_study(settings(tmp_path, sampler="random")) as study:
         while (candidate := study.ask()) is not None:
             study.tell(candidate, outcome(candidate))

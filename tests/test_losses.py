@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from nas.data.degrade import CLEAN, degrade
-from nas.training.batches import Batch
-from nas.training.distillation import affinity, contrastive, lanczos_up
-from nas.training.losses import downscale, losses
-from nas.training.objective import Prediction, objective
-from nas.training.recipe_stage import Stage
-from nas.training.student import HALF, Student, enter
+from nas.data.encode import CLEAN, degrade
+from nas.training.data.batches import Batch
+from nas.training.engine.student import HALF, Student, enter
+from nas.training.losses.distillation import affinity, contrastive, lanczos_up
+from nas.training.losses.losses import downscale, losses
+from nas.training.losses.objective import Prediction, objective
+from nas.training.recipe.stage import Stage
 from search_spaces import Architecture, build
 
 

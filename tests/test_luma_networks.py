@@ -14,23 +14,23 @@ from torch.nn import functional as F
 
 from nas.data.sample import sample_set
 from nas.data.store import open_set
-from nas.measure.cost import cost
-from nas.measure.layers import as_run, trace
-from nas.measure.memory import compute_memory
-from nas.measure.strips import upscale_picture
-from nas.training.batches import Batch
-from nas.training.losses import losses
-from nas.training.objective import Prediction, objective
-from nas.training.phase_loss import PhaseLoss
-from nas.training.proxy import ProxyResult, ProxySettings, proxy_data, run_proxy
-from nas.training.recipe_stage import Stage as RecipeStage
-from nas.training.student import Student
+from nas.measure.cost.cost import cost
+from nas.measure.cost.memory import compute_memory
+from nas.measure.cost.trace import as_run, trace
+from nas.measure.tiling import upscale_picture
+from nas.training.data.batches import Batch
+from nas.training.engine.student import Student
+from nas.training.losses.losses import losses
+from nas.training.losses.objective import Prediction, objective
+from nas.training.proxy.proxy import ProxyResult, ProxySettings, proxy_data, run_proxy
+from nas.training.proxy.step import PhaseLoss
+from nas.training.recipe.stage import Stage as RecipeStage
 from search_spaces import Architecture, InputError, Stage, Tail, build, fuse, load_space
 from search_spaces.architecture import INTERPOLATIONS, RESIDUALS, STEMS
-from search_spaces.inputs import luma
-from search_spaces.model import load_model
-from search_spaces.residual import Residual
-from search_spaces.simplify import simplified
+from search_spaces.model_file import load_model
+from search_spaces.networks.inference import simplified
+from search_spaces.networks.inputs import luma
+from search_spaces.networks.residual import Residual
 from search_spaces.space import PRESETS
 
 TAILS = (Tail(block="ecb"), Tail(kernel=1), Tail(cascade=3, activation=False), Tail(cascade=8))
@@ -170,7 +170,7 @@ class TestTraining:
 def test_an_exported_file_computes_the_same(nas, tmp_path):
     import onnxruntime
 
-    from search_spaces.model import Model, save_model
+    from search_spaces.model_file import Model, save_model
 
     for number, stem in enumerate(("conv", "unshuffle3", "strided2")):
         network = fuse(moved(Architecture(**BODY, stem=stem, inputs="luma")))

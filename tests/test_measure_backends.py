@@ -11,12 +11,12 @@ import pytest
 import torch
 from fake_cuda import FakeCuda
 
-import nas.measure.runs
-from nas.measure.latency import measure_cpu, measure_cuda
-from nas.measure.layers import as_run
-from nas.measure.onnx_run import onnx_forward, onnx_versions
-from nas.measure.runs import forward_of, own_stream
-from nas.measure.targets import resolve_target
+import nas.measure.latency.backends
+from nas.measure.cost.trace import as_run
+from nas.measure.latency.backends import forward_of, own_stream
+from nas.measure.latency.measure import measure_cpu, measure_cuda
+from nas.measure.latency.onnx_backend import onnx_forward, onnx_versions
+from nas.measure.latency.target import resolve_target
 from search_spaces import Architecture, InputError, Stage, build, fuse, published
 
 SMALL = Architecture(width=8, stages=(Stage("conv", 8),))
@@ -177,7 +177,7 @@ def test_what_is_kept_depends_on_onnx_runtime_and_its_providers(monkeypatch):
 def fake(monkeypatch):
     fake = FakeCuda()
     fake.install(monkeypatch)
-    real = nas.measure.runs.onnx_forward
+    real = nas.measure.latency.backends.onnx_forward
 
     def onnx_forward(network, picture, backend, *, replayed):
         fake.replayed = replayed
@@ -190,7 +190,7 @@ def fake(monkeypatch):
 
         return timed
 
-    monkeypatch.setattr(nas.measure.runs, "onnx_forward", onnx_forward)
+    monkeypatch.setattr(nas.measure.latency.backends, "onnx_forward", onnx_forward)
     return fake
 
 

@@ -8,8 +8,8 @@ from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
 from torch import nn
 from torch.nn import functional as F
 
-from nas.measure.cost import cost
-from nas.measure.layers import trace
+from nas.measure.cost.cost import cost
+from nas.measure.cost.trace import trace
 from search_spaces.architecture import Architecture, Stage, Tail
 
 PIXELS = 540 * 960

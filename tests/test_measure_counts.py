@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from nas.measure import counts
-from nas.measure.cost import network_macs
-from nas.measure.counts import count, layers_as_run
-from nas.measure.latency_model import LatencyModel
-from nas.measure.layers import as_run, deploy_form, trace
-from nas.measure.memory import compute_memory
+from nas.measure.cost import counts
+from nas.measure.cost.cost import network_macs
+from nas.measure.cost.counts import count, layers_as_run
+from nas.measure.cost.memory import compute_memory
+from nas.measure.cost.trace import as_run, deploy_form, trace
+from nas.measure.latency.predict import LatencyModel
 from search_spaces import Architecture, InputError, Stage, Tail, load_space, published
 from search_spaces.architecture import (
     ACTIVATIONS,
@@ -28,8 +28,8 @@ from search_spaces.architecture import (
 from search_spaces.blocks import LinearBlock, blocks, linear_sizes
 from search_spaces.blocks.folding import Kernel, add
 from search_spaces.blocks.linear import Branch, Conv
-from search_spaces.comparators import references
 from search_spaces.space import PRESETS
+from search_spaces.zoo.references import references
 
 SIZES = ((540, 960), (47, 61))
 PRECISIONS = ("float16", "float32")

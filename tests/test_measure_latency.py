@@ -13,13 +13,13 @@ import pytest
 import torch
 from fake_cuda import FakeCuda
 
-from nas.measure.blocks import ANCHOR, interleave
-from nas.measure.exclusive import exclusive, shared
-from nas.measure.latency import ANCHOR_NETWORK, Latency, measure_cpu, measure_cuda
-from nas.measure.latency_store import structure_of
-from nas.measure.layers import trace
-from nas.measure.runs import pinned
-from nas.measure.targets import resolve_target
+from nas.measure.cost.trace import trace
+from nas.measure.device_lock import exclusive, shared
+from nas.measure.latency.backends import pinned
+from nas.measure.latency.interleave import ANCHOR, interleave
+from nas.measure.latency.measure import ANCHOR_NETWORK, Latency, measure_cpu, measure_cuda
+from nas.measure.latency.store import structure_of
+from nas.measure.latency.target import resolve_target
 from search_spaces import Architecture, InputError, Stage, build, fuse
 
 SMALL = Architecture(width=8, stages=(Stage("conv", 8),))
@@ -230,7 +230,7 @@ def test_several_may_train_at_once():
 
 def test_a_killed_process_lets_go():
     code = (
-        "import time; from nas.measure.exclusive import exclusive\n"
+        "import time; from nas.measure.device_lock import exclusive\n"
         "with exclusive('cpu'): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -273,9 +273,9 @@ def test_auto_with_cuda_is_cuda_and_says_so(monkeypatch):
 
 def test_nothing_is_measured_twice(cache, monkeypatch):
     target = resolve_target("cpu", height=24, width=24, threads=1)
-    monkeypatch.setattr("nas.measure.targets.measure_cpu", on_a(steady=True))
+    monkeypatch.setattr("nas.measure.latency.target.measure_cpu", on_a(steady=True))
     first = target.latency(SMALL)
-    monkeypatch.setattr("nas.measure.targets.measure_cpu", None)  # not called again
+    monkeypatch.setattr("nas.measure.latency.target.measure_cpu", None)  # not called again
     assert target.latency(SMALL) == first
     # Other weights and other branches in training are the same deploy form.
     ecb = Architecture(width=8, stages=(Stage("ecb", 8),))
@@ -290,14 +290,14 @@ def test_nothing_is_measured_twice(cache, monkeypatch):
 
 def test_what_was_measured_while_something_else_ran_is_measured_again(cache, monkeypatch):
     target = resolve_target("cpu", height=24, width=24, threads=1)
-    monkeypatch.setattr("nas.measure.targets.measure_cpu", on_a(steady=False))
+    monkeypatch.setattr("nas.measure.latency.target.measure_cpu", on_a(steady=False))
     doubtful = target.latency(SMALL)
-    monkeypatch.setattr("nas.measure.targets.measure_cpu", on_a(steady=True, anchor_ms=2.0))
+    monkeypatch.setattr("nas.measure.latency.target.measure_cpu", on_a(steady=True, anchor_ms=2.0))
     better = target.latency(SMALL)
     assert better != doubtful and target.latency(SMALL) == better
     # The least that the anchor ever took is what the next measurement compares with.
     usual = []
-    monkeypatch.setattr("nas.measure.targets.measure_cpu", on_a(steady=True, told=usual))
+    monkeypatch.setattr("nas.measure.latency.target.measure_cpu", on_a(steady=True, told=usual))
     target.latency(LARGE)
     assert usual == [1.0]
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from nas.measure.agreement import kendall, mape, spearman
-from nas.measure.latency_model import (
+from nas.measure.cost.trace import trace
+from nas.measure.latency.nonnegative import nonnegative_least_squares, robust_nonnegative
+from nas.measure.latency.predict import (
     FEATURES,
     RTX4090_FLOORS,
     LatencyModel,
@@ -18,8 +19,7 @@ from nas.measure.latency_model import (
     fit,
     fit_published,
 )
-from nas.measure.layers import trace
-from nas.measure.nonnegative import nonnegative_least_squares, robust_nonnegative
+from nas.measure.rank_metrics import kendall, mape, spearman
 from search_spaces import Architecture, InputError, Stage, Tail, published
 
 PLAIN = Architecture(width=16, stages=(Stage("conv", 16, 2),), residual="bilinear")

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from nas.measure.layers import as_run
-from nas.measure.memory import compute_memory, measure_memory
+from nas.measure.cost.memory import compute_memory, measure_memory
+from nas.measure.cost.trace import as_run
 from search_spaces import published
 
 SIZE = (96, 96)  # from where on oneDNN runs every convolution, which unrolls none of them

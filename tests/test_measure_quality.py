@@ -13,8 +13,7 @@ from skimage import data
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from nas.data.baseline import lanczos
-from nas.measure.pixels import to_input, to_uint8
+from nas.data.store import lanczos
 from nas.measure.quality import (
     CHROMA_FLOOR,
     Quality,
@@ -29,7 +28,7 @@ from nas.measure.quality import (
     ssim_y,
     ssim_y_organiser,
 )
-from nas.measure.strips import reach, upscale_picture
+from nas.measure.tiling import reach, to_input, to_uint8, upscale_picture
 from search_spaces import Architecture, Stage, Tail, build, fuse
 
 

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import nas.measure.exclusive
-from nas.measure.exclusive import Turns, exclusive
-from nas.measure.targets import resolve_target
-from nas.training.proxy import ProxySettings
+import nas.measure.device_lock
+from nas.measure.device_lock import Turns, exclusive
+from nas.measure.latency.target import resolve_target
+from nas.training.proxy.proxy import ProxySettings
 from search_spaces import Architecture, Stage
-from studies.candidate import Candidate, Evaluation
+from studies.core.candidate import Candidate, Evaluation
+from studies.core.outcome import Outcome, Rejected, Trained, Underway
 from studies.evaluation import EvaluationSettings, evaluate
-from studies.outcome import Outcome, Rejected, Trained, Underway
 
 
 def _train(device, ready, stop):
@@ -30,7 +30,7 @@ def _train(device, ready, stop):
 
 
 def test_whoever_measures_gets_a_turn_from_two_who_train(monkeypatch):
-    monkeypatch.setattr(nas.measure.exclusive, "_TURN_S", 0.2)
+    monkeypatch.setattr(nas.measure.device_lock, "_TURN_S", 0.2)
     context = multiprocessing.get_context("fork")
     stop, ready = context.Event(), [context.Event() for _ in range(2)]
     trainers = [context.Process(target=_train, args=("meta", r, stop), daemon=True) for r in ready]
@@ -81,11 +81,11 @@ class Noted:
 
     @contextmanager
     def _watched(self, trial: int):
-        from nas.measure import latency
-        from nas.training import proxy
-        from nas.training.proxy_step import Learner
+        from nas.measure.latency import measure
+        from nas.training.proxy import proxy
+        from nas.training.proxy.step import Learner
 
-        hold, learn, start = latency.exclusive, Learner.learn, proxy.starting_network
+        hold, learn, start = measure.exclusive, Learner.learn, proxy.starting_network
 
         @contextmanager
         def held(device):
@@ -100,11 +100,11 @@ class Noted:
             with self._noted(trial, "calibrated"):
                 return start(*arguments)
 
-        latency.exclusive, Learner.learn, proxy.starting_network = held, learned, started
+        measure.exclusive, Learner.learn, proxy.starting_network = held, learned, started
         try:
             yield
         finally:
-            latency.exclusive, Learner.learn, proxy.starting_network = hold, learn, start
+            measure.exclusive, Learner.learn, proxy.starting_network = hold, learn, start
 
     @contextmanager
     def _noted(self, trial: int, what: str):

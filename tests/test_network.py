@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from search_spaces import Architecture, InputError, Stage, Tail, build, fuse, load_space, published
-from search_spaces.residual import Residual, interpolation_kernel
+from search_spaces.networks.residual import Residual, interpolation_kernel
 from search_spaces.space import PRESETS
 
 SIZES = ((1, 1), (2, 5), (7, 3), (12, 9), (13, 16))
@@ -168,7 +168,7 @@ def test_the_lr_residual_reaches_the_last_convolution():
 
 
 def test_the_gradient_input_is_the_magnitude_of_central_differences():
-    from search_spaces.inputs import GradientInput
+    from search_spaces.networks.inputs import GradientInput
 
     x = torch.zeros(1, 3, 5, 6)
     x[..., 3:] = 1.0

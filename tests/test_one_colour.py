@@ -10,13 +10,14 @@ import skimage.data
 from PIL import Image
 from small_training import one_stage, run
 
+from nas.common.errors import InputError
+from nas.data.image_files import Source
 from nas.data.prepare import prepare_sources
-from nas.data.sources import Source
-from nas.data.store import PairSet, describe, open_set
-from nas.training.events import Finished, Looked
-from nas.training.proxy import proxy_data
-from nas.training.teacher import evaluate_teacher
-from search_spaces.errors import InputError
+from nas.data.store import PairSet, open_set
+from nas.measure.evaluation.dataset import describe
+from nas.training.engine.events import Finished, Looked
+from nas.training.proxy.proxy import proxy_data
+from nas.training.teacher.run import evaluate_teacher
 from teachers.loading import load_teacher
 
 HELD_OUT = frozenset({"black", "cat"})

@@ -13,22 +13,21 @@ from small_training import SMALL, TWO_STAGES
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nas.deploy.eightbit import EightBit
-from nas.training.batches import Material
-from nas.training.crops import Crops
-from nas.training.distillation import affinity, contrastive, lanczos_up
-from nas.training.distributed import ALONE
-from nas.training.losses import losses
-from nas.training.patches import PatchBank
-from nas.training.phase_loss import PhaseLoss
-from nas.training.precision import Precision
-from nas.training.proxy_step import Learner
-from nas.training.replay import Tabled
-from nas.training.stage_run import StageRun
-from nas.training.student import first_form
+from nas.deploy.uint8_network import EightBit
+from nas.training.data.batches import Material
+from nas.training.data.crops import Crops
+from nas.training.data.patches import PatchBank
+from nas.training.engine.runtime import ALONE
+from nas.training.engine.stage import StageRun
+from nas.training.engine.student import first_form
+from nas.training.losses.distillation import affinity, contrastive, lanczos_up
+from nas.training.losses.losses import losses
+from nas.training.proxy.cuda_graph import Tabled
+from nas.training.proxy.precision import Precision
+from nas.training.proxy.step import Learner, PhaseLoss
 from search_spaces import Architecture, Stage, build, fuse, published
 from search_spaces.architecture import RESIDUALS, SCALE
-from teachers.hat import HAT, HATSettings
+from teachers.hat.network import HAT, HATSettings
 from teachers.tiling import upscale
 
 DEVICE = torch.device("meta")

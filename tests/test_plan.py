@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from search_spaces.network import Network
-from studies.candidate import Candidate
+from search_spaces.networks.network import Network
+from studies.core.budget import parse_budget
+from studies.core.candidate import Candidate
+from studies.dry_run import plan
 from studies.evaluation import evaluate
-from studies.limits import parse_budget
-from studies.plan import plan
-from studies.preparation import prepare
 from studies.settings import SearchSettings
+from studies.setup import prepare
 
 SPACE = """
 dimensions:

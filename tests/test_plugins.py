@@ -151,7 +151,7 @@ nas("networks show network.json --plugin mine.py")
 SEARCH = """
 from functools import partial
 from studies.evaluation import evaluate
-from studies.preparation import prepare
+from studies.setup import prepare
 from studies.runners.inline import InlineRunner
 from studies.search import conduct
 from studies.settings import SearchSettings

@@ -22,18 +22,18 @@ from PIL import Image
 from promoting import client_of, copied, run, runs, settings
 
 from benchmarks.processes import HOST, free_port
-from nas.cli.sources import model
-from nas.measure.strips import upscale_picture
-from search_spaces.model import load_model
-from studies import promoted
-from studies.front import trained
-from studies.limits import Budget
-from studies.markdown import code, plain
-from studies.noise import Noise
-from studies.reading import read_study
+from nas.cli.model_arguments import model
+from nas.common.text import code, plain
+from nas.measure.tiling import upscale_picture
+from search_spaces.model_file import load_model
+from studies.core.budget import Budget
+from studies.results import promotions
+from studies.results.front import trained
+from studies.results.selection import Choice
+from studies.results.snapshot import read_study
+from studies.results.uncertainty import Noise
 from studies.tracking.registry import crown, described, tags
 from studies.tracking.store import connected
-from studies.winners import Choice
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def promoted_two(small_study, tmp_path_factory):
     trials = tuple(sorted(member.trial for member in fastest))
     run(settings(folder, choice=Choice(force=True, trials=trials[:1]), tracking_uri=None))
     with pytest.MonkeyPatch.context() as patch:  # one ONNX file is enough, and takes seconds
-        patch.setattr("studies.promotion.find_spec", lambda package: None)
+        patch.setattr("studies.promotion.run.find_spec", lambda package: None)
         summary = run(settings(folder, choice=Choice(force=True, trials=trials)))
     assert summary.tracking_fault is None and not summary.failed
     return folder, summary
@@ -55,7 +55,7 @@ def test_each_winner_is_trained_measured_and_exported(promoted_two):
     _, summary = promoted_two
     assert len(summary.promotions) == 2
     for winner, promotion in zip(summary.plan.winners, summary.promotions, strict=True):
-        network = load_model(winner.folder / promoted.MODEL)
+        network = load_model(winner.folder / promotions.MODEL)
         assert network.architecture.to_dict() == winner.member.architecture
         assert network.facts["kind"] == "promotion" and network.facts["study"] == "demo"
         assert network.facts["licence"] == "CC0-1.0"
@@ -64,7 +64,7 @@ def test_each_winner_is_trained_measured_and_exported(promoted_two):
         assert set(promotion.gain_db_per_qp) == {31, 63}
         report = json.loads((winner.folder / "evaluation" / "evaluation.json").read_text())
         assert report["models"][0]["gain_db"] == pytest.approx(promotion.gain_db)
-        line = json.loads((winner.folder / promoted.FRONT).read_text())
+        line = json.loads((winner.folder / promotions.FRONT).read_text())
         assert {"trial", "architecture", "gain_db", "runtime_ms"} <= set(line[0])
     gains = json.loads(summary.gains.read_text())
     assert list(gains.values()) == [p.gain_db for p in summary.promotions]
@@ -78,11 +78,11 @@ def test_the_exported_network_computes_the_same(promoted_two):
     assert first.onnx_error < 1e-4 and second.onnx_error is None
     folder = summary.plan.winners[0].folder
     small = np.random.default_rng(0).random((1, 3, 13, 18), dtype=np.float32)
-    session = onnxruntime.InferenceSession(folder / promoted.ONNX)
+    session = onnxruntime.InferenceSession(folder / promotions.ONNX)
     (large,) = session.run(None, {session.get_inputs()[0].name: small})
     import torch
 
-    ours = load_model(folder / promoted.MODEL).network(torch.from_numpy(small)).clamp(0, 1)
+    ours = load_model(folder / promotions.MODEL).network(torch.from_numpy(small)).clamp(0, 1)
     np.testing.assert_allclose(large, ours.numpy(), atol=1e-4)
 
 
@@ -161,7 +161,7 @@ def test_a_promoted_trial_and_its_registered_model_are_the_same_model(promoted_t
 
 def test_the_same_command_repeats_nothing_and_another_adds(promoted_two, monkeypatch):
     folder, summary = promoted_two
-    results = [winner.folder / promoted.RESULT for winner in summary.plan.winners]
+    results = [winner.folder / promotions.RESULT for winner in summary.plan.winners]
     before = [path.stat().st_mtime_ns for path in results]
     trials = tuple(p.trial for p in summary.promotions)
     again = run(settings(folder, choice=Choice(force=True, trials=trials)))
@@ -170,11 +170,11 @@ def test_the_same_command_repeats_nothing_and_another_adds(promoted_two, monkeyp
     assert len(runs(folder, "tags.kind = 'promotion'")) == 2
     assert len(client_of(folder).search_model_versions("name = 'demo'")) == 2
 
-    monkeypatch.setattr("studies.promotion.find_spec", lambda package: None)
+    monkeypatch.setattr("studies.promotion.run.find_spec", lambda package: None)
     other = run(settings(folder, choice=Choice(force=True, trials=trials[:1]), steps=6))
     assert other.promotions[0].steps == 6, "another training, beside the first"
     assert other.promotions[0].onnx_error is None, "without its packages there is no such file"
-    assert promoted.read(summary.plan.winners[0].folder) == summary.promotions[0]
+    assert promotions.read(summary.plan.winners[0].folder) == summary.promotions[0]
     assert other.agreement is None, "one network has no rank, and others are not trained alike"
 
     named = run(settings(folder, choice=Choice(force=True, trials=trials[:1]), name="avif4x"))
@@ -217,7 +217,7 @@ def test_the_registered_model_upscales_pictures_and_was_never_pickled(promoted_t
     answer = served.predict({"image": [request_of(picture)]})
     champion = load_model(
         next(w.folder for w in summary.plan.winners if w.member.trial == summary.champion.trial)
-        / promoted.MODEL
+        / promotions.MODEL
     )
     wanted = upscale_picture(champion.network, picture).numpy()
     difference = answered(answer["image"][0]).astype(int) - wanted
@@ -287,12 +287,12 @@ def test_the_command_tells_gains_ranks_champion_and_what_comes_next(promoted_two
     assert all(winner["state"].startswith("done") for winner in plan["winners"])
 
 
-def promotion(**known) -> promoted.Promotion:
+def promotion(**known) -> promotions.Promotion:
     numbers = ("gain_db", "proxy_gain_db", "runtime_ms", "macs_g", "params", "steps", "trial")
-    blank = dict.fromkeys(promoted.Promotion.__dataclass_fields__, "") | dict.fromkeys(numbers, 0)
+    blank = dict.fromkeys(promotions.Promotion.__dataclass_fields__, "") | dict.fromkeys(numbers, 0)
     empty = {"gain_db_per_qp": {}, "psnr_y_db": {}, "made_by": {}, "onnx_error": None}
     empty |= {"gain_cb_db": None, "gain_cr_db": None}
-    return promoted.Promotion(**{**blank, **empty, **known})
+    return promotions.Promotion(**{**blank, **empty, **known})
 
 
 def test_a_network_that_tints_after_its_full_training_is_no_champion():
@@ -300,10 +300,10 @@ def test_a_network_that_tints_after_its_full_training_is_no_champion():
     older, plain = promotion(trial=2, gain_db=0.1), promotion(trial=3, gain_db=0.3)
     plain = replace(plain, gain_cb_db=0.2, gain_cr_db=-0.05)
     limits = Budget(colour_loss_db=0.1)
-    assert promoted.best([tinted, older, plain], limits) == plain
-    assert promoted.best([tinted, older], limits) == older, "nothing is known against it"
-    assert promoted.best([tinted, plain], Budget()) == tinted
-    assert "| -0.400 tints |" in promoted.markdown([tinted], limits, Noise(0.008))
+    assert promotions.best([tinted, older, plain], limits) == plain
+    assert promotions.best([tinted, older], limits) == older, "nothing is known against it"
+    assert promotions.best([tinted, plain], Budget()) == tinted
+    assert "| -0.400 tints |" in promotions.markdown([tinted], limits, Noise(0.008))
     assert "Cb +0.100 dB, Cr -0.400 dB" in described(tinted)
     assert tags(tinted)["gain_cr_db"] == "-0.4000" and "gain_cr_db" not in tags(older)
 
@@ -311,7 +311,7 @@ def test_a_network_that_tints_after_its_full_training_is_no_champion():
 def test_what_is_told_of_a_promotion_is_marked_up_by_no_name():
     evil = "a`b | <img src=x onerror=alert(1)> **c**"
     named = promotion(name=evil, recipe=evil, teacher=evil, data_name=evil, runtime_target=evil)
-    told, row = described(named), promoted.markdown([named], Budget(), Noise(0.008))
+    told, row = described(named), promotions.markdown([named], Budget(), Noise(0.008))
     assert told.count(plain(evil)) == 2 and told.count(code(evil)) == 3
     assert row.count(plain(evil)) == 2
     assert evil not in told and evil not in row
@@ -320,9 +320,9 @@ def test_what_is_told_of_a_promotion_is_marked_up_by_no_name():
 def test_agreement_of_few_and_of_many():
     base = promotion()
     line = [replace(base, proxy_gain_db=float(i), gain_db=float(i)) for i in range(9)]
-    assert promoted.agreement(line[:1]) is None
-    assert promoted.agreement([base, base]) is None, "equal gains have no rank"
-    many = promoted.agreement(line)
+    assert promotions.agreement(line[:1]) is None
+    assert promotions.agreement([base, base]) is None, "equal gains have no rank"
+    many = promotions.agreement(line)
     assert (many.kendall, many.spearman) == (pytest.approx(1), pytest.approx(1))
     assert "prove little" not in many.sentence and "Luck" not in many.sentence
-    assert "prove little" in promoted.agreement(line[:3]).sentence
+    assert "prove little" in promotions.agreement(line[:3]).sentence

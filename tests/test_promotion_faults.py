@@ -14,21 +14,21 @@ import pytest
 from promoting import RECIPE, client_of, copied, run, runs, settings
 
 from nas.data.prepare import prepare as prepare_set
-from nas.training.events import Started
+from nas.training.engine.events import Started
 from search_spaces import InputError
-from studies import promoted
-from studies.front import trained
-from studies.promotion import promote
-from studies.promotion_plan import prepare
-from studies.reading import read_study
-from studies.storage import study_folder
-from studies.winners import Choice
+from studies.promotion.plan import prepare
+from studies.promotion.run import promote
+from studies.results import promotions
+from studies.results.front import trained
+from studies.results.selection import Choice
+from studies.results.snapshot import read_study
+from studies.storage.store import study_folder
 
 
 @pytest.fixture
 def folder(small_study, tmp_path, monkeypatch):
     """A study that a test may change, on a machine without ONNX, which takes seconds."""
-    monkeypatch.setattr("studies.promotion.find_spec", lambda package: None)
+    monkeypatch.setattr("studies.promotion.run.find_spec", lambda package: None)
     return copied(small_study, tmp_path)
 
 
@@ -62,7 +62,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(folder):
     killed = subprocess.Popen(
         command, cwd=folder, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    root = promoted.promoted_root(study_folder(f"sqlite:///{folder}/studies.db", "demo"))
+    root = promotions.promoted_root(study_folder(f"sqlite:///{folder}/studies.db", "demo"))
     deadline = time.monotonic() + 120
     while not list(root.glob("0/*/checkpoint.pt")) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -112,7 +112,7 @@ def test_what_the_study_had_is_found_again_or_missed_in_one_sentence(small_study
 
 
 def test_a_winner_that_cannot_be_trained_leaves_the_others_their_chance(folder, monkeypatch):
-    import studies.promotion as module
+    import studies.promotion.run as module
 
     train = module.train
 
@@ -135,7 +135,7 @@ def test_a_winner_that_cannot_be_trained_leaves_the_others_their_chance(folder, 
 
 
 def test_promotions_of_one_study_wait_for_each_other(folder):
-    from studies.locks import held
+    from studies.storage.locks import held
 
     with (
         held(f"sqlite:///{folder}/studies.db", "demo", "promoted"),

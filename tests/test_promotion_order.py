@@ -13,11 +13,11 @@ import pytest
 from promoting import RECIPE, copied, run, settings
 from refusals import refused
 
-from nas.cli.sources import model
+from nas.cli.model_arguments import model
 from search_spaces import InputError
-from studies import promoted
-from studies.storage import study_folder
-from studies.winners import Choice
+from studies.results import promotions
+from studies.results.selection import Choice
+from studies.storage.store import study_folder
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +25,14 @@ def once(small_study, tmp_path_factory):
     """A study one of whose trials has been promoted: (folder, the promotion's, what it says)."""
     folder = copied(small_study, tmp_path_factory.mktemp("once"), shown=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("studies.promotion.find_spec", lambda package: None)
+        patch.setattr("studies.promotion.run.find_spec", lambda package: None)
         return folder, *promote(folder)
 
 
 @pytest.fixture
 def folder(once, tmp_path, monkeypatch):
     """Its copy, which a test may change, on a machine without ONNX, which takes seconds."""
-    monkeypatch.setattr("studies.promotion.find_spec", lambda package: None)
+    monkeypatch.setattr("studies.promotion.run.find_spec", lambda package: None)
     return copied(once[0], tmp_path, shown=False)
 
 
@@ -59,7 +59,7 @@ def test_the_newest_is_the_last_whatever_files_and_clocks_say(folder, first, tmp
         yesterday = datetime.now(timezone.utc) - timedelta(days=1)
         return {"time": yesterday.isoformat(timespec="seconds"), "git": None}
 
-    monkeypatch.setattr("studies.promotion.provenance", earlier)  # the clock was put right
+    monkeypatch.setattr("studies.promotion.run.provenance", earlier)  # the clock was put right
     place, second = promote(folder, seed=1)
     assert (first.number, second.number) == (1, 2)
 
@@ -68,10 +68,10 @@ def test_the_newest_is_the_last_whatever_files_and_clocks_say(folder, first, tmp
     shutil.copy(folder / "studies.db", copy)
     files = study_folder(f"sqlite:///{copy}/studies.db", "demo")
     shutil.copytree(study_folder(f"sqlite:///{folder}/studies.db", "demo"), files)
-    os.utime(place.parents[2] / "promoted" / "0" / place.name / promoted.RESULT, (0, 0))
+    os.utime(place.parents[2] / "promoted" / "0" / place.name / promotions.RESULT, (0, 0))
     for root in (place.parents[2], files):
-        assert list(promoted.ended(root).values()) == [first, second]
-        assert promoted.promoted_model(root, 0).parent.name == place.name
+        assert list(promotions.ended(root).values()) == [first, second]
+        assert promotions.promoted_model(root, 0).parent.name == place.name
     assert model("demo/0", storage=f"sqlite:///{copy}/studies.db").digest == second.digest
 
 
@@ -80,13 +80,13 @@ def test_those_of_earlier_versions_did_not_count_and_come_first(place, first):
         older = place.with_name(f"older-{number}")
         shutil.copytree(place, older)
         made_by = {**first.made_by, "time": f"{day}T00:00:00+00:00"}
-        promoted.write(older, replace(first, seed=number, made_by=made_by))
-        told = json.loads((older / promoted.RESULT).read_text())
+        promotions.write(older, replace(first, seed=number, made_by=made_by))
+        told = json.loads((older / promotions.RESULT).read_text())
         del told["number"], told["sha256"]  # nor did they have a seal
-        (older / promoted.RESULT).write_text(json.dumps(told))
-    found = promoted.ended(place.parents[2]).values()
+        (older / promotions.RESULT).write_text(json.dumps(told))
+    found = promotions.ended(place.parents[2]).values()
     assert [promotion.seed for promotion in found] == [1, 2, 0]
-    assert promoted.next_number(place.parents[2]) == 2
+    assert promotions.next_number(place.parents[2]) == 2
 
 
 def edited(path: Path, **changes) -> None:
@@ -116,14 +116,14 @@ TOLD = "promotion.json is damaged, it is not as it was written: remove it"
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_whatever_is_damaged_of_what_it_says_is_told(place, damage):
-    assert promoted.read(place) is not None
-    damage(place / promoted.RESULT)
+    assert promotions.read(place) is not None
+    damage(place / promotions.RESULT)
     with pytest.raises(InputError, match=TOLD):
-        promoted.read(place)
+        promotions.read(place)
 
 
 def test_every_command_that_reads_a_damaged_one_tells_it(folder, place, nas, monkeypatch):
-    DAMAGES["cut short"](place / promoted.RESULT)
+    DAMAGES["cut short"](place / promotions.RESULT)
     monkeypatch.chdir(folder)
     refused(nas("report", "demo"), TOLD)
     refused(nas("cost", "demo/0"), TOLD)
@@ -140,8 +140,8 @@ def flip(path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "damage"),
     [
-        (promoted.MODEL, flip),
-        (promoted.RESULT, DAMAGES["cut short"]),
+        (promotions.MODEL, flip),
+        (promotions.RESULT, DAMAGES["cut short"]),
         ("training.json", DAMAGES["cut short"]),
     ],
 )
@@ -166,7 +166,7 @@ def test_what_is_damaged_of_one_is_seen_and_made_again(
     assert state() == f"done, {first.gain_db:+.3f} dB"
     damage(place / file)
     assert state() == "damaged, to be made again"
-    if file == promoted.MODEL:
+    if file == promotions.MODEL:
         with pytest.raises(InputError, match=r"model\.safetensors is damaged"):
             model("demo/0", storage=f"sqlite:///{folder}/studies.db")
     _, after = promote(folder)

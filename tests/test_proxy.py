@@ -13,13 +13,11 @@ from safetensors.torch import load
 from torch.nn import functional as F
 
 from nas.measure.quality import evaluate
-from nas.training import proxy
-from nas.training.calibration import calibrate
-from nas.training.ema import Ema
-from nas.training.muon import Muon, orthogonalised
-from nas.training.patches import PatchBank, draw
-from nas.training.phase_loss import target_phases
-from nas.training.proxy import (
+from nas.training.data.patches import PatchBank, draw
+from nas.training.engine.optim import Ema, Muon, orthogonalised
+from nas.training.proxy import proxy
+from nas.training.proxy.calibration import calibrate
+from nas.training.proxy.proxy import (
     Diverged,
     ProxyData,
     ProxyResult,
@@ -29,9 +27,10 @@ from nas.training.proxy import (
     run_proxy,
     starting_network,
 )
-from nas.training.schedules import warmed_cosine
+from nas.training.proxy.step import target_phases
+from nas.training.recipe.schedules import warmed_cosine
 from search_spaces import Architecture, Stage, build, fuse
-from search_spaces.model import load_model
+from search_spaces.model_file import load_model
 
 SETTINGS = ProxySettings(steps=20, batch=4, patch=24)
 RESIDUAL_FREE = Architecture("conv", 12, (Stage("ecb", 12, 1),), activation="relu")

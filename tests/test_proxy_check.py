@@ -18,15 +18,15 @@ from scipy.stats import kendalltau, spearmanr
 from skimage import data as photographs
 
 from benchmarks.processes import family, gone
+from nas.common.errors import InputError
 from nas.data.prepare import prepare
-from nas.measure.ranking import Field, Pairs, judge
-from nas.measure.targets import resolve_target
-from nas.training import proxy_runs
-from nas.training.proxy import ProxySettings
-from nas.training.proxy_check import REFERENCE_SEED, Plan, check, read_reference
-from nas.training.proxy_runs import Job, Source, run_all
+from nas.measure.latency.target import resolve_target
+from nas.measure.rank_metrics import Field, Pairs, judge
+from nas.training.proxy import proxy, runs
+from nas.training.proxy.check import REFERENCE_SEED, Plan, check, read_reference
+from nas.training.proxy.proxy import ProxySettings
+from nas.training.proxy.runs import Job, Source, run_all
 from search_spaces import Architecture, published
-from search_spaces.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("own_place")
 
@@ -107,14 +107,14 @@ def test_finished_runs_are_kept_and_never_repeated(prepared, tmp_path, monkeypat
     assert first[0].loss_sum == pytest.approx(3 * first[0].loss_end, rel=0.9)
     assert heard[0][0] == 0 and heard[-1][0] == heard[-1][1]
     assert "net2, 3 steps, seed 1: " in heard[-1][2] + heard[-2][2]
-    monkeypatch.setattr(proxy_runs, "_Pool", None)  # nothing may be run again
+    monkeypatch.setattr(runs, "_Pool", None)  # nothing may be run again
     assert run_all(jobs, Source(prepared), workers=1) == first
     renamed = [replace(job, name="other") for job in jobs]
     assert run_all(renamed, Source(prepared), workers=1) == first
     changed = [replace(jobs[0], settings=replace(settings, lr=0.01))]
     with pytest.raises(TypeError):
         run_all(changed, Source(prepared), workers=1)
-    monkeypatch.setattr(proxy_runs, "_RECIPE", "another recipe")
+    monkeypatch.setattr(proxy, "VERSION", -1)
     with pytest.raises(TypeError):
         run_all(jobs, Source(prepared), workers=1)
 
@@ -211,8 +211,8 @@ def test_bad_input_is_told_in_one_sentence(nas, tmp_path):
 LONG = """
 import signal
 import sys
-from nas.training.proxy import ProxySettings
-from nas.training.proxy_runs import Job, Source, run_all
+from nas.training.proxy.proxy import ProxySettings
+from nas.training.proxy.runs import Job, Source, run_all
 from search_spaces import Architecture
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it

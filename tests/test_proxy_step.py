@@ -12,16 +12,21 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nas.data.detail import Window
 from nas.data.sample import sample_set
 from nas.data.store import open_set
-from nas.training import replay
-from nas.training.patches import Gatherer, PatchBank, choose, cut
-from nas.training.phase_loss import PhaseLoss
-from nas.training.precision import Precision
-from nas.training.proxy import ProxyData, ProxySettings, proxy_data, run_proxy, starting_network
-from nas.training.proxy_step import WINDOW, Learner, Stepwise
-from nas.training.replay import Tabled, Way, fastest
+from nas.data.windows import Window
+from nas.training.data.patches import Gatherer, PatchBank, choose, cut
+from nas.training.proxy import cuda_graph
+from nas.training.proxy.cuda_graph import Tabled, Way, fastest
+from nas.training.proxy.precision import Precision
+from nas.training.proxy.proxy import (
+    ProxyData,
+    ProxySettings,
+    proxy_data,
+    run_proxy,
+    starting_network,
+)
+from nas.training.proxy.step import WINDOW, Learner, PhaseLoss, Stepwise
 from search_spaces import Architecture, Stage, published
 
 SETTINGS = ProxySettings(batch=3, patch=24)
@@ -147,7 +152,7 @@ def test_a_second_window_goes_on_where_the_first_ended(bank):
 
 def test_a_batch_that_outgrows_the_cache_is_learned_from_in_parts(bank, monkeypatch):
     whole = trained(Stepwise(learner_of(PLAIN, bank), bank, SETTINGS.patch), bank)
-    monkeypatch.setattr("nas.training.proxy_step._CPU_PIXELS", 2 * SETTINGS.patch**2)
+    monkeypatch.setattr("nas.training.proxy.step._CPU_PIXELS", 2 * SETTINGS.patch**2)
     parts = trained(Stepwise(learner_of(PLAIN, bank), bank, SETTINGS.patch), bank)
     torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
 
@@ -221,8 +226,8 @@ def test_the_fastest_way_is_chosen_and_lower_precision_must_gain(
 ):
     monkeypatch.setattr(Tabled, "capture", lambda self: None)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    monkeypatch.setattr(replay, "_seconds", lambda steps: seconds.get(steps.way, 2.0))
-    monkeypatch.setattr(replay, "_WORTH_COMPILING_S", float("inf"))
+    monkeypatch.setattr(cuda_graph, "_seconds", lambda steps: seconds.get(steps.way, 2.0))
+    monkeypatch.setattr(cuda_graph, "_WORTH_COMPILING_S", float("inf"))
     assert chosen in fastest(make_from(bank), steps=10**6).way
 
 
@@ -264,7 +269,7 @@ def test_a_graph_learns_what_its_kernels_learn_one_by_one(architecture, name, ba
 @pytest.mark.gpu
 @GPU
 def test_a_run_on_a_gpu_ends_where_one_on_a_cpu_ends(monkeypatch):
-    monkeypatch.setattr(replay, "WAYS", replay.WAYS[:1])
+    monkeypatch.setattr(cuda_graph, "WAYS", cuda_graph.WAYS[:1])
     gains = [gain(PLAIN, device) for device in ("cpu", "cuda")]
     assert gains[0] == pytest.approx(gains[1], abs=0.02)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from nas.training.proxy import ProxySettings
-from nas.training.recipe import load_recipe, parse_recipe, shipped_recipes
-from nas.training.recipe_stage import Stage, at
-from search_spaces.errors import InputError
+from nas.common.errors import InputError
+from nas.training.proxy.proxy import ProxySettings
+from nas.training.recipe.recipe import load_recipe, parse_recipe, shipped_recipes
+from nas.training.recipe.stage import Stage, at
 
 STAGE = {"steps": 10, "losses": {"l1": 1}}
 

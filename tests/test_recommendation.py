@@ -12,21 +12,20 @@ from mlflow import MlflowClient
 from pages import Page
 from quick_search import Quick, settings, small_space
 
-from studies import ehvi
-from studies.figures import front_figure
-from studies.front import Member, front, trained
-from studies.noise import Noise
-from studies.outcome import Trained
-from studies.places import Places
-from studies.pool import Costs
-from studies.reading import read_study
-from studies.recommendation import best_compromise, highest_gain
-from studies.review.report import report
+from studies.core.outcome import Trained
+from studies.report.report import report
+from studies.report.static import front_figure
+from studies.report.summary import Places, story
+from studies.results.front import Member, front, trained
+from studies.results.recommendation import best_compromise, highest_gain
+from studies.results.selection import Choice, winners
+from studies.results.snapshot import read_study
+from studies.results.uncertainty import Noise
 from studies.runners.inline import InlineRunner
+from studies.sampling import ehvi
+from studies.sampling.pool import Costs
 from studies.search import conduct
-from studies.story import story
 from studies.tracking.store import EXPERIMENT
-from studies.winners import Choice, winners
 
 pytestmark = pytest.mark.usefixtures("own_database")
 

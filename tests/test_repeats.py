@@ -11,17 +11,23 @@ from mlflow import MlflowClient
 from quick_search import Noisy, Quick, settings
 
 from search_spaces import Architecture
-from studies.candidate import Candidate
+from studies.core.candidate import Candidate
+from studies.core.outcome import Runtime, Size, Trained
+from studies.core.record import Record
+from studies.core.study import open_study
 from studies.events import Repeated
-from studies.front import front, trained, with_probabilities
-from studies.noise import SHIPPED_DB, Noise, front_probabilities, pooled_sd_db, seed_noise
-from studies.outcome import Runtime, Size, Trained
-from studies.reading import read_study
-from studies.record import Record
 from studies.repeats import contenders, next_repeat
+from studies.results.front import front, trained, with_probabilities
+from studies.results.snapshot import read_study
+from studies.results.uncertainty import (
+    SHIPPED_DB,
+    Noise,
+    front_probabilities,
+    pooled_sd_db,
+    seed_noise,
+)
 from studies.runners.inline import InlineRunner
 from studies.search import conduct
-from studies.study import open_study
 from studies.tracking.store import EXPERIMENT
 
 pytestmark = pytest.mark.usefixtures("own_database")

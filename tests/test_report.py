@@ -19,23 +19,23 @@ from photos import evaluation_set
 from PIL import Image
 from quick_search import BUDGET, Quick, Real, settings
 
-from nas.data.baseline import lanczos
 from nas.data.manifest import HR
-from nas.measure.strips import upscale_picture
+from nas.data.store import lanczos
+from nas.measure.tiling import upscale_picture
 from search_spaces import Architecture
-from search_spaces.model import load_model
-from studies.candidate import Candidate
-from studies.figures import front_figure
-from studies.front import contributions, front, reference_of, trained
-from studies.outcome import Broken, Rejected, Runtime, Size, Trained
-from studies.places import Places
-from studies.reading import read_study
-from studies.record import Record, counts
-from studies.review.report import report
+from search_spaces.model_file import load_model
+from studies.core.candidate import Candidate
+from studies.core.outcome import Broken, Rejected, Runtime, Size, Trained
+from studies.core.record import Record, counts
+from studies.core.weights import weights_file
+from studies.report.report import report
+from studies.report.static import front_figure
+from studies.report.summary import Places
+from studies.results.front import contributions, front, reference_of, trained
+from studies.results.snapshot import read_study
 from studies.search import conduct
 from studies.settings import StudyInfo
-from studies.storage import study_folder
-from studies.weights import weights_file
+from studies.storage.store import study_folder
 
 pytestmark = pytest.mark.usefixtures("own_place")
 

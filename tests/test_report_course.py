@@ -10,16 +10,15 @@ import pytest
 from pages import Page
 from quick_search import BUDGET
 
+from nas.common.text import duration
 from search_spaces import Architecture
 from search_spaces.space import Space
-from studies.candidate import Candidate
-from studies.durations import duration
-from studies.outcome import Rejected, Rung, Runtime, Size, Trained
-from studies.places import Places
-from studies.record import Record
-from studies.review.importance import choices_of, gain_importance, least, runtime_importance
-from studies.review.report import report
-from studies.review.spent import spent
+from studies.core.candidate import Candidate
+from studies.core.outcome import Rejected, Rung, Runtime, Size, Trained
+from studies.core.record import Record
+from studies.report.report import report
+from studies.report.summary import Places
+from studies.results.analysis import choices_of, gain_importance, least, runtime_importance, spent
 from studies.settings import StudyInfo
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from nas.measure.counts import count
-from search_spaces.network import layout
-from studies.gain_model import Prior, fit_prior, read_table, shipped_prior, table_arrays
-from studies.samplers import chosen
+from nas.measure.cost.counts import count
+from search_spaces.networks.network import layout
+from studies.sampling.gain_model import Prior, fit_prior, read_table, shipped_prior, table_arrays
+from studies.sampling.samplers import chosen
 
 
 def test_auto_is_the_sampler_that_knows_what_networks_cost():

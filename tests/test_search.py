@@ -19,9 +19,9 @@ from skimage import data as photographs
 from benchmarks.processes import children
 from nas.data.prepare import prepare
 from search_spaces import Architecture, build, fuse
-from studies.outcome import Trained
-from studies.reading import read_study
-from studies.record import counts
+from studies.core.outcome import Trained
+from studies.core.record import counts
+from studies.results.snapshot import read_study
 
 SPACE = """
 dimensions:

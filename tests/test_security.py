@@ -20,15 +20,15 @@ from PIL import Image
 from refusals import refused
 from skimage import data as photographs
 
+from nas.common.checked_files import SEAL
+from nas.common.errors import InputError
+from nas.common.yaml import load_plain
 from nas.data.manifest import MANIFEST, RECORDS, read_manifest
 from nas.data.prepare import prepare
-from nas.measure import exclusive
+from nas.measure import device_lock
 from search_spaces import Architecture, build
-from search_spaces.errors import InputError
-from search_spaces.model import load_model, model_bytes
-from search_spaces.plain_yaml import load_plain
-from search_spaces.tensor_files import SEAL
-from studies.review.page import Column, Section, facts, page, paragraph, table
+from search_spaces.model_file import load_model, model_bytes
+from studies.report.page import Column, Section, facts, page, paragraph, table
 from studies.tracking import server_command
 
 SMALL = Architecture(width=4)
@@ -122,7 +122,7 @@ def test_nothing_in_a_file_of_weights_is_run(tmp_path, nas, command):
 
 
 def test_an_array_of_objects_is_never_loaded(tmp_path):
-    from search_spaces.sealed import read_array
+    from nas.common.checked_files import read_array
 
     path = tmp_path / "objects.npy"
     np.save(path, np.array([Command(tmp_path / "ran")], object), allow_pickle=True)
@@ -274,11 +274,11 @@ def test_no_name_becomes_markup_on_a_page():
 
 def test_a_lock_is_no_way_to_another_file(tmp_path, monkeypatch):
     victim = tmp_path / "victim"
-    monkeypatch.setattr(exclusive.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(device_lock.tempfile, "gettempdir", lambda: str(tmp_path))
     (tmp_path / "nas-workbench-cpu-turnstile.lock").symlink_to(victim)
     with (
         pytest.raises(InputError, match="turnstile"),
-        exclusive.shared("cpu"),
+        device_lock.shared("cpu"),
     ):
         pass
     assert not victim.exists()

@@ -6,10 +6,10 @@ import pytest
 import torch
 from deployed import NETWORKS, trained
 
-from nas.measure.layers import trace
+from nas.measure.cost.trace import trace
 from search_spaces import Architecture, Stage, Tail, build, published
 from search_spaces.architecture import RESIDUALS, STEMS
-from search_spaces.simplify import simplified
+from search_spaces.networks.inference import simplified
 
 SIZES = ((24, 24), (9, 11), (13, 30))
 

@@ -10,15 +10,15 @@ from mlflow import MlflowClient
 from quick_search import Real, settings
 from safetensors.torch import load_file, save_file
 
-from nas.cli.sources import model, network
+from nas.cli.model_arguments import model, network
 from search_spaces import InputError
-from search_spaces.model import load_model
-from studies.outcome import Rejected, Trained
+from search_spaces.model_file import load_model
+from studies.core.outcome import Rejected, Trained
+from studies.core.weights import weights_file
+from studies.results.model_files import self_described
 from studies.search import conduct
-from studies.sources import self_described
-from studies.storage import study_folder
+from studies.storage.store import study_folder
 from studies.tracking import EXPERIMENT
-from studies.weights import weights_file
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from photos import photo_set
 
-from nas.training.teacher import evaluate_teacher
-from teachers.hat import HAT, HATSettings
+from nas.training.teacher.run import evaluate_teacher
+from teachers.hat.network import HAT, HATSettings
 from teachers.loading import load_teacher, save_teacher
 
 ROOT = Path(__file__).parents[1]

@@ -15,8 +15,8 @@ import pytest
 from photos import photo_set
 
 from benchmarks.processes import family, free_port, gone
-from studies.reading import read_study
-from studies.record import counts
+from studies.core.record import counts
+from studies.results.snapshot import read_study
 
 ROOT = Path(__file__).parents[1]
 
@@ -96,8 +96,8 @@ def test_the_ui_takes_its_server_along(tmp_path):
 
 BESIDE = """
 import os
-from nas.cli.companion import companion
-from nas.cli.faults import heard_as_interrupts
+from nas.cli.child_process import companion
+from nas.cli.errors import heard_as_interrupts
 
 with heard_as_interrupts(), companion(["sh", "-c", "sleep 60 & sleep 60"], os.environ) as program:
     print("runs", flush=True)

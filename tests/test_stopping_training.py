@@ -18,9 +18,10 @@ from promoting import copied
 from test_stopping import wait_for
 
 from nas.cli import main
-from nas.training import interrupts, teacher, trainer
-from nas.training.teacher import train_teacher
-from nas.training.teacher_run import TeacherRun, TeacherTraining
+from nas.training.engine import runtime, trainer
+from nas.training.teacher import run
+from nas.training.teacher.run import train_teacher
+from nas.training.teacher.task import TeacherRun, TeacherTraining
 from search_spaces import Architecture
 
 STEPS = 1_000_000
@@ -38,7 +39,7 @@ def begin(arguments: list[str], folder: Path, said: Path) -> int:
         os.chdir(folder)
         sys.stdout = sys.stderr = said.open("w")
         sys.argv = ["nas", *arguments]
-        for train in (teacher.train_teacher, trainer.train):
+        for train in (run.train_teacher, trainer.train):
             train.__kwdefaults__["checkpoint_seconds"] = 0.2  # to see that it is under way
         main()
     except SystemExit as end:
@@ -140,7 +141,7 @@ def test_the_step_under_way_is_done_and_saved(pair_set, tmp_path, monkeypatch, h
 def test_who_ignores_a_signal_wants_it_ignored(how):
     before = signal.signal(how, signal.SIG_IGN)  # as nohup does
     try:
-        with interrupts.kept() as wish:
+        with runtime.kept() as wish:
             signal.raise_signal(how)
         assert not wish.wanted
     finally:

@@ -8,16 +8,15 @@ from dataclasses import replace
 import pytest
 from quick_search import BUDGET
 
+from nas.common.text import code, plain
 from search_spaces import Architecture
-from studies.candidate import Candidate
-from studies.front import hypervolume, reference_of, trained
-from studies.markdown import code, plain
-from studies.outcome import Runtime, Size, Trained
-from studies.places import Places
-from studies.promoted import Promotion
-from studies.record import Record
+from studies.core.candidate import Candidate
+from studies.core.outcome import Runtime, Size, Trained
+from studies.core.record import Record
+from studies.report.summary import Places, front_markdown, next_commands, story
+from studies.results.front import hypervolume, reference_of, trained
+from studies.results.promotions import Promotion
 from studies.settings import StudyInfo
-from studies.story import front_markdown, next_commands, story
 
 IDENTITY = {
     "budget": BUDGET.to_dict(),

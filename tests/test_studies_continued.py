@@ -11,14 +11,14 @@ import optuna
 import pytest
 from quick_search import TRIALS, Quick, settings, small_space, states
 
-from search_spaces.errors import InputError
-from search_spaces.survey import published
-from studies.limits import parse_budget
-from studies.outcome import Trained
-from studies.reading import read_study
-from studies.record import counts
+from nas.common.errors import InputError
+from search_spaces.zoo.survey import published
+from studies.core.budget import parse_budget
+from studies.core.outcome import Trained
+from studies.core.record import counts
+from studies.core.study import open_study
+from studies.results.snapshot import read_study
 from studies.search import conduct
-from studies.study import open_study
 
 pytestmark = pytest.mark.usefixtures("own_database")
 

@@ -13,14 +13,14 @@ from skimage import data as photographs
 
 import studies.evaluation
 from nas.data.prepare import prepare
-from nas.measure.memory import compute_memory
-from nas.measure.targets import resolve_target
-from nas.training.proxy import Diverged, ProxySettings
+from nas.measure.cost.memory import compute_memory
+from nas.measure.latency.target import resolve_target
+from nas.training.proxy.proxy import Diverged, ProxySettings
 from search_spaces import Architecture, InputError, Stage, build, fuse
-from studies.candidate import Candidate, DeviceLost
+from studies.core.budget import Budget, parse_budget
+from studies.core.candidate import Candidate, DeviceLost
+from studies.core.outcome import Broken, Rejected, Trained
 from studies.evaluation import EvaluationSettings, evaluate
-from studies.limits import Budget, parse_budget
-from studies.outcome import Broken, Rejected, Trained
 
 SMALL = Candidate(0, Architecture(width=8, stages=(Stage("conv", 8, 1),), residual="bicubic"))
 

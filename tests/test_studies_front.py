@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from search_spaces import Architecture
-from studies.candidate import Candidate
-from studies.front import (
+from studies.core.budget import Budget
+from studies.core.candidate import Candidate
+from studies.core.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Underway
+from studies.core.record import Record, counts
+from studies.results.front import (
     Member,
     Reference,
     best_within,
@@ -24,11 +27,8 @@ from studies.front import (
     trained,
     with_probabilities,
 )
-from studies.limits import Budget
-from studies.noise import Noise
-from studies.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Underway
-from studies.record import Record, counts
-from studies.rungs import ParetoRungs, goes_on_with, non_domination_ranks
+from studies.results.uncertainty import Noise
+from studies.sampling.pruner import ParetoRungs, goes_on_with, non_domination_ranks
 
 AT_8 = Reference(8.0, 1.0)
 NOISE = Noise(0.008)

@@ -7,9 +7,9 @@ import math
 
 import pytest
 
-from search_spaces.errors import InputError
-from studies.limits import Budget, parse_budget
-from studies.outcome import (
+from nas.common.errors import InputError
+from studies.core.budget import Budget, parse_budget
+from studies.core.outcome import (
     Broken,
     Rejected,
     Rung,
@@ -20,7 +20,7 @@ from studies.outcome import (
     from_dict,
     to_dict,
 )
-from studies.record import violations
+from studies.core.record import violations
 
 RUNTIME, SIZE = Runtime(1.25, "predicted", "rtx4090"), Size(9_000, 4_100_000_000)
 CURVE = (Rung(100, 0.05, 1.5), Rung(200, 0.11, 3.0))

@@ -17,15 +17,15 @@ import pytest
 from quick_search import TRIALS, Noisy, Quick, settings
 
 from benchmarks.processes import family, gone, title
-from search_spaces.errors import InputError
-from studies.candidate import Candidate, DeviceLost, Evaluation
-from studies.outcome import Broken, Rejected
-from studies.preparation import workers
-from studies.reading import read_study
-from studies.record import counts
+from nas.common.errors import InputError
+from studies.core.candidate import Candidate, DeviceLost, Evaluation
+from studies.core.outcome import Broken, Rejected
+from studies.core.record import counts
+from studies.results.snapshot import read_study
 from studies.runners.inline import InlineRunner
 from studies.search import conduct, share_of_gpu
 from studies.settings import SearchSettings
+from studies.setup import workers
 
 PROGRAM = str(Path(__file__).parent / "quick_search.py")
 
@@ -33,8 +33,8 @@ PROGRAM = str(Path(__file__).parent / "quick_search.py")
 @pytest.fixture(scope="module")
 def runner():
     """Starting Ray takes seconds: once for all tests here."""
-    from studies.runners.cluster import Session, running
     from studies.runners.ray import RayRunner
+    from studies.runners.ray_session import Session, running
 
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # workers import `quick_search`
     ours = RayRunner(2, hard_limit_s=20.0)
@@ -102,7 +102,7 @@ def test_it_finds_what_the_inline_runner_finds_without_a_word(tmp_path, runner, 
 
 
 def test_gpus_that_ray_does_not_find_are_not_waited_for(tmp_path, runner):
-    from studies.runners.cluster import ray
+    from studies.runners.ray_session import ray
 
     if ray.cluster_resources().get("GPU", 0):
         pytest.skip("Ray finds a GPU here")

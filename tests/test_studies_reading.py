@@ -11,10 +11,10 @@ import optuna
 import pytest
 from quick_search import Quick, settings
 
-from search_spaces.errors import InputError
-from studies.reading import list_studies, read_study
+from nas.common.errors import InputError
+from studies.core.study import open_study
+from studies.results.snapshot import list_studies, read_study
 from studies.search import conduct
-from studies.study import open_study
 
 pytestmark = pytest.mark.usefixtures("own_database")
 
@@ -81,7 +81,7 @@ def test_faults_of_the_database_come_in_one_sentence(tmp_path):
 
 def test_a_locked_database_is_named(tmp_path, monkeypatch):
     conduct(settings(tmp_path, trials=1), Quick())
-    monkeypatch.setattr("studies.reading._PATIENCE_S", 0.2)
+    monkeypatch.setattr("studies.results.snapshot._PATIENCE_S", 0.2)
     other = sqlite3.connect(tmp_path / "studies.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     begin = time.monotonic()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from studies.storage import masked, sqlite_file, study_folder
+from studies.storage.store import masked, sqlite_file, study_folder
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,15 @@ import optuna
 import pytest
 from quick_search import BUDGET, TRIALS, Quick, Tinting, settings, small_space, states
 
-from search_spaces.errors import InputError
+from nas.common.errors import InputError
 from search_spaces.space import Space
-from search_spaces.survey import published
-from studies.front import trained
-from studies.outcome import Broken, Rejected, Runtime, Size, Trained
-from studies.reading import list_studies, read_study
+from search_spaces.zoo.survey import published
+from studies.core.outcome import Broken, Rejected, Runtime, Size, Trained
+from studies.core.study import open_study
+from studies.results.front import trained
+from studies.results.snapshot import list_studies, read_study
 from studies.runners.inline import InlineRunner
 from studies.search import conduct
-from studies.study import open_study
 
 pytestmark = pytest.mark.usefixtures("own_database")
 

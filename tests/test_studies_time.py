@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from quick_search import Quick, settings
 
-from studies.durations import Period, clock
+from nas.common.text import Period, clock
 from studies.events import Finished, Started
 from studies.runners.inline import InlineRunner
 from studies.search import conduct

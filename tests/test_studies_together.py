@@ -16,11 +16,11 @@ from mlflow import MlflowClient
 from quick_search import TRIALS, Quick, outcome, settings, small_space
 from servers import postgres
 
-from studies.locks import is_present, presence
-from studies.reading import read_study
-from studies.record import counts
+from studies.core.record import counts
+from studies.core.study import open_study
+from studies.results.snapshot import read_study
 from studies.search import conduct
-from studies.study import open_study
+from studies.storage.locks import is_present, presence
 from studies.tracking.store import EXPERIMENT
 
 PROGRAM = str(Path(__file__).with_name("quick_search.py"))
@@ -147,7 +147,7 @@ def test_presence_ends_with_its_process_whatever_ends_it(tmp_path, storage):
         assert is_present(url, "quick", "a1") and not is_present(url, "quick", "b2")
     assert not is_present(url, "quick", "a1")
     program = (
-        "import os; from studies.locks import presence\n"
+        "import os; from studies.storage.locks import presence\n"
         f"with presence({url!r}, 'quick', 'c3'):\n    print(flush=True); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL, check=False)

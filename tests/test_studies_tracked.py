@@ -9,10 +9,10 @@ from contextlib import nullcontext
 from mlflow import MlflowClient
 from quick_search import TRIALS, Quick, settings
 
-from studies.courier import study_courier
 from studies.search import conduct
 from studies.settings import StudyInfo
 from studies.tracking import EXPERIMENT
+from studies.tracking.writer import study_courier
 
 
 def children(uri: str) -> Counter[str]:
@@ -62,7 +62,7 @@ def test_a_store_that_hangs_keeps_nobody_waiting(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "studies.tracking.StudyTracking.deliver", lambda *args, **more: never.wait(60)
     )
-    monkeypatch.setattr("studies.courier._CLOSE_S", 0.3)
+    monkeypatch.setattr("studies.tracking.writer._CLOSE_S", 0.3)
     info = StudyInfo("quick", settings(tmp_path).fixed, ())
     courier = study_courier(f"sqlite:///{tmp_path}/mlflow.db", info, tmp_path, nullcontext)
     courier.bring([])

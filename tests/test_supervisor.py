@@ -20,7 +20,7 @@ DEATH = "nas: the process that runs the search died (SIGABRT); continuing: attem
 BEGIN = """
 import os, signal, sys, threading, time
 from pathlib import Path
-from nas.cli.supervisor import progressed, supervised
+from nas.cli.child_process import progressed, supervised
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 starts = Path("starts")
@@ -96,7 +96,7 @@ def test_an_end_by_native_code_is_a_death_and_progress_starts_the_count_again(tm
 
 def test_a_work_that_died_began_when_it_first_did(tmp_path):
     code, out, _ = ran(
-        "from nas.cli.supervisor import began\n"
+        "from nas.cli.child_process import began\n"
         "def work():\n"
         "    time.sleep(0.05)\n"
         "    print(began(), began() <= time.monotonic() - 0.05 * (count() - 1), flush=True)\n"

@@ -14,12 +14,12 @@ from torch.nn import functional as F
 
 from nas.data.sample import sample_set
 from nas.data.store import open_set
-from nas.measure.cost import network_macs
-from nas.measure.latency_model import LatencyModel
-from nas.measure.layers import as_module, trace
-from nas.measure.table1 import count, table1
+from nas.measure.cost.cost import network_macs
+from nas.measure.cost.trace import as_module, trace
+from nas.measure.evaluation.survey_table import count, table1
+from nas.measure.latency.predict import LatencyModel
 from search_spaces import Architecture, build, fuse, published, references
-from search_spaces.survey import prints_as
+from search_spaces.zoo.survey import prints_as
 
 MODEL = LatencyModel.load()
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from search_spaces.errors import InputError
+from nas.common.errors import InputError
 from teachers.cache import teacher_outputs
 from teachers.loading import Teacher
 

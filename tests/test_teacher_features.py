@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from nas.common.errors import InputError
 from search_spaces import Architecture, Stage, build, fuse
-from search_spaces.errors import InputError
 from teachers import features
 from teachers.features import Features
 from teachers.loading import Teacher, load_teacher

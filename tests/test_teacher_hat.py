@@ -6,9 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nas.data.baseline import lanczos
-from teachers.hat import HAT, PRESETS, HATSettings, reflect_to
-from teachers.hat_blocks import (
+from nas.data.store import lanczos
+from teachers.hat.blocks import (
     HybridBlock,
     OverlapBlock,
     attend,
@@ -16,6 +15,7 @@ from teachers.hat_blocks import (
     self_index,
     shift_mask,
 )
+from teachers.hat.network import HAT, PRESETS, HATSettings, reflect_to
 
 SMALL = HATSettings(12, (2,), (2,), window=4, compress=3, squeeze=3, features=8)
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from photos import QPS
 
-from nas.data.baseline import lanczos
-from nas.training.batches import Batches, Material
-from nas.training.crops import Crops
-from nas.training.distributed import World
-from nas.training.patches import Gatherer, PatchBank, choose, cut
-from nas.training.proxy import proxy_data
-from search_spaces.errors import InputError
-from teachers.hat import HAT, HATSettings
+from nas.common.errors import InputError
+from nas.data.store import lanczos
+from nas.training.data.batches import Batches, Material
+from nas.training.data.crops import Crops
+from nas.training.data.patches import Gatherer, PatchBank, choose, cut
+from nas.training.engine.runtime import World
+from nas.training.proxy.proxy import proxy_data
+from teachers.hat.network import HAT, HATSettings
 from teachers.loading import load_teacher, save_teacher
 
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from nas.common.errors import InputError
 from search_spaces import Architecture, build, fuse
-from search_spaces.errors import InputError
-from search_spaces.model import Model, save_model
+from search_spaces.model_file import Model, save_model
 from teachers.features import Features
-from teachers.hat import HAT, PRESETS, HATSettings
+from teachers.hat.network import HAT, PRESETS, HATSettings
 from teachers.loading import load_teacher, save_teacher, settings_of
 
 OFFICIAL_LIKE = HATSettings(12, (2, 1), (2, 3), window=4, compress=3, squeeze=4, features=8)

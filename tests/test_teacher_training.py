@@ -8,18 +8,17 @@ import skimage.data
 import torch
 from PIL import Image
 
-from nas.data.baseline import lanczos
-from nas.data.degrade import CLEAN, degrade
+from nas.common.errors import InputError
+from nas.data.encode import CLEAN, degrade
 from nas.data.prepare import prepare
-from nas.data.store import PairSet, open_set
+from nas.data.store import PairSet, lanczos, open_set
 from nas.measure.quality import psnr_y
-from nas.training.crops import Crops
-from nas.training.teacher import evaluate_teacher, require_gain, train_teacher
-from nas.training.teacher_run import TeacherTraining
-from search_spaces.errors import InputError
-from teachers import hat
+from nas.training.data.crops import Crops
+from nas.training.teacher.run import evaluate_teacher, require_gain, train_teacher
+from nas.training.teacher.task import TeacherTraining
 from teachers.cache import upscale_pixels
-from teachers.hat import HATSettings
+from teachers.hat import network
+from teachers.hat.network import HATSettings
 from teachers.loading import load_teacher, save_teacher
 
 QUICK = TeacherTraining(steps=6, batch=2, patch=8)
@@ -43,7 +42,7 @@ def pair_set(tmp_path_factory) -> PairSet:
 @pytest.fixture(autouse=True)
 def small_preset(monkeypatch):
     small = HATSettings(8, (1,), (1,), window=4, compress=1, squeeze=2, features=4, image_skip=True)
-    monkeypatch.setattr("nas.training.teacher.PRESETS", {**hat.PRESETS, "small": small})
+    monkeypatch.setattr("nas.training.teacher.run.PRESETS", {**network.PRESETS, "small": small})
 
 
 def weights(path) -> torch.Tensor:
@@ -161,7 +160,7 @@ def test_crops_prefer_detail():
 def test_an_upscaler_like_lanczos_gains_nothing(pair_set, tmp_path, given):
     settings = HATSettings(8, (1,), (1,), window=4, compress=1, squeeze=2, features=4,
                            image_skip=True)  # fmt: skip
-    save_teacher(hat.HAT(settings), tmp_path / "fresh.safetensors")
+    save_teacher(network.HAT(settings), tmp_path / "fresh.safetensors")
     suffix = "" if given == "clean" else ":compressed"
     teacher = load_teacher(f"{tmp_path / 'fresh.safetensors'}{suffix}")
     quality = evaluate_teacher(teacher, pair_set, folder=tmp_path / "outputs")
@@ -180,7 +179,7 @@ def test_the_shipped_teacher_beats_lanczos_on_a_photograph_it_never_saw(tmp_path
 
 def test_a_teacher_below_lanczos_is_refused_with_the_number(pair_set, tmp_path):
     settings = HATSettings(8, (1,), (1,), window=4, compress=1, squeeze=2, features=4)
-    save_teacher(hat.HAT(settings), tmp_path / "random.safetensors")
+    save_teacher(network.HAT(settings), tmp_path / "random.safetensors")
     teacher = load_teacher(tmp_path / "random.safetensors")
     quality = evaluate_teacher(teacher, pair_set, folder=tmp_path / "outputs")
     with pytest.raises(InputError, match=r"random gains -\d+\.\d\d dB over Lanczos on clean LR"):

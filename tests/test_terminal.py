@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.text import Text
 
 from nas.cli import terminal
-from nas.cli.live import SearchView
-from studies.durations import Period
+from nas.cli.progress_view import SearchView
+from nas.common.text import Period
+from studies.core.study import open_study
 from studies.events import Finished, Opened
 from studies.search import conduct
-from studies.study import open_study
 
 NAME = "holiday [red] [/] [#1]\\[2].png"  # a lone closing tag stops a printer of markup
 STEERING = "clears \x1b[2J the \r screen"

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from nas.measure.latency_model import LatencyModel
-from nas.measure.latency_store import entries
-from nas.measure.layers import as_module, as_run, trace
-from nas.measure.targets import resolve_target
+from nas.measure.cost.trace import as_module, as_run, trace
+from nas.measure.latency.predict import LatencyModel
+from nas.measure.latency.store import entries
+from nas.measure.latency.target import resolve_target
 from search_spaces import build, published
 
 CASCADED = published["ANUNet"].architecture  # two pixel-shuffles, a residual between

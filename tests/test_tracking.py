@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 
 from search_spaces import Architecture, build, fuse
 from search_spaces.architecture import Stage
-from studies.candidate import Candidate
-from studies.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Weights
-from studies.record import Record
+from studies.core.candidate import Candidate
+from studies.core.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Weights
+from studies.core.record import Record
+from studies.core.weights import weights_folder
 from studies.settings import StudyInfo
 from studies.tracking import EXPERIMENT, StudyTracking
 from studies.tracking.store import connected, network_params
-from studies.weights import weights_folder
 
 BUDGET = {"runtime_ms": 2.0, "macs": None, "params": None}
 INFO = StudyInfo("demo", {"budget": BUDGET, "space": {"name": "lightweight"}}, ({"time": "t"},))

@@ -9,7 +9,7 @@ import yaml
 from refusals import refused
 
 from search_spaces import Architecture, published
-from search_spaces.model import load_model
+from search_spaces.model_file import load_model
 
 
 @pytest.fixture

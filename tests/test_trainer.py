@@ -15,19 +15,19 @@ from photos import QPS
 from small_training import SMALL, one_stage, run
 
 from benchmarks.processes import HOST, free_port
-from nas.training.batches import Batches, Material
-from nas.training.calibration import calibrate
-from nas.training.crops import Crops
-from nas.training.distributed import World
-from nas.training.events import Looked, StageStarted
-from nas.training.precision import Precision, fastest
-from nas.training.recipe import load_recipe, shipped_recipes
-from nas.training.recipe_stage import Stage
-from nas.training.student import Student, enter, first_form, start_from, without_bias
+from nas.common.errors import InputError
+from nas.training.data.batches import Batches, Material
+from nas.training.data.crops import Crops
+from nas.training.engine.events import Looked, StageStarted
+from nas.training.engine.runtime import World
+from nas.training.engine.student import Student, enter, first_form, start_from, without_bias
+from nas.training.proxy.calibration import calibrate
+from nas.training.proxy.precision import Precision, fastest
+from nas.training.recipe.recipe import load_recipe, shipped_recipes
+from nas.training.recipe.stage import Stage
 from search_spaces import build, fuse, published, references
-from search_spaces.errors import InputError
-from search_spaces.inheritance import inherit, training_form
-from search_spaces.model import Model, load_model, save_model
+from search_spaces.model_file import Model, load_model, save_model
+from search_spaces.networks.unfold import inherit, training_form
 from teachers.loading import load_teacher
 
 

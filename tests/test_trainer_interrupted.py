@@ -15,13 +15,13 @@ import pytest
 import torch
 from small_training import SMALL, TWO_STAGES, one_stage, run
 
-from nas.training import stage_run
-from nas.training.events import Finished, Looked, Saved, Started, WentBack
-from nas.training.folder import read_training
-from nas.training.precision import Precision
-from nas.training.trainer import train
-from search_spaces.errors import InputError
-from search_spaces.model import load_model
+from nas.common.errors import InputError
+from nas.training.engine import stage
+from nas.training.engine.events import Finished, Looked, Saved, Started, WentBack
+from nas.training.engine.folder import read_training
+from nas.training.engine.trainer import train
+from nas.training.proxy.precision import Precision
+from search_spaces.model_file import load_model
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,8 @@ class TestInterruptions:
             "import os, signal, sys; from pathlib import Path\n"
             "from small_training import SMALL, TWO_STAGES\n"
             "from nas.data.store import open_set\n"
-            "from nas.training.trainer import train\n"
-            "from nas.training.stage_run import StageRun\n"
+            "from nas.training.engine.trainer import train\n"
+            "from nas.training.engine.stage import StageRun\n"
             "done, advance = [], StageRun.advance\n"
             "def killed(run):\n"
             "    done.append(run)\n"
@@ -78,7 +78,7 @@ class TestInterruptions:
 
     @pytest.mark.parametrize("stop", [3, 12])
     def test_ctrl_c_saves_whole_steps(self, pair_set, uninterrupted, tmp_path, monkeypatch, stop):
-        advance, done = stage_run.StageRun.advance, []
+        advance, done = stage.StageRun.advance, []
 
         def pressed(run):
             done.append(run)
@@ -87,7 +87,7 @@ class TestInterruptions:
             advance(run)
 
         before = signal.getsignal(signal.SIGINT)
-        monkeypatch.setattr(stage_run.StageRun, "advance", pressed)
+        monkeypatch.setattr(stage.StageRun, "advance", pressed)
         with pytest.raises(KeyboardInterrupt):
             run(pair_set, tmp_path / "out")
         assert signal.getsignal(signal.SIGINT) is before
@@ -239,14 +239,14 @@ class TestRefusals:
 class TestGuard:
     def broken(self, monkeypatch, steps) -> None:
         """The loss is no number at these calls."""
-        objective, calls = stage_run.objective, []
+        objective, calls = stage.objective, []
 
         def sometimes(*given):
             calls.append(given)
             loss = objective(*given)
             return loss * float("nan") if len(calls) in steps else loss
 
-        monkeypatch.setattr(stage_run, "objective", sometimes)
+        monkeypatch.setattr(stage, "objective", sometimes)
 
     def test_it_goes_back_and_on_with_other_crops(self, pair_set, tmp_path, monkeypatch):
         self.broken(monkeypatch, {58})
@@ -262,7 +262,7 @@ class TestGuard:
 
     def test_a_checkpoint_holds_no_loss_that_is_no_number(self, pair_set, tmp_path, monkeypatch):
         self.broken(monkeypatch, {4})  # FP16 leaves that step out: the weights stay numbers
-        advance, done = stage_run.StageRun.advance, []
+        advance, done = stage.StageRun.advance, []
 
         def dies(run):
             done.append(run)
@@ -272,7 +272,7 @@ class TestGuard:
 
         recipe, half = one_stage(steps=8), Precision("fp16", False)
         with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
-            patch.setattr(stage_run.StageRun, "advance", dies)
+            patch.setattr(stage.StageRun, "advance", dies)
             run(pair_set, tmp_path, recipe, precision=half, checkpoint_seconds=0)
         events = run(pair_set, tmp_path, recipe, precision=half)
         assert events[0].step == 3

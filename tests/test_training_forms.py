@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 from promoting import copied, settings
 
-from nas.training.events import Finished
-from search_spaces.errors import InputError
-from search_spaces.model import load_model
-from studies import promoted
-from studies.promotion import promote
-from studies.promotion_plan import prepare
-from studies.winners import Choice
+from nas.common.errors import InputError
+from nas.training.engine.events import Finished
+from search_spaces.model_file import load_model
+from studies.promotion.plan import prepare
+from studies.promotion.run import promote
+from studies.results import promotions
+from studies.results.selection import Choice
 
 
 @pytest.fixture(autouse=True)
 def _no_onnx(monkeypatch):
-    monkeypatch.setattr("studies.promotion.find_spec", lambda package: None)  # it takes seconds
+    monkeypatch.setattr("studies.promotion.run.find_spec", lambda package: None)  # it takes seconds
 
 
 def test_training_forms_are_tried_and_the_best_is_trained(small_study, tmp_path):
@@ -33,7 +33,7 @@ def test_training_forms_are_tried_and_the_best_is_trained(small_study, tmp_path)
     (promotion,), (winner,) = summary.promotions, summary.plan.winners
     assert set(promotion.forms) == {"conv", "repvgg"}
     best = max(promotion.forms, key=promotion.forms.get)
-    model = load_model(winner.folder / promoted.MODEL)
+    model = load_model(winner.folder / promotions.MODEL)
     assert {stage.block for stage in model.architecture.stages} == {best}
     assert sum(isinstance(event, Finished) for event in seen) == 3
     again = promote(asked, prepare(asked))

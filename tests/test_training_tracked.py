@@ -10,12 +10,12 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from nas.training.events import Event, Finished, Looked
-from nas.training.recipe import parse_recipe
-from nas.training.trainer import train
+from nas.training.engine.events import Event, Finished, Looked
+from nas.training.engine.trainer import train
+from nas.training.recipe.recipe import parse_recipe
 from search_spaces import Architecture
-from studies.full_training import tracked
 from studies.tracking import EXPERIMENT
+from studies.tracking.training_run import tracked
 
 STEPS = 100
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from search_spaces import Architecture, InputError
-from studies.candidate import Candidate
-from studies.front import Reference, contributions, front, trained
-from studies.limits import parse_budget
-from studies.outcome import Rejected, Runtime, Size, Trained
-from studies.record import Record
-from studies.winners import Choice, winners
+from studies.core.budget import parse_budget
+from studies.core.candidate import Candidate
+from studies.core.outcome import Rejected, Runtime, Size, Trained
+from studies.core.record import Record
+from studies.results.front import Reference, contributions, front, trained
+from studies.results.selection import Choice, winners
 
 BUDGET = parse_budget("8ms")
 FREE = parse_budget(None, "10G")

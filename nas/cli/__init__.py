@@ -15,7 +15,8 @@ def main() -> None:
     in one sentence on stderr; 130 interrupted by Ctrl+C, 143 by SIGTERM, 129 by SIGHUP, which end
     the work alike. ``--debug``, anywhere on the line, or ``NAS_DEBUG`` shows the traceback as well.
 
-    A search runs in a child process, which is started again when it dies, see `nas.cli.supervisor`.
+    A search runs in a child process, which is started again when it dies:
+    `nas.cli.child_process`.
     """
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
@@ -23,7 +24,7 @@ def main() -> None:
     debug = len(arguments) < len(sys.argv) - 1 or bool(os.environ.get("NAS_DEBUG"))
     run = partial(_run, arguments, debug)
     if arguments[:1] == ["search"] and not {"--dry-run", "--help", "-h"} & {*arguments}:
-        from nas.cli.supervisor import supervised
+        from nas.cli.child_process import supervised
 
         supervised(run)
     else:
@@ -32,7 +33,7 @@ def main() -> None:
 
 def _run(arguments: list[str], debug: bool) -> None:
     from nas.cli.app import app
-    from nas.cli.faults import INTERRUPTED, heard_as_interrupts, sentence_for
+    from nas.cli.errors import INTERRUPTED, heard_as_interrupts, sentence_for
 
     with heard_as_interrupts() as stop:
         try:

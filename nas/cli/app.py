@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nas.cli import (
+from nas.cli.commands import (
     cost,
     data,
     evaluate,
@@ -16,8 +16,8 @@ from nas.cli import (
     promote,
     proxy_check,
     report,
-    review,
     search,
+    studies,
     teacher,
     train,
     upscale,
@@ -58,11 +58,11 @@ def common(
 app.command()(search.search)
 app.command()(train.train)
 app.command()(promote.promote)
-app.command()(review.front)
+app.command()(studies.front)
 app.command()(report.report)
 app.command()(report.compare)
-app.command()(review.studies)
-app.command()(review.ui)
+app.command()(studies.studies)
+app.command()(studies.ui)
 app.command()(evaluate.evaluate)
 app.command()(proxy_check.proxy_check)
 app.command()(export.export)

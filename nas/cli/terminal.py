@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from search_spaces.progress import Progress as Report
+from nas.common.text import Progress as Report
 
 _STEERING = {code: f"\\x{code:02x}" for code in (*range(10), *range(11, 32), *range(127, 160))}
 """Control characters, which would move the cursor or worse, as Python writes them."""

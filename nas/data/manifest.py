@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from search_spaces.errors import InputError
-from search_spaces.files import write_atomic
+from nas.common.errors import InputError
+from nas.common.files import write_atomic
 
 VERSION = 1
 """Of the manifest's layout and of the recipe that makes the files; raised when either changes."""

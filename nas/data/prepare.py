@@ -19,8 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from nas.data.degrade import QPS
-from nas.data.making import WORK, make_picture
+from nas.common.errors import InputError
+from nas.common.text import Progress, silent
+from nas.data.decode import BACKGROUND, UnusablePicture
+from nas.data.encode import QPS
+from nas.data.image_files import Source, find_sources
 from nas.data.manifest import (
     MANIFEST,
     RECORDS,
@@ -30,11 +33,8 @@ from nas.data.manifest import (
     read_manifest,
     sha256_of,
 )
-from nas.data.normalise import BACKGROUND, UnusablePicture
-from nas.data.sources import Source, find_sources
+from nas.data.pairs import WORK, make_picture
 from nas.data.split import TRAIN, VALIDATION, held_out
-from search_spaces.errors import InputError
-from search_spaces.progress import Progress, silent
 
 LOCK = ".lock"
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from nas.data.cache import cache_root
+from nas.common.errors import InputError
+from nas.common.files import cache_root
+from nas.common.text import Progress, silent
+from nas.data.image_files import Source
 from nas.data.manifest import MANIFEST, VERSION, Record, read_manifest
 from nas.data.prepare import prepare_sources
-from nas.data.sources import Source
-from search_spaces.errors import InputError
-from search_spaces.progress import Progress, silent
 
 _FOLDERS = {
     "skimage": "data",

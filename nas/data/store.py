@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from nas.data.cache import cache_root, unwritable
-from nas.data.degrade import CLEAN
+from nas.common.checked_files import read_array, write_array
+from nas.common.errors import InputError
+from nas.common.files import cache_root, unwritable
+from nas.data.encode import CLEAN
 from nas.data.manifest import CLEAN_LR, HR, MANIFEST, Entry, FileEntry, read_manifest, sha256_of
 from nas.data.split import TRAIN, VALIDATION
 from search_spaces.architecture import SCALE
-from search_spaces.errors import InputError
-from search_spaces.progress import Progress, silent
-from search_spaces.sealed import read_array, write_array
+
+
+def lanczos(lr: np.ndarray) -> np.ndarray:
+    """Upscale by 4 with Pillow's ``LANCZOS`` filter (3 lobes, half-pixel centres, 8-bit result).
+
+    This is the convention behind every ``gain_db``: the survey names "Lanczos" without saying
+    which, and Pillow's is the one that anybody can repeat from the uint8 picture alone.
+
+    Args:
+        lr: uint8, H x W x 3, RGB.
+
+    Returns:
+        uint8, 4H x 4W x 3, RGB.
+    """
+    height, width = lr.shape[:2]
+    picture = Image.fromarray(np.ascontiguousarray(lr))
+    larger = picture.resize((width * SCALE, height * SCALE), Image.Resampling.LANCZOS)
+    return np.asarray(larger)
 
 
 @dataclass(frozen=True)
@@ -149,67 +163,6 @@ def open_set(path: Path) -> PairSet:
     digest = hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
     pictures = tuple(Picture(path, entry) for entry in manifest.entries)
     return PairSet(path, digest, manifest.qps, manifest.is_sample, pictures)
-
-
-def describe(pair_set: PairSet, progress: Progress = silent) -> dict[str, Any]:
-    """Describe a set: what it holds, what made it, how hard it is.
-
-    Args:
-        pair_set: the set.
-        progress: called after every validation picture; the first time each is upscaled by
-            Lanczos at every QP, which takes about a second for a 4K picture.
-
-    Returns:
-        A dictionary fit for JSON. ``per_qp`` has one entry a QP, and ``clean``: the bits per LR
-        pixel over all pictures, and the mean PSNR-Y of Lanczos over the validation pictures that it
-        does not upscale without any error; None if there is none.
-    """
-    return {
-        "path": str(pair_set.path),
-        "digest": pair_set.digest,
-        "is_sample": pair_set.is_sample,
-        "qps": list(pair_set.qps),
-        "encoders": sorted({made for p in pair_set.pictures for made in p.entry.record.encoders}),
-        "train": _extent(pair_set.train),
-        "validation": _extent(pair_set.validation),
-        "per_qp": _per_qp(pair_set, progress),
-        "pictures": [
-            {
-                "name": picture.name,
-                "source": picture.entry.source,
-                "split": picture.split,
-                "width": picture.width,
-                "height": picture.height,
-                "notes": list(picture.entry.record.notes),
-            }
-            for picture in pair_set.pictures
-        ],
-    }
-
-
-def _extent(pictures: Sequence[Picture]) -> dict[str, Any]:
-    pixels = sum(picture.width * picture.height for picture in pictures)
-    return {"pictures": len(pictures), "megapixels": round(pixels / 1e6, 3)}
-
-
-def _per_qp(pair_set: PairSet, progress: Progress) -> dict[str, dict[str, float | None]]:
-    from nas.measure.quality import lanczos_psnr_y
-
-    qps = (*pair_set.qps, None)
-    found: dict[int | None, list[float]] = {qp: [] for qp in qps}
-    for done, picture in enumerate(pair_set.validation, 1):
-        for qp, value in lanczos_psnr_y(picture, qps).items():
-            if math.isfinite(value):  # pictures of one colour come out exact
-                found[qp].append(value)
-        progress(done, len(pair_set.validation), picture.name)
-    pixels = sum(picture.width * picture.height for picture in pair_set.pictures) / SCALE**2
-    return {
-        "clean" if qp is None else str(qp): {
-            "bits_per_lr_pixel": round(sum(p.bits(qp) for p in pair_set.pictures) / pixels, 4),
-            "lanczos_psnr_y_db": round(sum(values) / len(values), 4) if values else None,
-        }
-        for qp, values in found.items()
-    }
 
 
 _AGAIN = "prepare the set again, the damaged picture alone is redone"

@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nas.common.errors import InputError
+from nas.common.files import atomic_path
+from nas.deploy.exportable import Portable, Program, program
 from nas.deploy.formats import FORMATS, OPSETS, Format, Run, Source
-from nas.deploy.portable import Portable, Program, program
 from search_spaces.architecture import SCALE
-from search_spaces.errors import InputError
-from search_spaces.files import atomic_path
-from search_spaces.model import Model
+from search_spaces.model_file import Model
 
 OPSET = 18
 """Default: read by every runtime since 2023. From 20 on ONNX has GELU as one operator."""

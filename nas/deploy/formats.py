@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from nas.deploy.portable import INPUT, OUTPUT, Portable, Program, quiet, traced
-from search_spaces.errors import InputError
-from search_spaces.model import Model, load_model, model_bytes
+from nas.common.errors import InputError
+from nas.deploy.exportable import INPUT, OUTPUT, Portable, Program, quiet, traced
+from search_spaces.model_file import Model, load_model, model_bytes
 
 OPSETS = (18, 23)
 """The oldest and the newest ONNX opset on offer: PyTorch writes none below the first, and programs

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from search_spaces.errors import InputError
-from search_spaces.model import SUFFIX, Model, load_model
+from nas.common.errors import InputError
+from search_spaces.model_file import SUFFIX, Model, load_model
 
 WEIGHTS = Path(__file__).parent / "weights"
 

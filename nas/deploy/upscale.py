@@ -17,15 +17,15 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.common.text import Progress, silent
 from nas.data.decode import UnusablePicture
-from nas.deploy.eightbit import EightBit
-from nas.deploy.fused_end import fused_end, pays
-from nas.deploy.jobs import Job
-from nas.deploy.pictures import Picture, read_picture, write_picture
-from nas.measure.allocator import keep_memory
+from nas.deploy.fused_tail import fused_end, pays
+from nas.deploy.images import Picture, read_picture, write_picture
+from nas.deploy.paths import Job
+from nas.deploy.uint8_network import EightBit
+from nas.measure.device import keep_memory
 from search_spaces.architecture import SCALE
-from search_spaces.network import Network
-from search_spaces.progress import Progress, silent
+from search_spaces.networks.network import Network
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class Settings:
     """How pictures are read, upscaled and written.
 
     Attributes:
-        format: one of `nas.deploy.pictures.FILE_FORMATS`.
+        format: one of `nas.deploy.images.FILE_FORMATS`.
         quality: 1 to 100, or None for the format's default.
         strip_pixels: LR pixels that pass through the network at once, where it allows strips.
         max_pixels: larger pictures are refused.

@@ -21,11 +21,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from nas.data.baseline import lanczos
-from nas.data.cache import cache_root
-from nas.measure.pixels import Pixels, as_tensor
-from nas.measure.strips import upscale_picture
-from search_spaces.sealed import read_json, write_json
+from nas.common.checked_files import read_json, write_json
+from nas.common.files import cache_root
+from nas.data.store import lanczos
+from nas.measure.tiling import Pixels, as_tensor, upscale_picture
 
 LUMA_RGB = (65.481 / 255, 128.553 / 255, 24.966 / 255)
 """BT.601 studio-range luma weights for 8-bit R, G and B; luma is 16 + their weighted sum."""

@@ -8,6 +8,7 @@ from functools import cache, partial
 import torch
 from torch import nn
 
+from nas.common.registry import Registry
 from search_spaces.blocks.conv3xc import Conv3XC
 from search_spaces.blocks.dconv import DConv
 from search_spaces.blocks.distillation import IMDB, RLFB, RFDNBody
@@ -24,7 +25,6 @@ from search_spaces.blocks.safmn import SAFMNBlock
 from search_spaces.blocks.safmnpp import SAFMNPPBlock
 from search_spaces.blocks.spab import SPAB, SPANBody
 from search_spaces.blocks.wide import RepBlockV2, RepBlockV5, RESRBlock
-from search_spaces.registry import Registry
 
 blocks: Registry[Callable[..., nn.Module]] = Registry("block")
 """Block name -> factory ``(in_channels, out_channels, *, bias)``. A factory that returns a

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.common.errors import InputError
 from search_spaces.blocks.linear import matching
-from search_spaces.errors import InputError
 
 SLOPE = 0.05
 """Negative slope of every LeakyReLU of these networks."""

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas.common.errors import InputError
 from search_spaces.blocks.folding import Kernel, add, reading, stack
 from search_spaces.blocks.linear import Branch, Conv, Foldable, LinearBlock, plain
-from search_spaces.errors import InputError
 
 STREAM = 3
 """Channels of the residual stream."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.common.errors import InputError
 from search_spaces.blocks.folding import Kernel, identity
-from search_spaces.errors import InputError
 
 
 class Foldable(nn.Module, ABC):

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.common.errors import InputError
 from search_spaces.blocks.linear import matching
 from search_spaces.blocks.pooling import max_pool_by
-from search_spaces.errors import InputError
 
 LEVELS = 4
 """Scales of the modulation: full resolution, a half, a quarter, an eighth."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from studies.candidate import Candidate, Evaluate, Evaluation
-from studies.runners.interface import Desk
+from studies.core.candidate import Candidate, Evaluate, Evaluation
+from studies.runners.base import Desk
 
 
 @dataclass(frozen=True, slots=True)

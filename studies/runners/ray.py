@@ -2,7 +2,7 @@
 
 Tune only executes. What to evaluate and what became of it passes through `_Ask`, a Searcher of
 our own that keeps nothing: the study is the single truth, resuming is running again, and Tune's
-own snapshots are never read. With `studies.runners.cluster`, the only module that imports Ray.
+own snapshots are never read. With `studies.runners.ray_session`, the only module that imports Ray.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from search_spaces.errors import InputError
-from studies.candidate import Candidate, DeviceLost, Evaluate, Evaluation
-from studies.outcome import Broken, Outcome
-from studies.runners.cluster import Session, has_died, ray, running, scratch
-from studies.runners.interface import Desk, Supply
+from nas.common.errors import InputError
+from studies.core.candidate import Candidate, DeviceLost, Evaluate, Evaluation
+from studies.core.outcome import Broken, Outcome
+from studies.runners.base import Desk, Supply
+from studies.runners.ray_session import Session, has_died, ray, running, scratch
 
 from ray import tune  # isort: skip  # after the module that tells Ray to be quiet
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # isort: skip

@@ -12,10 +12,10 @@ import mlflow.artifacts
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from nas.data.cache import cache_root
-from search_spaces.errors import InputError
-from search_spaces.model import SUFFIX, is_model, load_bare, read_architecture, save_model
-from studies.storage import masked, sqlite_file
+from nas.common.errors import InputError
+from nas.common.files import cache_root
+from search_spaces.model_file import SUFFIX, is_model, load_bare, read_architecture, save_model
+from studies.storage.store import masked, sqlite_file
 from studies.tracking.store import fault
 
 _MODEL = re.compile(r"models:/(?P<name>[\w .-]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))")

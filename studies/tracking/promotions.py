@@ -7,15 +7,14 @@ from pathlib import Path
 
 from mlflow.entities import Metric, RunTag
 
-from studies import promoted
-from studies.candidate import network_title
-from studies.limits import Budget
-from studies.noise import seed_noise
-from studies.places import Places
-from studies.promoted import Promotion
-from studies.record import Record
+from studies.core.budget import Budget
+from studies.core.candidate import network_title
+from studies.core.record import Record
+from studies.report.summary import Places, story, use_registered
+from studies.results import promotions
+from studies.results.promotions import Promotion
+from studies.results.uncertainty import seed_noise
 from studies.settings import StudyInfo
-from studies.story import story, use_registered
 from studies.tracking import registry
 from studies.tracking.store import (
     DONE,
@@ -93,7 +92,7 @@ class PromotionTracking:
 
     def _show(self, store: Store, parent: str, folder: Path, final: bool) -> int:
         """Bring one promotion's run up to date; return how many were completed."""
-        ended = promoted.read(folder)
+        ended = promotions.read(folder)
         there = find(store, folder)
         if ended is not None and there is not None and there.info.status in DONE:
             uri = there.data.tags.get(_REGISTERED_AS, "")  # set last: then it is complete
@@ -120,11 +119,11 @@ class PromotionTracking:
         client.log_batch(
             run_id, metrics, [], [RunTag(*tag) for tag in registry.tags(ended).items()]
         )
-        for file in (promoted.MODEL, promoted.ONNX, promoted.FRONT, promoted.RESULT):
+        for file in (promotions.MODEL, promotions.ONNX, promotions.FRONT, promotions.RESULT):
             if (folder / file).is_file():
                 client.log_artifact(run_id, str(folder / file))
-        if (folder / promoted.EVALUATION).is_dir():
-            client.log_artifacts(run_id, str(folder / promoted.EVALUATION), promoted.EVALUATION)
+        if (folder / promotions.EVALUATION).is_dir():
+            client.log_artifacts(run_id, str(folder / promotions.EVALUATION), promotions.EVALUATION)
         client.set_tag(run_id, NOTE, registry.described(ended))
         version = registry.register(store, run_id, self._name, folder, ended)
         client.set_terminated(run_id, "FINISHED")
@@ -132,24 +131,24 @@ class PromotionTracking:
         return version
 
     def _conclude(self, store: Store, parent: str) -> None:
-        ended = [p for folder in self._folders if (p := promoted.read(folder)) is not None]
+        ended = [p for folder in self._folders if (p := promotions.read(folder)) is not None]
         places = Places(self._info.storage, self._uri)
         if ended:
             version = registry.crown(store, self._name, ended[0].data, self._limits)
             self.champion = None if version is None else f"models:/{self._name}@{registry.CHAMPION}"
-            table = promoted.markdown(
-                list(promoted.ended(self._study_folder).values()),
+            table = promotions.markdown(
+                list(promotions.ended(self._study_folder).values()),
                 self._info.budget,
                 seed_noise(self._records()),
             )
             told = _registered_story(self._info, self._name, table, self._limits, places)
             store.client.update_registered_model(self._name, told)
-        shown = list(promoted.ended(self._study_folder).values())
+        shown = list(promotions.ended(self._study_folder).values())
         if shown:
             store.client.set_tag(parent, REGISTERED, self._name)
             note = story(self._info, self._records(), places, shown, self._name)
             store.client.set_tag(parent, NOTE, note)
-        store.client.log_dict(parent, promoted.gains(shown), "gains.json")
+        store.client.log_dict(parent, promotions.gains(shown), "gains.json")
 
 
 def _registered_story(

@@ -20,17 +20,17 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 from PIL import Image
 
+from nas.common.text import code, plain
 from nas.measure.colour import colour_gain_db, colour_words
-from search_spaces.model import load_model
-from studies.candidate import network_title, title_of
-from studies.limits import Budget
-from studies.markdown import code, plain
-from studies.promoted import FRONT, MODEL, ONNX, Promotion
+from search_spaces.model_file import load_model
+from studies.core.budget import Budget
+from studies.core.candidate import network_title, title_of
+from studies.results.promotions import FRONT, MODEL, ONNX, Promotion
 from studies.tracking.store import Store, measured, model_name
 from studies.tracking.training import TRAINING, identify
 
 CHAMPION = "champion"
-_CODE = Path(__file__).with_name("served.py")
+_CODE = Path(__file__).with_name("server.py")
 _DIGITS = 4  # of figures in tags
 _NEEDED = ("nas-workbench", "torch", "safetensors", "pillow", "pillow-avif-plugin", "mlflow")
 

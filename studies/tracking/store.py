@@ -28,9 +28,9 @@ for _name, _value in {
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Param, Run  # noqa: E402
 
-from studies.locks import once  # noqa: E402
 from studies.settings import StudyInfo  # noqa: E402
-from studies.storage import masked, sqlite_file  # noqa: E402
+from studies.storage.locks import once  # noqa: E402
+from studies.storage.store import masked, sqlite_file  # noqa: E402
 
 for _noisy in ("mlflow", "alembic"):  # they log the making of a fresh database step by step
     logging.getLogger(_noisy).setLevel(logging.WARNING)

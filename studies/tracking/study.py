@@ -14,22 +14,22 @@ from pathlib import Path
 
 from mlflow.entities import Metric, RunTag
 
-from studies import figures
-from studies.candidate import network_title
-from studies.front import (
+from studies.core.candidate import network_title
+from studies.core.outcome import Broken, Rejected, Trained
+from studies.core.record import Record, counts
+from studies.core.weights import weights_file
+from studies.report import static
+from studies.report.summary import Places, front_markdown, front_table, story
+from studies.results.front import (
     eligible,
     hypervolume_history,
     reference_of,
     trained,
     with_probabilities,
 )
-from studies.noise import seed_noise
-from studies.outcome import Broken, Rejected, Trained
-from studies.places import Places
-from studies.promoted import ended
-from studies.record import Record, counts
+from studies.results.promotions import ended
+from studies.results.uncertainty import seed_noise
 from studies.settings import StudyInfo
-from studies.story import front_markdown, front_table, story
 from studies.tracking.store import (
     DONE,
     NOTE,
@@ -44,7 +44,6 @@ from studies.tracking.store import (
     network_params,
     params,
 )
-from studies.weights import weights_file
 
 _TRIAL = "trial"
 
@@ -201,7 +200,7 @@ class StudyTracking:
         client, parent = store.client, self._parent
         self._write_repeats(store, records)
         places = Places(self._info.storage, self._uri)
-        for path in figures.write(self._info, records, self._folder, places).values():
+        for path in static.write(self._info, records, self._folder, places).values():
             client.log_artifact(parent, str(path))
         client.log_dict(parent, front_table(records), "front.json")
         client.log_text(parent, front_markdown(records), "front.md")

@@ -15,9 +15,9 @@ from typing import Any
 
 from mlflow.entities import Metric, Run
 
-from nas.training.folder import BEST, LAST, Point, Result, read_curve, read_training
-from nas.training.folder import TRAINING as _SETTINGS
-from search_spaces.files import write_atomic
+from nas.common.files import write_atomic
+from nas.training.engine.folder import BEST, LAST, Point, Result, read_curve, read_training
+from nas.training.engine.folder import TRAINING as _SETTINGS
 from studies.tracking.store import (
     PARENT,
     Delivery,

@@ -1,0 +1,1 @@
+"""What every package builds on: errors, files, locks, text; imports nothing of the project."""

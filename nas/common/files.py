@@ -1,0 +1,82 @@
+"""Files: what they are called, reading what people write, and writing so that none is half."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from nas.common.errors import InputError, reason
+
+
+def cache_root() -> Path:
+    """Return the cache folder: ``$NAS_CACHE``, else the user's cache folder of the system.
+
+    Everything in it can be deleted at any time; it is made again when needed. The folder itself
+    is made by whoever writes into it.
+    """
+    if chosen := os.environ.get("NAS_CACHE"):
+        return Path(chosen).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "nas-workbench"
+
+
+def unwritable(fault: OSError, machine: str = "") -> InputError:
+    """What to raise where the cache cannot be written, on this machine or on one that is named."""
+    where = f"{cache_root()} of {machine}" if machine else cache_root()
+    return InputError(
+        f"the cache {where} cannot be written ({reason(fault)}): "
+        "make room there, or set NAS_CACHE to another folder"
+    )
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file that a person wrote or edited.
+
+    It is UTF-8, without the mark that editors on Windows put before it.
+
+    Raises:
+        InputError: it cannot be read, or is no such text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as fault:
+        raise InputError(f"{path} cannot be read: {reason(fault)}") from fault
+    except UnicodeDecodeError as fault:
+        raise InputError(f"{path} is no text in UTF-8: save it as UTF-8") from fault
+
+
+def file_name(text: str) -> str:
+    """Return a name for a file or folder that is called after something: no blanks, no slashes."""
+    return re.sub(r"[^\w.+-]+", "-", text).strip(".-")[:80] or "unnamed"
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` and move it there when the block ends well.
+
+    Missing parent folders are made. The temporary keeps the suffix, because encoders choose their
+    format by it. When the block raises, the temporary is removed and ``path`` stays as it was.
+    What the system refuses names ``path``: nobody knows the temporary.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        yield aside
+        aside.replace(path)
+    except OSError as fault:
+        if fault.errno and fault.filename in (None, aside, str(aside)):
+            fault.filename = str(path)
+        raise
+    finally:
+        with suppress(OSError):  # what was wrong before is what to tell
+            aside.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path``: afterwards it holds all of it or what it held before."""
+    with atomic_path(path) as aside:
+        aside.write_bytes(content)

@@ -1,0 +1,130 @@
+"""Which picture files become which: the inputs that were named, and where their outputs go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.common.errors import InputError
+from nas.data.image_files import find_sources
+from nas.deploy.images import FILE_FORMATS, READ
+from search_spaces.architecture import SCALE
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One picture to upscale: from which file, to which."""
+
+    source: Path
+    target: Path
+
+
+def format_for(output: Path | None, format: str | None, quality: int | None) -> str:
+    """Return the format to write: the one given, else the one that the output is named after.
+
+    Raises:
+        InputError: it cannot be written, or what was given contradicts itself.
+    """
+    known = ", ".join(FILE_FORMATS)
+    if format is not None and format not in FILE_FORMATS:
+        raise InputError(f"--format '{format}' cannot be written; choose one of {known}")
+    told = None
+    if output is not None and not output.is_dir():
+        told = _format_of(output)
+        if told is None and output.suffix.lower() in READ:
+            raise InputError(f"--output {output} cannot be written; choose one of {known}")
+    if told and format and told != format:
+        raise InputError(f"--output {output} is named as {told}, but --format says {format}")
+    chosen = format or told or "png"
+    if quality is not None and FILE_FORMATS[chosen].quality is None:
+        raise InputError(f"{chosen} is lossless: leave out --quality")
+    if quality is not None and not 1 <= quality <= 100:
+        raise InputError(f"--quality {quality}: give a number from 1 to 100")
+    return chosen
+
+
+def plan(inputs: Sequence[Path], output: Path | None, format: str) -> list[Job]:
+    """Return what is to be done, in order.
+
+    An output that is named as a picture is one, and for one input; any other is a folder, in
+    which the inputs keep their names, and pictures found in folders their places. Without an
+    output, ``NAME-4x`` stands beside the input. Where two pictures would have one output, as
+    ``a.png`` and ``a.jpg``, each keeps its suffix inside the name.
+
+    Raises:
+        InputError: an input is not there, a folder holds no picture, or the output is an input.
+    """
+    one = output is not None and not output.is_dir() and _format_of(output) is not None
+    if one and (len(inputs) > 1 or inputs[0].is_dir()):
+        raise InputError(f"--output {output} is one file: name a folder for several pictures")
+    if one and output is not None:
+        return _safe([Job(_there(inputs[0]), output)])
+    placed: list[_Placed] = []
+    for given in map(_there, inputs):
+        name = given.resolve().name if given.is_dir() else given.stem
+        beside = f"{name}-{SCALE}x"
+        if given.is_dir():
+            root = output or given.resolve().with_name(beside)
+            for source in find_sources(given, root, READ):
+                inside = source.path.relative_to(given).parent
+                placed.append(_Placed(source.path, root / inside, source.path.stem))
+        elif output:
+            placed.append(_Placed(given, output, given.stem))
+        else:
+            placed.append(_Placed(given, given.parent, beside))
+    return _safe(_distinct(placed, FILE_FORMATS[format].suffixes[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """An input, and where its output goes, still without a suffix."""
+
+    source: Path
+    folder: Path
+    stem: str
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file() and not path.is_dir():  # reading a pipe would never end
+        raise InputError(f"there is no picture or folder {path}")
+    return path
+
+
+def _distinct(placed: Sequence[_Placed], suffix: str) -> list[Job]:
+    placed = list(dict.fromkeys(placed))  # who names a picture twice wants it once
+    taken = Counter((each.folder, each.stem) for each in placed)
+    jobs = []
+    for each in placed:
+        own = each.source.suffix if taken[each.folder, each.stem] > 1 else ""
+        jobs.append(Job(each.source, each.folder / f"{each.stem}{own}{suffix}"))
+    return jobs
+
+
+def _safe(jobs: list[Job]) -> list[Job]:
+    """The jobs, none of which writes over a picture that is read, nor two over each other."""
+    for target, count in Counter(job.target for job in jobs).items():
+        if count > 1:
+            raise InputError(f"several pictures would become {target}: upscale them one by one")
+    sources = {_identity(job.source) for job in jobs}
+    for job in jobs:
+        if job.target.is_dir():
+            raise InputError(f"{job.target} is a folder: name another output")
+        if job.target.exists() and _identity(job.target) in sources:
+            raise InputError(f"{job.target} is an input, which is never overwritten")
+    return jobs
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What a path shares with every other to the same file; None where it leads to none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _format_of(path: Path) -> str | None:
+    suffix = path.suffix.lower()
+    return next((name for name, kind in FILE_FORMATS.items() if suffix in kind.suffixes), None)

@@ -1,0 +1,1 @@
+"""Models on held-out images: figures, tables, images."""

@@ -1,0 +1,1 @@
+"""Runtimes: measured on a device, or predicted by a model of one."""

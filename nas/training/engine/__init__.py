@@ -1,0 +1,1 @@
+"""The training loop of recipes: stages, validation, checkpoints."""

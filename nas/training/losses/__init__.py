@@ -1,0 +1,1 @@
+"""Losses, distillation, and the objective they add up to."""

@@ -1,0 +1,1 @@
+"""Proxy runs: short trainings that rank candidates."""

@@ -1,0 +1,1 @@
+"""From description to module: training form, deploy form, first weights."""

@@ -1,0 +1,1 @@
+"""One persisted study: its trials, outcomes and budget."""

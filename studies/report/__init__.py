@@ -1,0 +1,1 @@
+"""What a study found, for people: tables, plots, pages."""

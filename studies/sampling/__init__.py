@@ -1,0 +1,1 @@
+"""How a study chooses candidates: samplers and pruning."""

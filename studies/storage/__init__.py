@@ -1,0 +1,1 @@
+"""Where studies live: database and locks."""
