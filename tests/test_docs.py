@@ -146,7 +146,7 @@ SMALLER = {
 def test_the_tutorial_leads_from_pictures_to_an_upscaled_one(place, nas, monkeypatch):
     """Its commands in their order, on small pictures and with two steps a training."""
     text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
-    own = text[text.index("## Your own pictures") :]
+    own = text[text.index("## Your own images") :]
     monkeypatch.chdir(place)
     monkeypatch.setenv("NAS_CACHE", str(place / "cache"))
     ran = []
