@@ -1,0 +1,110 @@
+"""What the contract tests share: stored documents, and commands run as a user runs them.
+
+They know the command line and the public API only, never a module behind them: those may move.
+With ``UPDATE_GOLDEN=1`` in the environment the tests write the documents they compare with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+GOLDEN = Path(__file__).parent / "golden"
+ROOT = Path(__file__).parent.parent
+
+
+def command(*arguments: object, cwd: Path, **environment: str) -> tuple[int, str, str]:
+    """Run ``nas`` as a process: exit code, stdout, stderr; in lines of 100 characters."""
+    done = subprocess.run(
+        [sys.executable, "-m", "nas.cli", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **environment},
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def stored(name: str, folder: Path) -> Path:
+    """Copy a stored file or folder to where a test may change it."""
+    source, copy = GOLDEN / name, folder / name
+    if source.is_dir():
+        shutil.copytree(source, copy)
+    else:
+        shutil.copyfile(source, copy)
+    return copy
+
+
+def agrees(name: str, found: Any) -> None:
+    """Compare a text or a JSON document with the stored one."""
+    path = GOLDEN / name
+    text = found if isinstance(found, str) else written(found)
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text)
+    expected = path.read_text()
+    if not isinstance(found, str):  # a difference of two documents reads better
+        assert json.loads(text) == json.loads(expected)
+    assert text == expected
+
+
+def written(document: Any) -> str:
+    """A JSON document as it is stored: short values and lists of them on one line."""
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    short = re.compile(r"[\[{]\s+([^\[\]{}]*?)\s+[\]}]")
+
+    def joined(match: re.Match[str]) -> str:
+        line = match[0][0] + re.sub(r"\n\s*", " ", match[1]) + match[0][-1]
+        return line if len(line) <= 140 else match[0]
+
+    return short.sub(joined, text) + "\n"
+
+
+def without_places(text: str, folder: Path) -> str:
+    """Replace the folder of a test, which differs each time."""
+    return text.replace(str(folder), "FOLDER")
+
+
+def shape(value: Any) -> Any:
+    """The keys of a JSON document and the types of its values.
+
+    Items of a list are taken together. A key that is not in every item ends with a question mark.
+    Types that differ are joined: ``null or number``.
+    """
+    if isinstance(value, Mapping):
+        if value and all(re.fullmatch(r"\d+|clean", key) for key in value):  # QPs and trials
+            return {"NUMBER": merged([shape(item) for item in value.values()])}
+        return {key: shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [merged([shape(item) for item in value])] if value else []
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else "boolean"
+    return "text" if isinstance(value, str) else "number"
+
+
+def merged(shapes: list[Any]) -> Any:
+    """One shape of several."""
+    if all(isinstance(each, dict) for each in shapes):
+        keys = dict.fromkeys(key for each in shapes for key in each)
+        return {
+            key if all(key in each for each in shapes) else f"{key}?": merged(
+                [each[key] for each in shapes if key in each]
+            )
+            for key in keys
+        }
+    if all(isinstance(each, list) for each in shapes):
+        items = [item for each in shapes for item in each]
+        return [merged(items)] if items else []
+    nested = [each for each in shapes if not isinstance(each, str)]
+    names = sorted(
+        {name for each in shapes if isinstance(each, str) for name in each.split(" or ")}
+    )
+    if not nested:
+        return " or ".join(names)
+    return {"one of": [*names, merged(nested)]}
