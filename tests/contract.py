@@ -6,18 +6,26 @@ With ``UPDATE_GOLDEN=1`` in the environment the tests write the documents they c
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+from nas.cli import main
 
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parent.parent
+STUDY = "tiny-1.5ms-c5ad7c"
+"""The stored study; the last part is a hash of all that its results depend on."""
 
 
 def command(*arguments: object, cwd: Path, **environment: str) -> tuple[int, str, str]:
@@ -32,6 +40,24 @@ def command(*arguments: object, cwd: Path, **environment: str) -> tuple[int, str
     return done.returncode, done.stdout, done.stderr
 
 
+def document(*arguments: object, cwd: Path) -> Any:
+    """What ``nas`` prints with ``--json``; it runs in this process, which is quicker."""
+    before, out, err = Path.cwd(), io.StringIO(), io.StringIO()
+    os.chdir(cwd)
+    try:
+        with (
+            mock.patch.object(sys, "argv", ["nas", *map(str, arguments), "--json"]),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            main()
+    except SystemExit as end:
+        assert not end.code, err.getvalue()
+    finally:
+        os.chdir(before)
+    return json.loads(out.getvalue())
+
+
 def stored(name: str, folder: Path) -> Path:
     """Copy a stored file or folder to where a test may change it."""
     source, copy = GOLDEN / name, folder / name
@@ -40,6 +66,16 @@ def stored(name: str, folder: Path) -> Path:
     else:
         shutil.copyfile(source, copy)
     return copy
+
+
+def stored_study(folder: Path) -> None:
+    """Put the stored study into a folder, with its weights, its space and its prepared set."""
+    with closing(sqlite3.connect(folder / "studies.db")) as database:
+        database.executescript((GOLDEN / "study" / "studies.sql").read_text())
+    weights = folder / "studies-files" / STUDY / "weights"
+    shutil.copytree(GOLDEN / "study" / "weights", weights)
+    shutil.copyfile(GOLDEN / "study" / "tiny.yaml", folder / "tiny.yaml")
+    stored("set", folder)
 
 
 def agrees(name: str, found: Any) -> None:
@@ -102,9 +138,8 @@ def merged(shapes: list[Any]) -> Any:
         items = [item for each in shapes for item in each]
         return [merged(items)] if items else []
     nested = [each for each in shapes if not isinstance(each, str)]
-    names = sorted(
-        {name for each in shapes if isinstance(each, str) for name in each.split(" or ")}
-    )
+    plain = [name for each in shapes if isinstance(each, str) for name in each.split(" or ")]
+    names = sorted(set(plain))
     if not nested:
         return " or ".join(names)
     return {"one of": [*names, merged(nested)]}

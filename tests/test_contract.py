@@ -54,9 +54,8 @@ def parameter(parameter: Any) -> dict[str, Any]:
         "environment": parameter.envvar,
     }
     always = ("name", "type", "default")
-    return {
-        name: fact for name, fact in facts.items() if name in always or fact not in (None, False)
-    }
+    absent = (None, False)
+    return {n: fact for n, fact in facts.items() if n in always or fact not in absent}
 
 
 def test_commands_and_options_are_those_stored():
