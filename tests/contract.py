@@ -6,8 +6,10 @@ With ``UPDATE_GOLDEN=1`` in the environment the tests write the documents they c
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import lzma
 import os
 import re
 import shutil
@@ -16,14 +18,18 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import closing, redirect_stderr, redirect_stdout
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from unittest import mock
+
+import pytest
 
 from nas.cli import main
 
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parent.parent
+NEAR_DB = 1e-3
 STUDY = "tiny-1.5ms-c5ad7c"
 """The stored study; the last part is a hash of all that its results depend on."""
 
@@ -76,6 +82,56 @@ def stored_study(folder: Path) -> None:
     shutil.copytree(GOLDEN / "study" / "weights", weights)
     shutil.copyfile(GOLDEN / "study" / "tiny.yaml", folder / "tiny.yaml")
     stored("set", folder)
+
+
+def stored_tracking(folder: Path) -> None:
+    """Put MLflow's store of the study into a folder; without the artifacts, which are large."""
+    text = lzma.decompress((GOLDEN / "study" / "mlflow.sql.xz").read_bytes()).decode()
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        database.executescript(text.replace("FOLDER", str(folder)))
+
+
+def machine() -> dict[str, str]:
+    """What the last bits of a training depend on: the processor, and the version of PyTorch."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    facts = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
+    facts = {name.strip(): value.strip() for name, value in facts.items()}
+    names = ("model name", "cpu family", "model", "stepping")
+    cpu = ", ".join(f"{name} {facts.get(name, '?')}" for name in names)
+    return {"cpu": cpu, "torch": version("torch"), "numpy": version("numpy")}
+
+
+def weights_hash(path: Path) -> str:
+    """A hash of the tensors of a safetensors file: names, types, shapes and all bits."""
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header.pop("__metadata__", None)
+    digest = hashlib.sha256()
+    for name, tensor in sorted(header.items()):
+        begin, end = tensor["data_offsets"]
+        digest.update(f"{name} {tensor['dtype']} {tensor['shape']}\n".encode())
+        digest.update(content[start + begin : start + end])
+    return digest.hexdigest()
+
+
+def same_numbers(part: str, gain_db: float | None, weights: dict[str, str]) -> None:
+    """Compare a gain and hashes of weights with the stored ones, to the last bit.
+
+    The gain is near the stored one on every machine; bits are compared on the machine whose they
+    are, elsewhere the test is skipped.
+    """
+    path = GOLDEN / "numbers.json"
+    expected = json.loads(path.read_text()) if path.exists() else {}
+    found = {"gain_db": repr(gain_db), **weights, "made on": machine()}
+    if os.environ.get("UPDATE_GOLDEN"):
+        expected[part] = found
+        path.write_text(written(expected))
+    if gain_db is not None:
+        assert abs(gain_db - float(expected[part]["gain_db"])) < NEAR_DB
+    if found["made on"] != expected[part]["made on"]:
+        pytest.skip(f"bits are stored for {expected[part]['made on']}, this is {machine()}")
+    assert found == expected[part]
 
 
 def agrees(name: str, found: Any) -> None:

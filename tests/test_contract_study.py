@@ -15,14 +15,27 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from contract import STUDY, agrees, command, document, stored_study
+from contract import (
+    STUDY,
+    agrees,
+    agrees_in_part,
+    command,
+    document,
+    same_numbers,
+    stored_study,
+    stored_tracking,
+    weights_hash,
+)
 
 SEARCH = (
     *("search", "--space", "tiny.yaml", "--budget", "0.4ms..1.5ms", "--max-macs", "5G"),
     *("--max-params", "24k", "--max-memory", "105.87M", "--seed", 3, "--trials", 11, "--steps", 6),
-    *("--data", "set", "--teacher", "none", "--tracking-uri", "none", "--concurrency", 1),
+    *("--data", "set", "--teacher", "none", "--concurrency", 1),
 )
 """The command that made the stored study."""
+
+RETRIED = 33
+"""The trial that it asks for next: what trial 32 was, when its run was killed."""
 
 
 @pytest.fixture(scope="module")
@@ -94,32 +107,84 @@ def trials(folder):
         return found, {key: json.loads(value) for key, value in rows}
 
 
-def test_the_same_command_continues_the_study(tmp_path):
-    """It trains the candidate again whose run was killed, writes alike, and loses nothing."""
-    stored_study(tmp_path)
-    before, study_before = trials(tmp_path)
+@pytest.fixture(scope="module")
+def continued(tmp_path_factory):
+    """A folder in which the same command has continued the study, and what it printed.
+
+    One trial is left to train: that whose run was killed.
+    """
+    folder = tmp_path_factory.mktemp("continued")
+    stored_study(folder)
+    stored_tracking(folder)
     # Ray lowers the priority of workers, which then wait for all else that the machine does.
-    code, out, err = command(*SEARCH, "--json", cwd=tmp_path, RAY_worker_niceness="0")
+    quick = {"RAY_worker_niceness": "0", "OMP_NUM_THREADS": "1"}
+    code, out, err = command(*SEARCH, "--json", cwd=folder, **quick)
     assert code == 0, err
-    after, study = trials(tmp_path)
+    return folder, json.loads(out)
+
+
+def test_the_same_command_continues_the_study(folder, continued):
+    """It trains the candidate again whose run was killed, writes alike, and loses nothing."""
+    before, study_before = trials(folder)
+    after, study = trials(continued[0])
     left = max(before)
     assert before[left]["state"] == "RUNNING"
     assert after[left]["state"] == "FAIL"
-    assert {number: after[number] for number in before if number != left} == {
-        number: before[number] for number in before if number != left
-    }
-    (new,) = after.keys() - before.keys()
-    assert after[new]["retry_of"] == left
-    assert after[new]["cut_off"] == 1
-    assert after[new]["candidate"] == {**before[left]["candidate"], "trial": new}
-    assert after[new]["state"] == "COMPLETE"
-    assert after[new].keys() == before[24].keys()
-    assert after[new]["outcome"].keys() == before[24]["outcome"].keys()
+    ended = before.keys() - {left}
+    assert {number: after[number] for number in ended} == {n: before[n] for n in ended}
+    assert after.keys() - before.keys() == {RETRIED}
+    retried = after[RETRIED]
+    assert retried["retry_of"] == left
+    assert retried["cut_off"] == 1
+    assert retried["candidate"] == {**before[left]["candidate"], "trial": RETRIED}
+    assert retried["state"] == "COMPLETE"
+    assert retried.keys() == before[24].keys()
+    assert retried["outcome"].keys() == before[24]["outcome"].keys()
     assert study["identity"] == study_before["identity"]
     assert len(study["runs"]) == len(study_before["runs"]) + 1
     assert study["runs"][-1].keys() == study_before["runs"][-1].keys()
-    weights = tmp_path / "studies-files" / STUDY / "weights"
-    assert [each.name for each in weights.glob(f"{new:05}-*")] == [
-        after[new]["outcome"]["weights"]["file"]
-    ]
-    assert [member["trial"] for member in json.loads(out)] == [24, 0, 1, 2]
+    assert [member["trial"] for member in continued[1]] == [24, 0, 1, 2]
+
+
+def test_a_proxy_run_gives_the_same_bits(continued):
+    """The gain and the deploy weights of the trial that was trained; on one thread of a CPU."""
+    outcome = trials(continued[0])[0][RETRIED]["outcome"]
+    weights = continued[0] / "studies-files" / STUDY / "weights" / outcome["weights"]["file"]
+    assert weights.name.startswith(f"{RETRIED:05}-")
+    same_numbers("proxy run", outcome["gain_db"], {"weights": weights_hash(weights)})
+
+
+def tracked(folder):
+    """MLflow's runs of trials and of the study: name, trial and kind by the run's id."""
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        return {
+            run: (name, *kind)
+            for run, name, *kind in database.execute(
+                "SELECT run_uuid, name, trial.value, kind.value FROM runs "
+                "LEFT JOIN tags AS trial USING (run_uuid) LEFT JOIN tags AS kind USING (run_uuid) "
+                "WHERE trial.key = 'trial' AND kind.key = 'kind'"
+            )
+        }
+
+
+def test_mlflow_gets_the_new_trial_and_no_other_twice(tmp_path, continued):
+    stored_tracking(tmp_path)
+    before, after = tracked(tmp_path), tracked(continued[0])
+    assert before.items() <= after.items()
+    new = [after[run] for run in after.keys() - before.keys()]
+    assert new == [(f"{RETRIED:03} conv-8-no_body-tail3-gelu", str(RETRIED), "trial")]
+
+
+@pytest.mark.parametrize("kind", ["trial", "study"])
+def test_mlflow_is_given_the_stored_names(continued, kind):
+    """Tags, parameters and metrics by which people filter and sort their runs."""
+    found = {}
+    with closing(sqlite3.connect(continued[0] / "mlflow.db")) as database:
+        for table in ("tags", "params", "latest_metrics"):
+            rows = database.execute(
+                f"SELECT DISTINCT key FROM {table} WHERE run_uuid IN "
+                "(SELECT run_uuid FROM tags WHERE key = 'kind' AND value = ?) ORDER BY key",
+                [kind],
+            )
+            found[table] = [key for (key,) in rows]
+    agrees_in_part("study/mlflow.json", kind, found)
