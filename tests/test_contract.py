@@ -1,16 +1,18 @@
-"""The commands of ``nas``: names, options, defaults and exit codes stay as they are."""
+"""Commands, their options and exit codes stay as they are, and so does what programs import."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
+import torch
 import typer
-from contract import agrees
-from typer.testing import CliRunner
+from contract import agrees, command, stored
 
 from nas.cli.app import app
+from search_spaces import Architecture, Stage, build, fuse, published
 
 
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -20,7 +22,8 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, An
         yield from commands(each, (*path, name))
 
 
-COMMANDS = dict(commands(typer.main.get_command(app)))
+NAS = typer.main.get_command(app)
+COMMANDS = dict(commands(NAS))
 
 
 def type_of(parameter: Any) -> str:
@@ -65,7 +68,9 @@ def test_commands_and_options_are_those_stored():
 
 
 def exit_code(name: str, *arguments: str) -> int:
-    return CliRunner().invoke(app, [*name.split()[1:], *arguments]).exit_code
+    with pytest.raises(SystemExit) as end:
+        NAS.main([*name.split()[1:], *arguments], prog_name="nas")
+    return int(end.value.code or 0)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -99,3 +104,42 @@ def test_an_unknown_command_exits_with_2():
 
 def test_no_command_exits_with_2():
     assert exit_code("nas") == 2
+
+
+def test_programs_build_and_fuse_networks():
+    """The training form and the deploy form compute the same picture, four times as large."""
+    for architecture in (
+        published["PixelArtAI"].architecture,
+        Architecture(width=8, stages=(Stage("ecb", 8, 1),), activation="gelu"),
+    ):
+        assert Architecture.from_dict(architecture.to_dict()) == architecture
+        network = build(architecture, seed=0).eval()
+        picture = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            large, fused = network(picture), fuse(network)(picture)
+        assert large.shape == (1, 3, 64, 96)
+        assert torch.allclose(large, fused, atol=1e-4)
+
+
+def test_the_published_networks_are_those_stored():
+    """Names, and keys that are equal for equal architectures."""
+    agrees("published.json", {name: each.architecture.key for name, each in published.items()})
+
+
+def test_a_plugin_brings_a_block_and_a_space(tmp_path):
+    """In a process of its own, for a block is known for as long as the process lives."""
+    stored("plugin.py", tmp_path)
+    network = {"width": 8, "stages": [{"block": "cross", "width": 8, "depth": 2}]}
+    (tmp_path / "network.json").write_text(json.dumps(network))
+    line = ("cost", "network.json", "--plugin", "plugin.py", "--json")
+    code, out, err = command(*line, cwd=tmp_path)
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["architecture"]["stages"] == network["stages"]
+    assert told["params"] == 4896  # what as many convolutions have
+    stored("set", tmp_path)
+    line = ("search", "--plugin", "plugin.py", "--space", "crosses", "--data", "set")
+    line += ("--teacher", "none", "--dry-run", "--json")
+    code, out, err = command(*line, cwd=tmp_path)
+    assert code == 0, err
+    assert json.loads(out)["size"] == 4
