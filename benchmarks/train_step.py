@@ -53,8 +53,8 @@ from nas.data.store import PairSet, open_set
 from nas.data.windows import windows
 from nas.measure.device import usable_device
 from nas.measure.latency.measure import versions
+from nas.training.core.optim import Muon
 from nas.training.data.patches import PatchBank, cut_patches
-from nas.training.engine.optim import Muon
 from nas.training.proxy import proxy
 from nas.training.proxy.proxy import ProxySettings, ProxyTraining, starting_network
 from nas.training.proxy.step import Learner

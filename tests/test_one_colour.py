@@ -15,9 +15,9 @@ from nas.data.image_files import Source
 from nas.data.prepare import prepare_sources
 from nas.data.store import PairSet, open_set
 from nas.measure.evaluation.dataset import describe
+from nas.training.data.teacher_quality import evaluate_teacher
 from nas.training.engine.events import Finished, Looked
 from nas.training.proxy.proxy import proxy_data
-from nas.training.teacher.run import evaluate_teacher
 from teachers.loading import load_teacher
 
 HELD_OUT = frozenset({"black", "cat"})

@@ -14,17 +14,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nas.deploy.uint8_network import EightBit
+from nas.training.core.precision import Precision
+from nas.training.core.runtime import ALONE
 from nas.training.data.batches import Material
 from nas.training.data.crops import Crops
 from nas.training.data.patches import PatchBank
-from nas.training.engine.runtime import ALONE
 from nas.training.engine.stage import StageRun
 from nas.training.engine.student import first_form
 from nas.training.losses.distillation import affinity, contrastive, lanczos_up
 from nas.training.losses.losses import losses
+from nas.training.losses.phases import PhaseLoss
 from nas.training.proxy.cuda_graph import Tabled
-from nas.training.proxy.precision import Precision
-from nas.training.proxy.step import Learner, PhaseLoss
+from nas.training.proxy.step import Learner
 from search_spaces import Architecture, Stage, build, fuse, published
 from search_spaces.architecture import RESIDUALS, SCALE
 from teachers.hat.network import HAT, HATSettings

@@ -18,7 +18,7 @@ from promoting import copied
 from test_stopping import wait_for
 
 from nas.cli import main
-from nas.training.engine import runtime, trainer
+from nas.training.core import runtime, trainer
 from nas.training.teacher import run
 from nas.training.teacher.run import train_teacher
 from nas.training.teacher.task import TeacherRun, TeacherTraining

@@ -11,10 +11,10 @@ from photos import QPS
 
 from nas.common.errors import InputError
 from nas.data.store import lanczos
+from nas.training.core.runtime import World
 from nas.training.data.batches import Batches, Material
 from nas.training.data.crops import Crops
 from nas.training.data.patches import Gatherer, PatchBank, choose, cut
-from nas.training.engine.runtime import World
 from nas.training.proxy.proxy import proxy_data
 from teachers.hat.network import HAT, HATSettings
 from teachers.loading import load_teacher, save_teacher

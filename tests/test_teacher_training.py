@@ -14,7 +14,8 @@ from nas.data.prepare import prepare
 from nas.data.store import PairSet, lanczos, open_set
 from nas.measure.quality import psnr_y
 from nas.training.data.crops import Crops
-from nas.training.teacher.run import evaluate_teacher, require_gain, train_teacher
+from nas.training.data.teacher_quality import evaluate_teacher, require_gain
+from nas.training.teacher.run import train_teacher
 from nas.training.teacher.task import TeacherTraining
 from teachers.cache import upscale_pixels
 from teachers.hat import network

@@ -16,13 +16,13 @@ from small_training import SMALL, one_stage, run
 
 from benchmarks.processes import HOST, free_port
 from nas.common.errors import InputError
+from nas.training.core.calibration import calibrate
+from nas.training.core.precision import Precision, fastest
+from nas.training.core.runtime import World
 from nas.training.data.batches import Batches, Material
 from nas.training.data.crops import Crops
 from nas.training.engine.events import Looked, StageStarted
-from nas.training.engine.runtime import World
 from nas.training.engine.student import Student, enter, first_form, start_from, without_bias
-from nas.training.proxy.calibration import calibrate
-from nas.training.proxy.precision import Precision, fastest
 from nas.training.recipe.recipe import load_recipe, shipped_recipes
 from nas.training.recipe.stage import Stage
 from search_spaces import build, fuse, published, references

@@ -16,11 +16,11 @@ import torch
 from small_training import SMALL, TWO_STAGES, one_stage, run
 
 from nas.common.errors import InputError
+from nas.training.core.precision import Precision
 from nas.training.engine import stage
 from nas.training.engine.events import Finished, Looked, Saved, Started, WentBack
 from nas.training.engine.folder import read_training
 from nas.training.engine.trainer import train
-from nas.training.proxy.precision import Precision
 from search_spaces.model_file import load_model
 
 

@@ -25,8 +25,8 @@ from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
     from nas.common.text import Progress
+    from nas.training.core.precision import Precision
     from nas.training.engine.events import Event, Finished
-    from nas.training.proxy.precision import Precision
     from teachers.loading import Teacher
 
 
@@ -70,7 +70,7 @@ def train(
     from nas.data.sample import sample_set
     from nas.data.store import open_set
     from nas.measure.device import usable_device
-    from nas.training.engine.runtime import joined
+    from nas.training.core.runtime import joined
     from nas.training.engine.trainer import train as run
     from nas.training.recipe.recipe import load_recipe
     from studies.tracking.training_run import tracked
@@ -128,7 +128,7 @@ def _teacher(source: str, wanted: bool) -> Teacher | None:
 
 def _precision(name: str) -> Precision | None:
     from nas.common.errors import InputError
-    from nas.training.proxy.precision import CHOICES, Precision
+    from nas.training.core.precision import CHOICES, Precision
 
     if name == "auto":
         return None

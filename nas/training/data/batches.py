@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nas.training.core.runtime import World
 from nas.training.data.crops import Crops
 from nas.training.data.patches import grey
-from nas.training.engine.runtime import World
 from search_spaces.architecture import SCALE
 from teachers.features import STRIDE
 

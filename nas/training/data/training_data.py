@@ -14,13 +14,13 @@ from torch import Tensor
 from nas.common.errors import InputError
 from nas.common.text import Progress, silent
 from nas.data.store import PairSet
+from nas.data.windows import Window
+from nas.training.core.runtime import ALONE, World
 from nas.training.data.batches import Batches, Maps, Material
 from nas.training.data.crops import Crops
-from nas.training.engine.runtime import ALONE, World
-from nas.training.engine.validation import Look
-from nas.training.proxy.step import network_input
+from nas.training.data.teacher_quality import evaluate_teacher, require_gain
+from nas.training.losses.phases import network_input
 from nas.training.recipe.recipe import Recipe
-from nas.training.teacher.run import evaluate_teacher, require_gain
 from search_spaces.architecture import SCALE
 from teachers.cache import teacher_outputs
 from teachers.features import STRIDE, Features
@@ -44,7 +44,7 @@ class Sources:
         factor: the network's working factor, which divides every crop.
         pair_set: its training pictures are used.
         teacher: whom to ask; None leaves out what the recipe wants of one.
-        look: its windows say whether the teacher is worth listening to.
+        held_out: windows on which the teacher must beat Lanczos.
         world: of several processes the first asks the teacher, the others read what it said.
         device: where batches are wanted, and where the teacher works.
         progress: called while it works, and while pictures are searched for detail.
@@ -60,14 +60,14 @@ class Sources:
         factor: int,
         pair_set: PairSet,
         teacher: Teacher | None,
-        look: Look,
+        held_out: Sequence[Window],
         world: World,
         device: str,
         progress: Progress,
     ) -> None:
         self.recipe, self.pair_set, self.teacher = recipe, pair_set, teacher
         self.world, self.device, self.progress = world, device, progress
-        self._look = look
+        self._held_out = held_out
         wants_features = any(s.distillation.wants_features for s in recipe.stages)
         self._grid = STRIDE if teacher is not None and wants_features else 1
         self._unit = lcm(factor, self._grid)
@@ -163,7 +163,7 @@ class Sources:
             quality = evaluate_teacher(
                 self.teacher,
                 self.pair_set,
-                pictures=self._look.windows,
+                pictures=self._held_out,
                 device=self.device,
                 progress=self.progress,
             )

@@ -12,12 +12,13 @@ import torch
 
 from nas.common.errors import InputError
 from nas.measure.device_lock import Turns
+from nas.training.core import runtime
+from nas.training.core.precision import Precision, parse_precision
+from nas.training.core.runtime import World
 from nas.training.data.training_data import Sources
-from nas.training.engine import runtime
 from nas.training.engine.checkpoint import save_checkpoint
 from nas.training.engine.events import Event, Looked, Saved, StageStarted, Stepped, WentBack
 from nas.training.engine.folder import BEST, LAST, Point, TrainingFolder
-from nas.training.engine.runtime import World
 from nas.training.engine.stage import StageRun
 from nas.training.engine.student import (
     Student,
@@ -28,7 +29,6 @@ from nas.training.engine.student import (
     start_from,
 )
 from nas.training.engine.validation import Look
-from nas.training.proxy.precision import Precision, parse_precision
 from nas.training.recipe.recipe import Recipe
 from search_spaces.architecture import Architecture
 from search_spaces.model_file import Model

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas.training.core.optim import Ema, Optimiser
+from nas.training.core.precision import ALL, LossScale, Precision, fastest
+from nas.training.core.runtime import World
 from nas.training.data.batches import Batch, Batches, Material
-from nas.training.engine.optim import Ema, Optimiser
-from nas.training.engine.runtime import World
+from nas.training.engine.objective import Prediction, objective
 from nas.training.engine.student import Student
-from nas.training.losses.objective import Prediction, objective
-from nas.training.proxy.precision import ALL, LossScale, Precision, fastest
-from nas.training.proxy.step import network_input, trained_phases
+from nas.training.losses.phases import network_input, trained_phases
 from nas.training.recipe.stage import Stage
 from search_spaces.networks.network import Network
 

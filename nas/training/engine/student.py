@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nas.common.errors import InputError
+from nas.training.core.calibration import calibrate
 from nas.training.losses.losses import losses
-from nas.training.proxy.calibration import calibrate
 from nas.training.recipe.recipe import Recipe
 from nas.training.recipe.stage import Stage
 from search_spaces.architecture import Architecture

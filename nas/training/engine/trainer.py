@@ -15,16 +15,16 @@ from nas.common.errors import InputError
 from nas.common.text import Progress, silent
 from nas.data.store import PairSet
 from nas.measure.device_lock import Turns
+from nas.training.core import runtime
+from nas.training.core.precision import Precision
+from nas.training.core.runtime import ALONE, World
 from nas.training.data.training_data import Sources
-from nas.training.engine import runtime
 from nas.training.engine.checkpoint import load_checkpoint
 from nas.training.engine.course import Course
 from nas.training.engine.events import Event, Started
 from nas.training.engine.finish import Ending, conclude, finished
 from nas.training.engine.folder import TrainingFolder
-from nas.training.engine.runtime import ALONE, World
 from nas.training.engine.validation import Look
-from nas.training.proxy.precision import Precision
 from nas.training.recipe.recipe import Recipe
 from search_spaces.architecture import Architecture
 from search_spaces.model_file import Model
@@ -106,7 +106,9 @@ def train(
             yield finished(folder, result, already=True)
         return
     look = Look(pair_set)
-    sources = Sources(recipe, architecture.factor, pair_set, teacher, look, world, device, progress)
+    sources = Sources(
+        recipe, architecture.factor, pair_set, teacher, look.windows, world, device, progress
+    )
     course = Course(recipe, folder, sources, look, settings, seed, device, world)
     course.begin(architecture, start, precision, saved)
     if world.first:

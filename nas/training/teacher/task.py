@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 import torch
 
+from nas.training.core.optim import Ema
 from nas.training.data.crops import Crops
 from nas.training.engine.checkpoint import load_checkpoint, save_checkpoint
-from nas.training.engine.optim import Ema
 from nas.training.losses.losses import losses
 from nas.training.recipe.schedules import warmed_cosine
 from teachers.hat.network import HAT

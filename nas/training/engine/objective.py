@@ -16,7 +16,7 @@ from nas.training.data.batches import Batch
 from nas.training.engine.student import HALF, VARIANCE, Student
 from nas.training.losses import distillation
 from nas.training.losses.losses import downscale, l1, losses, mse
-from nas.training.proxy.step import target_phases
+from nas.training.losses.phases import target_phases
 from nas.training.recipe.stage import Stage, any_of, at
 from search_spaces.networks.inputs import LUMA
 
