@@ -1,7 +1,7 @@
-"""Several processes that train one network together, as torchrun starts them.
+"""Stop signals, and several processes that train one network together as torchrun starts them.
 
-Networks here are far smaller than one bucket of ``DistributedDataParallel``: their gradients go
-through one all-reduce, between backward and clipping, and that is all there is to it.
+Networks here are far smaller than one bucket of ``DistributedDataParallel``: one all-reduce of all
+gradients, between backward and clipping, is enough.
 """
 
 from __future__ import annotations
@@ -22,74 +22,74 @@ from torch import distributed as processes
 
 from nas.common.errors import InputError
 
-_HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
-class Interrupts:
-    """Whether the person or the system wants the work to end."""
+class StopSignals:
+    """Whether a signal has asked the work to stop."""
 
-    wanted: bool = False
+    stop_requested: bool = False
 
 
 @contextmanager
-def kept() -> Iterator[Interrupts]:
-    """Note the first SIGINT, SIGTERM or SIGHUP instead of acting on it; the second ends at once.
+def defer_signals() -> Iterator[StopSignals]:
+    """Record the first SIGINT, SIGTERM or SIGHUP instead of stopping; the second one interrupts.
 
-    Whoever listened before hears of the first too, and only its `KeyboardInterrupt` is put off:
-    the command line exits by the signal. Signals that are ignored (``nohup``) stay so. Does nothing
-    outside the main thread, where Python handles no signals.
+    The previous handler still runs; only its `KeyboardInterrupt` is deferred. Signals that are
+    ignored (``nohup``) stay ignored. Does nothing outside the main thread, where Python handles no
+    signals.
     """
-    interrupts = Interrupts()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if interrupts.wanted:
-            raise KeyboardInterrupt
-        interrupts.wanted = True
-        if callable(listeners[number]):
-            with suppress(KeyboardInterrupt):
-                listeners[number](number, frame)
-
+    signals = StopSignals()
     if threading.current_thread() is not threading.main_thread():
-        yield interrupts
+        yield signals
         return
-    listeners: dict[int, Any] = {number: signal.getsignal(number) for number in _HEARD}
-    heard = [number for number in _HEARD if listeners[number] not in (signal.SIG_IGN, None)]
-    for number in heard:
-        signal.signal(number, note)
+
+    def record(number: int, frame: FrameType | None) -> None:
+        if signals.stop_requested:
+            raise KeyboardInterrupt
+        signals.stop_requested = True
+        if callable(previous[number]):
+            with suppress(KeyboardInterrupt):
+                previous[number](number, frame)
+
+    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
+    previous = {n: h for n, h in handlers.items() if h not in (signal.SIG_IGN, None)}
+    for number in previous:
+        signal.signal(number, record)
     try:
-        yield interrupts
+        yield signals
     finally:
-        for number in heard:
-            signal.signal(number, listeners[number])
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
-_PATIENCE = timedelta(hours=2)
-"""How long processes wait for the first, which alone measures and writes."""
+_TIMEOUT = timedelta(hours=2)
+"""How long processes wait for the main one, which alone validates and writes."""
 
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """Which of how many processes this is."""
+class DistContext:
+    """Rank of this process and number of processes."""
 
     rank: int = 0
     size: int = 1
 
     @property
-    def first(self) -> bool:
-        """Whether this process measures, writes and talks."""
+    def is_main(self) -> bool:
+        """Whether this process validates, writes and prints."""
         return self.rank == 0
 
     def part(self, batch: int) -> slice:
-        """The part of a step's crops that this process cuts.
+        """The part of a batch that this process cuts.
 
         Raises:
-            InputError: the crops cannot be divided equally.
+            InputError: the batch cannot be divided equally.
         """
         if batch % self.size:
             raise InputError(
                 f"a batch of {batch} crops cannot be divided among {self.size} processes: "
-                f"let the recipe's batches be multiples of {self.size}"
+                f"use batches that are multiples of {self.size} in the recipe"
             )
         share = batch // self.size
         return slice(self.rank * share, (self.rank + 1) * share)
@@ -105,38 +105,38 @@ class World:
         for tensor, mean in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(mean.view_as(tensor))
 
-    def share(self, tensors: Iterable[Tensor]) -> None:
-        """Replace tensors by those of the first process."""
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
+        """Replace tensors by those of the main process."""
         if self.size > 1:
             for tensor in tensors:
                 processes.broadcast(tensor.detach(), 0)
 
-    def wait(self) -> None:
-        """Return when every process is here."""
+    def barrier(self) -> None:
+        """Wait for all processes."""
         if self.size > 1:
             processes.barrier()
 
 
-ALONE = World()
+SINGLE = DistContext()
 
 
 @contextmanager
-def joined(device: str) -> Iterator[tuple[World, str]]:
-    """Join the other processes where torchrun started several; else be alone.
+def join_processes(device: str) -> Iterator[tuple[DistContext, str]]:
+    """Join the other processes where torchrun started several.
 
     Yields:
-        The world, and the device of this process: ``cuda`` becomes its own GPU.
+        The context, and the device of this process: ``cuda`` becomes its own GPU.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield ALONE, device
+        yield SINGLE, device
         return
     if device == "cuda":
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(device)
     backend = "nccl" if device.startswith("cuda") else "gloo"
-    processes.init_process_group(backend, timeout=_PATIENCE)
+    processes.init_process_group(backend, timeout=_TIMEOUT)
     try:
-        yield World(processes.get_rank(), size), device
+        yield DistContext(processes.get_rank(), size), device
     finally:
         processes.destroy_process_group()

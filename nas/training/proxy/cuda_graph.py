@@ -130,7 +130,7 @@ class Tabled:
 
     def begin(self) -> None:
         """Forget what steps without a plan left in the optimisers."""
-        self.learner.forget_steps()
+        self.learner.reset_optimizer()
         self._row.zero_()
 
     def _kernels(self) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.measure.latency.backends import compiled as by_compiler
-from nas.training.core.optim import Ema, Muon, is_kernel
+from nas.training.core.optim import Ema, Optimizer
 from nas.training.core.precision import Precision
 from nas.training.data.patches import Choice, PatchBank, PatchBatch, cut
 from nas.training.losses.phases import PhaseLoss, network_input, trained_phases
@@ -59,19 +59,7 @@ class Learner:
         self._loss, self._clip = loss, clip
         self._grey = grey if network.architecture.planes == 3 else 0
         self._parameters = list(network.parameters())
-        others = [p for p in self._parameters if not is_kernel(p)]
-        self._muon = Muon(filter(is_kernel, self._parameters))
-        self._device = device = self._parameters[0].device
-        self._adam_rate = torch.zeros((), device=device)
-        self._adam: torch.optim.Adam | None = None
-        if others:
-            self._adam = torch.optim.Adam(
-                others,
-                lr=self._adam_rate,
-                betas=(0.9, 0.99),
-                fused=True,
-                capturable=device.type == "cuda",
-            )
+        self._optimizer = Optimizer(self._parameters, tensor_rates=True)
 
     def learn(self, batch: PatchBatch, rates: Tensor) -> Tensor:
         """Do one step and return its loss.
@@ -90,11 +78,8 @@ class Learner:
             phases.backward(gradient)
             losses.append(loss)
         nn.utils.clip_grad_norm_(self._parameters, self._clip)
-        muon_rate, adam_rate, share = rates.unbind()
-        self._muon.step(muon_rate)
-        if self._adam is not None:
-            self._adam_rate.copy_(adam_rate)
-            self._adam.step()
+        lr, adam_lr, share = rates.unbind()
+        self._optimizer.step(lr, adam_lr)
         self.ema.move(share)
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
@@ -103,13 +88,9 @@ class Learner:
         for parameter in self._parameters:
             parameter.grad = None
 
-    def forget_steps(self) -> None:
-        """Let the optimisers begin anew, in the same places of memory; the weights stay."""
-        moving = list(self._muon.means)
-        if self._adam is not None:
-            moving += [tensor for state in self._adam.state.values() for tensor in state.values()]
-        for tensor in moving:
-            tensor.zero_()
+    def reset_optimizer(self) -> None:
+        """Zero the optimizer's state in place; the weights stay."""
+        self._optimizer.reset_state()
 
     def _phases(self, lr: Tensor) -> Tensor:
         x = network_input(lr, self.precision.layout)

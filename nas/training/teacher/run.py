@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from nas.common.errors import InputError
 from nas.common.text import Progress, silent
-from nas.data.store import PairSet, Picture, lanczos
+from nas.data.store import PairSet, lanczos
 from nas.data.windows import Window, windows
 from nas.measure.quality import psnr_y
-from nas.training.core import runtime
 from nas.training.data.crops import Crops
-from nas.training.teacher.task import TeacherRun, TeacherTraining
+from nas.training.engine.events import Saved, Stepped
+from nas.training.teacher.task import TeacherTrainer, TeacherTraining
 from search_spaces.architecture import SCALE
 from teachers.cache import upscale_pixels
 from teachers.hat.network import HAT, PRESETS
 from teachers.loading import Teacher, load_teacher, save_teacher
 
 CHECKPOINT_SECONDS = 60.0
-LOOK_AREA = 50_000  # LR pixels that the progress note is measured on
+NOTE_AREA = 50_000  # LR pixels that the gain in the progress note is measured on
 PROGRESS_STEPS = 1000  # resolution of the progress of a run that is limited by time
 
 
@@ -88,67 +88,40 @@ def train_teacher(
         side = SCALE * training.patch
         raise InputError(f"{pair_set.path} has no training picture of at least {side} x {side}")
     identity = f"{pair_set.digest} {preset} {start} {asdict(training)}"
-    run = TeacherRun(_network(preset, start, training.seed), training, device)
+    network = _network(preset, start, training.seed).to(device)
     checkpoint = out.with_name(f"{out.stem}.checkpoint.pt")
-    run.restore(checkpoint, identity)
+    trainer = TeacherTrainer(network, training, crops, checkpoint, identity, device)
+    held_out = windows(pair_set.validation, NOTE_AREA) if pair_set.validation else ()
+    total = training.steps if training.minutes is None else PROGRESS_STEPS
+    done, note = 0, ""
+    with closing(trainer.run(checkpoint_seconds)) as events:
+        for event in events:
+            if isinstance(event, Saved):
+                note = _gain_note(trainer.current.ema.network, held_out, device)
+            if isinstance(event, Saved | Stepped):
+                done = int(trainer.current.progress * total)
+                progress(done, total, note)
+    if done < total:
+        progress(total, total, note)
     try:
-        _train(run, crops, pair_set.validation, progress, checkpoint_seconds, checkpoint, identity)
-        run.save(checkpoint, identity)
-        save_teacher(run.average, out)
+        save_teacher(trainer.current.ema.network, out)
         checkpoint.unlink()
     except OSError as fault:
         raise InputError(f"{out.parent} cannot be written: {fault.strerror}") from fault
-    return TrainedTeacher(out, run.step, run.seconds)
+    return TrainedTeacher(out, trainer.step, trainer.current.seconds)
 
 
-def _train(
-    run: TeacherRun,
-    crops: Crops,
-    held_out: Sequence[Picture],
-    progress: Progress,
-    checkpoint_seconds: float,
-    checkpoint: Path,
-    identity: str,
-) -> None:
-    look = _Look(windows(held_out, LOOK_AREA) if held_out else ())
-    total = run.training.steps if run.training.minutes is None else PROGRESS_STEPS
-    note, saved = "", time.monotonic()
-    with runtime.kept() as wish:
-        while run.done < 1:
-            loss = run.advance(crops)
-            if not math.isfinite(loss):
-                raise InputError(
-                    f"the training diverged at step {run.step}: lower its learning rate "
-                    f"({run.training.lr:g}) and remove {checkpoint}"
-                )
-            if wish.wanted:
-                run.save(checkpoint, identity)
-                raise KeyboardInterrupt
-            if time.monotonic() - saved > checkpoint_seconds:
-                run.save(checkpoint, identity)
-                note = look.at(run.average, run.device)
-                saved = time.monotonic()
-            progress(int(run.done * total), total, note)
-
-
-class _Look:
-    """The gain on windows of held-out pictures: quick enough to be shown while training."""
-
-    def __init__(self, pictures: Sequence[Window]) -> None:
-        self.pairs = [(picture.lr(None), picture.hr()) for picture in pictures]
-        self.base = [psnr_y(lanczos(lr), hr) for lr, hr in self.pairs]
-
-    def at(self, network: HAT, device: str | torch.device) -> str:
-        """Measure, in words."""
-        if not self.pairs:
-            return ""
-        teacher = Teacher("training", network, "")
-        outputs = [upscale_pixels(teacher, lr, device=device) for lr, _ in self.pairs]
-        gains = [
-            psnr_y(sr, hr) - base
-            for sr, (_, hr), base in zip(outputs, self.pairs, self.base, strict=True)
-        ]
-        return f"{np.mean(gains):+.2f} dB over Lanczos"
+def _gain_note(network: nn.Module, held_out: Sequence[Window], device: str | torch.device) -> str:
+    """The gain on clean windows of held-out images, which is quick to measure."""
+    if not held_out:
+        return ""
+    teacher = Teacher("training", network, "")
+    gains = []
+    for window in held_out:
+        lr, hr = window.lr(None), window.hr()
+        sr = upscale_pixels(teacher, lr, device=device)
+        gains.append(psnr_y(sr, hr) - psnr_y(lanczos(lr), hr))
+    return f"{np.mean(gains):+.2f} dB over Lanczos"
 
 
 def _network(preset: str, start: str | Path | None, seed: int) -> HAT:
