@@ -24,9 +24,9 @@ from nas.measure.evaluation.evaluate import LANCZOS, evaluate_all
 from nas.measure.latency.measure import Latency
 from nas.measure.latency.store import entries, recall, remember
 from nas.measure.quality import lanczos_psnr_y
+from nas.training.data.teacher_quality import evaluate_teacher
 from nas.training.engine.checkpoint import load_checkpoint, save_checkpoint
 from nas.training.proxy.proxy import proxy_data
-from nas.training.teacher.run import evaluate_teacher
 from studies.core.outcome import Trained
 from studies.core.weights import weights_file, weights_folder
 from studies.search import conduct

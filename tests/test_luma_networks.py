@@ -19,11 +19,11 @@ from nas.measure.cost.memory import compute_memory
 from nas.measure.cost.trace import as_run, trace
 from nas.measure.tiling import upscale_picture
 from nas.training.data.batches import Batch
+from nas.training.engine.objective import Prediction, objective
 from nas.training.engine.student import Student
 from nas.training.losses.losses import losses
-from nas.training.losses.objective import Prediction, objective
+from nas.training.losses.phases import PhaseLoss
 from nas.training.proxy.proxy import ProxyResult, ProxySettings, proxy_data, run_proxy
-from nas.training.proxy.step import PhaseLoss
 from nas.training.recipe.stage import Stage as RecipeStage
 from search_spaces import Architecture, InputError, Stage, Tail, build, fuse, load_space
 from search_spaces.architecture import INTERPOLATIONS, RESIDUALS, STEMS

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nas.common.errors import InputError
+from nas.training.core.calibration import calibrate
 from nas.training.losses.losses import losses
-from nas.training.proxy.calibration import calibrate
 from nas.training.recipe.recipe import Recipe
 from nas.training.recipe.stage import Stage
 from search_spaces.architecture import Architecture
@@ -46,12 +46,12 @@ class Student(nn.Module):
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
 
-def described(architecture: Architecture, recipe: Recipe) -> Architecture:
+def with_bias_if_removed_later(architecture: Architecture, recipe: Recipe) -> Architecture:
     """What the first stage trains: with biases, where a later one takes them away."""
     return replace(architecture, bias=True) if recipe.removes_bias else architecture
 
 
-def first_form(architecture: Architecture, seed: int) -> Student:
+def initial_student(architecture: Architecture, seed: int) -> Student:
     """The form of a student in which its first stage finds it, with no thought for the weights."""
     return Student(training_form(architecture, seed))
 
@@ -63,7 +63,7 @@ def start_at_baseline(student: Student, lr: Tensor, hr: Tensor, seed: int) -> No
     pictures: how the proxy run starts.
 
     Args:
-        student: in its `first_form`.
+        student: in its `initial_student`.
         lr: (N, 3, H, W) floats in [0, 1], sides multiples of the working factor.
         hr: (N, 3, 4H, 4W) floats.
         seed: of the random kernels.
@@ -92,7 +92,7 @@ def start_from(student: Student, model: Model) -> None:
     inherit(student.network, model.network)
 
 
-def enter(student: Student, stage: Stage, seed: int) -> Student:
+def enter_stage(student: Student, stage: Stage, seed: int) -> Student:
     """The student in the form that a stage trains.
 
     Folding changes nothing of what it computes; taking away biases does. ``seed`` is that of new
@@ -116,7 +116,7 @@ def enter(student: Student, stage: Stage, seed: int) -> Student:
         if name in changed.heads:
             changed.heads[name].load_state_dict(head.state_dict())
     changed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    _let_move(changed, stage.freeze)
+    set_trainable(changed, stage.freeze)
     return changed.train()
 
 
@@ -147,7 +147,7 @@ def _is_folded(network: Network) -> bool:
     return not any(isinstance(module, Foldable) for module in network.modules())
 
 
-def _let_move(student: Student, freeze: tuple[str, ...]) -> None:
+def set_trainable(student: Student, freeze: tuple[str, ...]) -> None:
     """Say which parameters the stage trains.
 
     Raises:

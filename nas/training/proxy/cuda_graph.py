@@ -19,8 +19,8 @@ from typing import Literal
 import torch
 
 from nas.measure.latency.backends import autotuned
+from nas.training.core.precision import Precision
 from nas.training.data.patches import Choice, Gatherer, PatchBank
-from nas.training.proxy.precision import Precision
 from nas.training.proxy.step import WINDOW, Learner
 
 # Adam is made for a capture; that it steps before one, to warm up, is meant so.
@@ -130,7 +130,7 @@ class Tabled:
 
     def begin(self) -> None:
         """Forget what steps without a plan left in the optimisers."""
-        self.learner.forget_steps()
+        self.learner.reset_optimizer()
         self._row.zero_()
 
     def _kernels(self) -> None:

@@ -17,10 +17,11 @@ from nas.data.store import PairSet
 from nas.data.windows import windows
 from nas.measure.device_lock import Turns
 from nas.measure.quality import PictureLike, Quality, evaluate
+from nas.training.core.calibration import calibrate
 from nas.training.data.patches import PatchBank, choose, cut_patches, draw
-from nas.training.proxy.calibration import calibrate
+from nas.training.losses.phases import PhaseLoss, network_input
 from nas.training.proxy.cuda_graph import Tabled, Way, fastest
-from nas.training.proxy.step import WINDOW, Learner, PhaseLoss, Stepper, Stepwise, network_input
+from nas.training.proxy.step import WINDOW, Learner, Stepper, Stepwise
 from nas.training.recipe.schedules import warmed_cosine
 from search_spaces.architecture import Architecture
 from search_spaces.model_file import model_bytes
