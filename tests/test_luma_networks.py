@@ -16,7 +16,7 @@ from nas.data.sample import sample_set
 from nas.data.store import open_set
 from nas.measure.cost.cost import cost
 from nas.measure.cost.memory import compute_memory
-from nas.measure.cost.trace import as_run, trace
+from nas.measure.cost.trace import inference_form, trace
 from nas.measure.tiling import upscale_picture
 from nas.training.data.batches import Batch
 from nas.training.engine.student import Student
@@ -92,7 +92,7 @@ def test_it_costs_a_third_of_the_tail():
     assert all(each.agree for each in costs)
     memory = [compute_memory(architecture).mb for architecture in (rgb, plane)]
     assert memory[1] < memory[0]
-    names = [layer.name for layer in trace(as_run(seen, "device"), 24, 24)]
+    names = [layer.name for layer in trace(inference_form(seen, "device"), 24, 24)]
     assert not any("stem.0" in name for name in names), "the stem reads colours itself"
 
 

@@ -14,7 +14,7 @@ from nas.measure.cost import counts
 from nas.measure.cost.cost import network_macs
 from nas.measure.cost.counts import count, layers_as_run
 from nas.measure.cost.memory import compute_memory
-from nas.measure.cost.trace import as_run, deploy_form, trace
+from nas.measure.cost.trace import deploy_form, inference_form, trace
 from nas.measure.latency.predict import LatencyModel
 from search_spaces import Architecture, InputError, Stage, Tail, load_space, published
 from search_spaces.architecture import (
@@ -45,7 +45,7 @@ def unbuilt(monkeypatch):
     def forbidden(*args):
         raise AssertionError("a network was built")
 
-    for name in ("deploy_form", "as_run"):
+    for name in ("deploy_form", "inference_form"):
         monkeypatch.setattr(counts, name, forbidden)
 
 
@@ -53,7 +53,7 @@ def assert_as_built(architecture, height, width, precision):
     """A count is what the built network counts."""
     counted = count(architecture, height, width, precision)
     plain = deploy_form(architecture)
-    simple = as_run(plain, "device")
+    simple = inference_form(plain, "device")
     layers, fewer = (trace(form, height, width) for form in (plain, simple))
     assert counted.layers == layers == layers_as_run(architecture, "challenge", height, width)
     assert layers_as_run(architecture, "device", height, width) == fewer

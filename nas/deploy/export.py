@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nas.common.errors import InputError
+from nas.common.errors import InputError, one_line
 from nas.common.files import atomic_path
 from nas.deploy.exportable import Portable, Program, program
 from nas.deploy.formats import FORMATS, OPSETS, Format, Run, Source
@@ -156,7 +156,7 @@ def _told(path: Path, format: str) -> Iterator[None]:
     except (InputError, OSError):
         raise
     except Exception as fault:  # exporters and runtimes have no base class of their own
-        detail = " ".join(str(fault).split())[:200]
+        detail = one_line(fault, 200)
         raise InputError(
             f"{path} was not written: this network cannot be a {format} file ({detail})"
         ) from fault

@@ -13,7 +13,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as shapes
 from torch.nn import functional as F
 
-from nas.common.errors import InputError
+from nas.common.errors import InputError, one_line
 from search_spaces.architecture import SCALE
 from search_spaces.networks.inference import simplified
 from search_spaces.networks.network import Network
@@ -99,7 +99,7 @@ def program(portable: Portable, size: tuple[int, int] | None = None) -> Program:
             fault = error
             continue
         return Program(exported, None, smallest, batch)
-    detail = " ".join(str(fault).split())[:200]
+    detail = one_line(fault, 200)
     raise InputError(
         f"{portable.network.network.architecture.label} cannot be exported for changing sizes; "
         f"give one, such as --size 540x960 ({detail})"

@@ -33,7 +33,7 @@ from nas.measure.cost.parts import (
     TracePass,
     weights,
 )
-from nas.measure.cost.trace import LayerCost, as_run, deploy_form, trace
+from nas.measure.cost.trace import LayerCost, deploy_form, inference_form, trace
 from search_spaces.architecture import SCALE, Architecture
 from search_spaces.blocks import LinearBlock, blocks
 from search_spaces.blocks.linear import padding_of
@@ -98,7 +98,7 @@ def _count_built(
 def layers_as_run(
     architecture: Architecture, mode: str, height: int = 540, width: int = 960
 ) -> tuple[LayerCost, ...]:
-    """Return the traced layers of what is timed in a mode: see `nas.measure.cost.trace.as_run`.
+    """Return the traced layers of the form that is timed in a mode, see `inference_form`.
 
     Raises:
         InputError: the network cannot be built, or cannot run.
@@ -109,7 +109,7 @@ def layers_as_run(
         run = TracePass("Simplified", height, width)
         _follow(run, _SimplePass(*_simplified(architecture)))
     except Exception:  # as above
-        return trace(as_run(architecture, mode), height, width)
+        return trace(inference_form(architecture, mode), height, width)
     return tuple(run.layers)
 
 
