@@ -66,7 +66,7 @@ class Result:
     """What the part wrote by ``--json``; None when it did not come to that."""
 
 
-_BACKENDS = f"--processes 1 --networks RepTCN --backends {','.join(backends.names)}"
+_BACKENDS = f"--processes 1 --networks RepTCN --backends {','.join(backends)}"
 _PYTEST = "pytest -vv -n 0 -p no:cacheprovider -m gpu"
 
 GPU_PARTS = (

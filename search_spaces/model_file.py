@@ -20,7 +20,8 @@ from nas.common.checked_files import SEAL, require_whole, sealed
 from nas.common.errors import InputError, one_line
 from nas.common.files import read_text, write_atomic
 from search_spaces.architecture import SCALE, Architecture
-from search_spaces.networks.network import Network, build, fuse
+from search_spaces.networks.factory import build, fuse
+from search_spaces.networks.network import Network
 
 FORMAT = "nas-workbench-1"
 SUFFIX = ".safetensors"

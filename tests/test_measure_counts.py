@@ -18,16 +18,14 @@ from nas.measure.cost.trace import deploy_form, inference_form, trace
 from nas.measure.latency.predict import LatencyModel
 from search_spaces import Architecture, InputError, Stage, Tail, load_space, published
 from search_spaces.architecture import (
-    ACTIVATIONS,
     INPUTS,
     OUTPUTS,
-    RESIDUALS,
     SKIPS,
-    STEMS,
 )
 from search_spaces.blocks import LinearBlock, blocks, linear_sizes
 from search_spaces.blocks.folding import Kernel, add
 from search_spaces.blocks.linear import Branch, Conv
+from search_spaces.components import activations, residuals, stems
 from search_spaces.space import PRESETS
 from search_spaces.zoo.references import references
 
@@ -87,7 +85,7 @@ def of_any_kind(choose):
     """Any block in any place, far from what a space would pair."""
     width = choose.randint(1, 12) * 4
     block, flag = partial(choose.choice, OWN), partial(choose.choice, (True, False))
-    stem, stem_block = choose.choice(tuple(STEMS)), block()
+    stem, stem_block = choose.choice(tuple(stems)), block()
     if stem.startswith("strided") and not linear_sizes(stem_block):
         raise InputError("a clipped tail is no strided stem")
     stages = [
@@ -99,10 +97,10 @@ def of_any_kind(choose):
         width=width,
         stages=tuple(stages),
         tail=Tail(choose.choice((1, 3)), choose.choice((0, 0, 3, 5)), block(), flag()),
-        activation=choose.choice(ACTIVATIONS),
+        activation=choose.choice(tuple(activations)),
         bias=flag(),
         skip=choose.choice(SKIPS),
-        residual=choose.choice(RESIDUALS),
+        residual=choose.choice(residuals()),
         stem_block=stem_block,
         stem_activation=flag(),
         neck=choose.choice(("none", block())),
@@ -186,7 +184,7 @@ def plugin(monkeypatch, request):
     """Register a block under a name of its own until the test ends."""
 
     def register(block):
-        name = f"{request.node.name} {len(blocks.names)}"
+        name = f"{request.node.name} {len(blocks)}"
         monkeypatch.setitem(blocks._items, name, block)
         return name
 

@@ -24,7 +24,7 @@ from torch import nn
 
 from nas.measure.cost.trace import LayerCost, to_module, trace
 from search_spaces.architecture import Architecture
-from search_spaces.networks.inputs import LumaInput
+from search_spaces.networks.parts import LumaInput
 from search_spaces.networks.residual import Residual
 
 _PROBE = 48

@@ -143,7 +143,7 @@ def deploy_form(architecture: Architecture) -> Network:
     That takes longer than most of what is asked of a network: whoever asks several things of an
     architecture builds it once.
     """
-    from search_spaces.networks.network import build, fuse
+    from search_spaces.networks.factory import build, fuse
 
     return fuse(build(architecture, seed=0))
 

@@ -78,7 +78,7 @@ backends.add("tensorrt", _onnx("tensorrt"))
 
 def quick_backends() -> tuple[str, ...]:
     """Return the names of the backends that are measured by default."""
-    return tuple(name for name in backends if backends[name].quick)
+    return tuple(name for name, backend in backends.items() if backend.quick)
 
 
 def backend_versions(names: Iterable[str], device: str) -> dict[str, Any]:

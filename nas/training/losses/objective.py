@@ -18,7 +18,7 @@ from nas.training.losses import distillation
 from nas.training.losses.losses import downscale, l1, losses, mse
 from nas.training.proxy.step import target_phases
 from nas.training.recipe.stage import Stage, any_of, at
-from search_spaces.networks.inputs import LUMA
+from search_spaces.networks.parts import LUMA
 
 
 @dataclass(frozen=True)

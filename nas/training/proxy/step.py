@@ -16,8 +16,8 @@ from nas.measure.latency.backends import compiled as by_compiler
 from nas.training.data.patches import Choice, PatchBank, PatchBatch, cut
 from nas.training.engine.optim import Ema, Muon, is_kernel
 from nas.training.proxy.precision import Precision
-from search_spaces.networks.inputs import LUMA, luma
 from search_spaces.networks.network import Network
+from search_spaces.networks.parts import LUMA, luma
 
 
 class PhaseLoss:
@@ -224,7 +224,7 @@ def network_input(lr: Tensor, layout: torch.memory_format = torch.channels_last)
 
 def trained_phases(network: Network, features: Tensor, x: Tensor) -> Tensor:
     """The phases that a loss compares, from features and input: of RGB, or of luma alone."""
-    return network.finished(features, x if network.architecture.planes == 3 else luma(x))
+    return network.reconstruct(features, x if network.architecture.planes == 3 else luma(x))
 
 
 class Stepper(Protocol):
