@@ -28,7 +28,8 @@ from nas.training.losses.phases import PhaseLoss
 from nas.training.proxy.cuda_graph import Tabled
 from nas.training.proxy.step import Learner
 from search_spaces import Architecture, Stage, build, fuse, published
-from search_spaces.architecture import RESIDUALS, SCALE
+from search_spaces.architecture import SCALE
+from search_spaces.components import residuals
 from teachers.hat.network import HAT, HATSettings
 from teachers.tiling import upscale
 
@@ -72,7 +73,7 @@ ARCHITECTURES |= {
     f"{residual} residual": Architecture(
         "unshuffle2", 8, (Stage("conv", 8, 1),), inputs="gradient", residual=residual
     )
-    for residual in RESIDUALS
+    for residual in residuals()
     if residual != "lr"
 }
 
@@ -121,7 +122,7 @@ def test_a_picture_passes_through_the_deployed_network_on_its_device(name):
     assert larger.shape == (100, 152, 3) and larger.dtype == torch.uint8
 
 
-@pytest.mark.parametrize("name", losses.names)
+@pytest.mark.parametrize("name", losses)
 def test_losses_stay_on_the_device_of_the_pictures(name):
     loss, given = losses[name], [pictures(2, 3, 48, 64, requires_grad=True), pictures(2, 3, 48, 64)]
     with OneDevice():

@@ -33,7 +33,7 @@ from nas.training.recipe.recipe import load_recipe, shipped_recipes
 from nas.training.recipe.stage import Stage
 from search_spaces import build, fuse, published, references
 from search_spaces.model_file import Model, load_model, save_model
-from search_spaces.networks.unfold import inherit, training_form
+from search_spaces.networks.unfold import load_deploy_weights, training_form
 from teachers.loading import load_teacher
 
 
@@ -70,7 +70,7 @@ class TestForms:
         architecture = (published.get(name) or references[name]).architecture
         deployed = fuse(build(architecture, 1))
         network = training_form(architecture, 2)
-        inherit(network, deployed)
+        load_deploy_weights(network, deployed)
         x = torch.rand(1, 3, 12, 12)
         with torch.no_grad():
             expected = deployed(x)

@@ -22,8 +22,8 @@ from nas.training.losses.losses import downscale, l1, losses, mse
 from nas.training.losses.phases import network_input, target_phases, trained_phases
 from nas.training.recipe.stage import Stage, any_of
 from nas.training.recipe.stage import at as value_at
-from search_spaces.networks.inputs import LUMA
 from search_spaces.networks.network import Network
+from search_spaces.networks.parts import LUMA
 
 
 @dataclass(frozen=True)

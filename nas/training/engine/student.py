@@ -16,10 +16,10 @@ from nas.training.recipe.stage import Stage
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Foldable
 from search_spaces.model_file import Model
-from search_spaces.networks.heads import PictureHead
-from search_spaces.networks.init import initialise
-from search_spaces.networks.network import Network, fuse, layout
-from search_spaces.networks.unfold import inherit, training_form
+from search_spaces.networks.factory import fuse, layout
+from search_spaces.networks.init import initialize
+from search_spaces.networks.network import ImageHead, Network
+from search_spaces.networks.unfold import load_deploy_weights, training_form
 
 HALF = "x2"
 VARIANCE = "log_variance"
@@ -71,9 +71,9 @@ def start_at_baseline(student: Student, lr: Tensor, hr: Tensor, seed: int) -> No
     deploy = fuse(student.network)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        initialise(deploy)
+        initialize(deploy)
     calibrate(deploy, lr, hr)
-    inherit(student.network, deploy)
+    load_deploy_weights(student.network, deploy)
 
 
 def start_from(student: Student, model: Model) -> None:
@@ -89,7 +89,7 @@ def start_from(student: Student, model: Model) -> None:
             f"--start {model.name} is {layout(theirs).label}, which is not the network to train "
             f"({layout(ours).label}): start from a model with the same layers"
         )
-    inherit(student.network, model.network)
+    load_deploy_weights(student.network, model.network)
 
 
 def enter_stage(student: Student, stage: Stage, seed: int) -> Student:
@@ -108,7 +108,7 @@ def enter_stage(student: Student, stage: Stage, seed: int) -> Student:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if stage.auxiliary_x2:
-            changed.heads[HALF] = PictureHead(a, a.planes, 2)
+            changed.heads[HALF] = ImageHead(a, a.planes, 2)
         if any(losses[name].uncertain for name in stage.losses):
             changed.heads[VARIANCE] = _variance_head(a)
     changed.to(next(network.parameters()).device)
@@ -120,8 +120,8 @@ def enter_stage(student: Student, stage: Stage, seed: int) -> Student:
     return changed.train()
 
 
-def _variance_head(architecture: Architecture) -> PictureHead:
-    head = PictureHead(architecture, 1, 4)
+def _variance_head(architecture: Architecture) -> ImageHead:
+    head = ImageHead(architecture, 1, 4)
     assert head.bias is not None
     nn.init.zeros_(head.weight)
     nn.init.constant_(head.bias, FIRST_LOG_VARIANCE)

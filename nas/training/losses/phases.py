@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from search_spaces.networks.inputs import LUMA, luma
 from search_spaces.networks.network import Network
+from search_spaces.networks.parts import LUMA, luma
 
 
 class PhaseLoss:
@@ -102,4 +102,4 @@ def network_input(lr: Tensor, layout: torch.memory_format = torch.channels_last)
 
 def trained_phases(network: Network, features: Tensor, x: Tensor) -> Tensor:
     """The phases that a loss compares, from features and input: of RGB, or of luma alone."""
-    return network.finished(features, x if network.architecture.planes == 3 else luma(x))
+    return network.reconstruct(features, x if network.architecture.planes == 3 else luma(x))

@@ -18,7 +18,8 @@ from typing import Literal
 
 import torch
 
-from nas.measure.latency.backends import autotuned
+from nas.common.errors import first_line
+from nas.measure.latency.timers import autotuned
 from nas.training.core.precision import Precision
 from nas.training.data.patches import Choice, Gatherer, PatchBank
 from nas.training.proxy.step import WINDOW, Learner
@@ -193,8 +194,7 @@ def _ready(make: Callable[[Way], Tabled], way: Way) -> Tabled | None:
             # A capture that something else breaks off (an interrupt, a time limit) raises in turn.
             if isinstance(other, torch.OutOfMemoryError) or not isinstance(other, Exception):
                 raise other from None
-        first = faults[-1]
-        reason = (str(first).strip() or type(first).__name__).splitlines()[0]
+        reason = first_line(faults[-1])
         warnings.warn(f"a proxy step cannot run as '{way}': {reason}", stacklevel=2)
         return None
     return tried
