@@ -35,6 +35,7 @@ from benchmarks.verdict import faults
 from nas.data.prepare import prepare
 from studies.core.record import counts
 from studies.results.snapshot import read_study
+from studies.storage.store import Store
 
 ROOT = Path(__file__).parents[1]
 STUDY = "chaos"
@@ -132,7 +133,7 @@ def chaos(
         while not _ran(command, folder, environment, fire, account):
             server.start()
         account.seconds = time.monotonic() - begin
-        account.records.update(asdict(counts(read_study(storage, STUDY)[1])))
+        account.records.update(asdict(counts(read_study(Store(storage), STUDY)[1])))
         account.wrong += faults(storage, STUDY, trials, server.url)
         if not gone(carrying(MARK, mark) - server.pids(), 60):
             account.wrong.append("processes are left over")

@@ -31,6 +31,7 @@ from studies.core.study import open_study
 from studies.sampling.samplers import SAMPLERS, chosen
 from studies.settings import StudySettings
 from studies.setup import known_costs
+from studies.storage.store import Store
 
 MARKS = (200, 800, 5000)
 LIMIT_MS = 2.0
@@ -67,7 +68,7 @@ def settings(folder: Path, sampler: str) -> StudySettings:
     """A study without an end in a folder."""
     return StudySettings(
         name="growth",
-        storage=f"sqlite:///{folder}/studies.db",
+        store=Store(f"sqlite:///{folder}/studies.db"),
         space=load_space("lightweight"),
         budget=parse_budget(f"{LIMIT_MS}ms"),
         trials=10**6,

@@ -33,6 +33,7 @@ from studies.events import Event, Finished
 from studies.sampling.samplers import SAMPLERS, chosen
 from studies.settings import StudySettings
 from studies.setup import known_costs
+from studies.storage.store import Store
 
 if TYPE_CHECKING:
     from studies.core.record import Record
@@ -185,7 +186,7 @@ def run(runner: Runner, trials: int, seconds: float, sampler: str) -> Search:
     with tempfile.TemporaryDirectory(prefix="nas-overhead-") as folder, ExitStack() as stack:
         settings = StudySettings(
             name="overhead",
-            storage=f"sqlite:///{folder}/studies.db",
+            store=Store(f"sqlite:///{folder}/studies.db"),
             space=load_space("lightweight"),
             budget=parse_budget(f"{LIMIT_MS}ms"),
             trials=trials,

@@ -57,6 +57,7 @@ from studies.sampling.gain_model import features
 from studies.search import conduct
 from studies.settings import StudySettings
 from studies.setup import known_costs
+from studies.storage.store import Store
 
 BUDGET_MS = 1.0
 MARKS = (25, 50, 100)
@@ -141,7 +142,7 @@ def run(arm: Arm, seed: int, trainings: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory(dir=_memory()) as folder:
         settings = StudySettings(
             name="s",
-            storage=f"sqlite:///{folder}/s.db",
+            store=Store(f"sqlite:///{folder}/s.db"),
             space=load_space(SPACE),
             budget=Budget(runtime_ms=BUDGET_MS),
             trials=trainings,

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from studies.core.record import Record, counts
 from studies.results.front import front, trained
 from studies.results.snapshot import read_study
+from studies.storage.store import Store
 from studies.tracking import EXPERIMENT
 
 
@@ -25,7 +26,7 @@ def faults(storage: str, study: str, goal: int, tracking_uri: str) -> Iterator[s
         goal: How many candidates it was to train.
         tracking_uri: MLflow's.
     """
-    _, records = read_study(storage, study)
+    _, records = read_study(Store(storage), study)
     yield from _of_records(records, goal)
     yield from _of_front(records, storage, study, goal)
     yield from _of_tracking(records, tracking_uri, goal)

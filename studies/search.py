@@ -34,8 +34,8 @@ from studies.runners.base import Runner
 from studies.runners.inline import InlineRunner
 from studies.sampling.pruner import ParetoRungs
 from studies.settings import SearchSettings, StudyInfo, StudySettings
-from studies.storage.locks import turn
-from studies.storage.store import DEFAULT_TRACKING, masked, study_folder
+from studies.storage.locks import mutex
+from studies.storage.store import DEFAULT_TRACKING, masked
 from studies.tracking.writer import Courier, study_courier
 
 if TYPE_CHECKING:
@@ -131,10 +131,10 @@ def search(
             notes=prepared.slack,
             on_event=on_event,
         )
-    folder = study_folder(settings.storage, summary.study)
+    folder = settings.store.folder(summary.study)
     if summary.tracking_uri is None or summary.tracking_fault is not None:
-        info, _ = read_study(settings.storage, summary.study)
-        places = Places(settings.storage, settings.tracking_uri or DEFAULT_TRACKING)
+        info, _ = read_study(settings.store, summary.study)
+        places = Places(settings.store.url, settings.tracking_uri or DEFAULT_TRACKING)
         static.write(info, summary.records, folder, places)
     return replace(summary, files=static.written(folder))
 
@@ -198,10 +198,10 @@ def conduct(
     """
     period, runner = period or Period(), runner or InlineRunner()
     interrupted = False
-    folder = study_folder(settings.storage, settings.name)
+    folder = settings.store.folder(settings.name)
     with open_study(settings) as study:
-        info = StudyInfo(settings.name, settings.fixed, study.runs, masked(settings.storage))
-        alone = partial(turn, settings.storage, settings.name, "tracked")
+        info = StudyInfo(settings.name, settings.fixed, study.runs, str(settings.store))
+        alone = partial(mutex, settings.store, settings.name, "tracked")
         courier = None if tracking_uri is None else study_courier(tracking_uri, info, folder, alone)
         goal, at_once = settings.trials, runner.concurrency
         on_event(Opened(settings.name, goal, period, at_once, study.records))

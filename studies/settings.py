@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Architecture
 from studies.core.budget import Budget
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
+from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING, Store
 
 if TYPE_CHECKING:  # it imports torch, which `nas front` can do without
     from search_spaces.space import Space
@@ -43,7 +43,7 @@ class SearchSettings:
         teacher: ``hat-tiny``, a file, or None to train without.
         target: ``auto``, ``cuda``, ``cpu`` or a latency profile.
         study: A name; None makes one that is the same for the same settings.
-        storage: Database URL.
+        store: The database of studies.
         tracking_uri: MLflow's; None leaves MLflow out.
         concurrency: Candidates at once; None for one a GPU, or one a core without any.
         early_stopping: Stop candidates whose rungs too many others dominate.
@@ -64,7 +64,7 @@ class SearchSettings:
     teacher: str | None = "hat-tiny"
     target: str = "auto"
     study: str | None = None
-    storage: str = DEFAULT_STORAGE
+    store: Store = field(default_factory=Store)
     tracking_uri: str | None = DEFAULT_TRACKING
     concurrency: int | None = None
     early_stopping: bool = False
@@ -91,8 +91,8 @@ class StudySettings:
     """How to open a study.
 
     Attributes:
-        name: Its name in the storage.
-        storage: Database URL, such as ``sqlite:///studies.db``.
+        name: Its name in the store.
+        store: Its database.
         space: What may be built.
         budget: The limits that become constraints.
         identity: Everything else that a result depends on, as JSON; a study continued with
@@ -112,7 +112,7 @@ class StudySettings:
     """
 
     name: str
-    storage: str
+    store: Store
     space: Space
     budget: Budget
     identity: Mapping[str, Any] = field(default_factory=dict)

@@ -90,7 +90,7 @@ def prepare(
     costs_of = cache(partial(known_costs, target))
     study = StudySettings(
         name="",
-        storage=settings.storage,
+        store=settings.store,
         space=space,
         budget=settings.budget,
         identity=_identity(evaluation, pair_set, teacher),

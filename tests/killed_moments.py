@@ -67,7 +67,7 @@ def kept(folder: Path) -> dict[int, object]:
     if pid == 0:
         os.close(there)
         try:
-            _, records = read_study(settings(folder).storage, "quick")
+            _, records = read_study(settings(folder).store, "quick")
         except ValueError:  # not there yet
             records = ()
         with os.fdopen(here, "wb") as out:

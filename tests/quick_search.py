@@ -29,6 +29,7 @@ from studies.core.outcome import (
     Weights,
 )
 from studies.settings import StudySettings
+from studies.storage.store import Store
 
 if TYPE_CHECKING:  # workers can do without torch, which it imports
     from search_spaces.space import Space
@@ -172,7 +173,7 @@ def settings(folder: Path, **changes) -> StudySettings:
 
     defaults = {
         "name": "quick",
-        "storage": os.environ.get("QUICK_STORAGE", f"sqlite:///{folder}/studies.db"),
+        "store": Store(os.environ.get("QUICK_STORAGE", f"sqlite:///{folder}/studies.db")),
         "space": Space.from_dict({"name": "plain", "dimensions": DIMENSIONS}, "plain"),
         "budget": BUDGET,
         "identity": {"target": {"name": "quick"}, "data": {"name": "none", "digest": "0"}},

@@ -50,7 +50,7 @@ def killed_again_and_again(folder: Path, growth: int, *tracking: str) -> int:
 def sound(folder: Path, trials: int = TRIALS):
     """Check a study that has come to its end; return its records."""
     study = settings(folder)
-    _, records = read_study(study.storage, study.name)
+    _, records = read_study(study.store, study.name)
     tally = counts(records)
     assert (tally.done, tally.running) == (trials, 0)
     own = [r.candidate.layout for r in records if r.duplicate_of is None]

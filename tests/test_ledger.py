@@ -87,7 +87,7 @@ def test_what_another_run_has_done_is_seen(tmp_path):
         conduct(settings(tmp_path, trials=4), Noisy(), repeats=2)
         assert study.ask() is not None
         assert_agree(study)
-        _, records = read_study(settings(tmp_path).storage, "quick")
+        _, records = read_study(settings(tmp_path).store, "quick")
         assert [r.trial for r in records] == [r.trial for r in study.records]
         assert any(record.repeats for record in study.records)
         assert {mine.trial} < {r.trial for r in study.records if r.outcome is None}

@@ -32,6 +32,7 @@ from studies.results.front import trained
 from studies.results.selection import Choice
 from studies.results.snapshot import read_study
 from studies.results.uncertainty import Noise
+from studies.storage.store import Store
 from studies.tracking.registry import crown, described, tags
 from studies.tracking.store import connected
 
@@ -40,7 +41,7 @@ from studies.tracking.store import connected
 def promoted_two(small_study, tmp_path_factory):
     """The two fastest promoted, in the order of their trials: (folder, summary)."""
     folder = copied(small_study, tmp_path_factory.mktemp("promoted"))
-    _, records = read_study(f"sqlite:///{folder}/studies.db", "demo")
+    _, records = read_study(Store(f"sqlite:///{folder}/studies.db"), "demo")
     fastest = sorted(trained(records), key=lambda member: member.runtime_ms)[:2]
     trials = tuple(sorted(member.trial for member in fastest))
     run(settings(folder, choice=Choice(force=True, trials=trials[:1]), tracking_uri=None))

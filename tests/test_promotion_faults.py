@@ -22,7 +22,7 @@ from studies.results import promotions
 from studies.results.front import trained
 from studies.results.selection import Choice
 from studies.results.snapshot import read_study
-from studies.storage.store import study_folder
+from studies.storage.store import Store
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(folder):
     killed = subprocess.Popen(
         command, cwd=folder, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    root = promotions.promoted_root(study_folder(f"sqlite:///{folder}/studies.db", "demo"))
+    root = promotions.promoted_root(Store(f"sqlite:///{folder}/studies.db").folder("demo"))
     deadline = time.monotonic() + 120
     while not list(root.glob("0/*/checkpoint.pt")) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -121,7 +121,7 @@ def test_a_winner_that_cannot_be_trained_leaves_the_others_their_chance(folder, 
             raise InputError("the training diverged again and again")
         return train(name, *more, **options)
 
-    _, records = read_study(f"sqlite:///{folder}/studies.db", "demo")
+    _, records = read_study(Store(f"sqlite:///{folder}/studies.db"), "demo")
     trials = tuple(member.trial for member in trained(records)[:2])
     asked = settings(folder, choice=Choice(force=True, trials=trials), tracking_uri=None)
     plan = prepare(asked)
@@ -135,10 +135,10 @@ def test_a_winner_that_cannot_be_trained_leaves_the_others_their_chance(folder, 
 
 
 def test_promotions_of_one_study_wait_for_each_other(folder):
-    from studies.storage.locks import held
+    from studies.storage.locks import try_lock
 
     with (
-        held(f"sqlite:///{folder}/studies.db", "demo", "promoted"),
+        try_lock(f"sqlite:///{folder}/studies.db", "demo", "promoted"),
         pytest.raises(
             InputError, match=r"'demo' is being promoted by process .* wait for it to end"
         ),

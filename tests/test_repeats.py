@@ -61,7 +61,7 @@ def test_they_are_kept_and_never_done_twice(tmp_path):
     assert (tmp_path / "log").read_text().count("\n") == lines
     more = conduct(settings(tmp_path), Noisy(tmp_path / "log"), repeats=3)
     assert all(member.trainings == 3 for member in more.front)
-    _, read = read_study(settings(tmp_path).storage, "quick")
+    _, read = read_study(settings(tmp_path).store, "quick")
     assert front(with_probabilities(trained(read), seed_noise(read))) == more.front
 
 
@@ -71,7 +71,7 @@ def test_cut_off_in_the_middle_of_them_it_goes_on(tmp_path):
             raise KeyboardInterrupt
 
     assert conduct(settings(tmp_path), Noisy(), repeats=3, on_event=cut).interrupted
-    _, read = read_study(settings(tmp_path).storage, "quick")
+    _, read = read_study(settings(tmp_path).store, "quick")
     assert sum(len(record.repeats) for record in read) == 1
     assert all(m.trainings == 3 for m in conduct(settings(tmp_path), Noisy(), repeats=3).front)
 
@@ -177,7 +177,7 @@ def test_front_and_mlflow_show_them(tmp_path, nas):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     summary = conduct(settings(tmp_path), Noisy(), repeats=2, tracking_uri=uri)
     found = summary.front
-    url = settings(tmp_path).storage
+    url = settings(tmp_path).store.url
     shown = json.loads(nas("front", "quick", "--storage", url, "--json")[1])
     assert [row["gain_sd_db"] for row in shown] == [member.gain_sd_db for member in found]
     assert {row["trainings"] for row in shown} == {2}

@@ -17,7 +17,7 @@ from studies.core.outcome import Rejected, Trained
 from studies.core.weights import weights_file
 from studies.results.model_files import self_described
 from studies.search import conduct
-from studies.storage.store import study_folder
+from studies.storage.store import Store
 from studies.tracking import EXPERIMENT
 
 
@@ -87,7 +87,7 @@ def test_weights_of_earlier_versions_get_their_architecture_from_the_study(
 ):
     _, records = searched
     record = first(records, Trained)
-    path = weights_file(record.outcome, study_folder(where["storage"], "quick"))
+    path = weights_file(record.outcome, Store(where["storage"]).folder("quick"))
     before, whole = path.read_bytes(), model(f"quick/{record.trial}", **where)
     architecture, bare = record.candidate.architecture, tmp_path / "bare.safetensors"
     save_file(load_file(path), bare)  # tensors, without a header

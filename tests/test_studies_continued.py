@@ -74,13 +74,13 @@ def test_killed_and_started_again_nothing_is_lost_or_repeated(tmp_path, concurre
                 break
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    before = read_study(settings(tmp_path).storage, "quick")[1]
+    before = read_study(settings(tmp_path).store, "quick")[1]
     kept = {r.trial: r for r in before if r.outcome is not None}
     assert kept and states(tmp_path)["RUNNING"] >= 1
     trained_before = (tmp_path / "log").read_text().split()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.endswith("done\n")
-    _, records = read_study(settings(tmp_path).storage, "quick")
+    _, records = read_study(settings(tmp_path).store, "quick")
     assert counts(records).trained == TRIALS
     assert {r.trial: r for r in records if r.trial in kept} == kept
     assert states(tmp_path)["RUNNING"] == 0

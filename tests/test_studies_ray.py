@@ -169,7 +169,7 @@ def test_each_gpu_of_one_kind_has_a_candidate(kinds, at_once, monkeypatch):
 def test_what_is_nobodys_fault_stops_the_search_and_loses_nothing(tmp_path, runner):
     with pytest.raises(InputError, match="The set /data is gone"):
         conduct(settings(tmp_path), Weather(tmp_path, {1: "data gone"}), runner)
-    assert not any(r.outcome is None for r in read_study(settings(tmp_path).storage, "quick")[1])
+    assert not any(r.outcome is None for r in read_study(settings(tmp_path).store, "quick")[1])
     mended = conduct(settings(tmp_path), Quick(), InlineRunner())
     assert mended.counts.done == TRIALS
 
@@ -190,7 +190,7 @@ def _load_in(pid: int) -> Unknown:
 def test_workers_that_cannot_start_stop_the_search_and_blame_no_candidate(tmp_path, runner):
     with pytest.raises(InputError, match=r"cannot start .*plugin_of_the_user"):
         conduct(settings(tmp_path), Unknown(), runner)
-    assert read_study(settings(tmp_path).storage, "quick")[1] == ()
+    assert read_study(settings(tmp_path).store, "quick")[1] == ()
 
 
 class Deadly(Quick):
@@ -204,7 +204,7 @@ class Deadly(Quick):
 def test_workers_that_are_killed_at_their_start_blame_no_candidate_either(tmp_path, runner):
     with pytest.raises(InputError, match=r"^A process of Ray has been killed: nothing is lost"):
         conduct(settings(tmp_path), Deadly(), runner)
-    assert not any(r.outcome for r in read_study(settings(tmp_path).storage, "quick")[1])
+    assert not any(r.outcome for r in read_study(settings(tmp_path).store, "quick")[1])
 
 
 def test_ray_says_so_in_another_way_when_the_kill_comes_a_moment_later():
@@ -262,7 +262,7 @@ def test_a_driver_that_ends_leaves_no_worker_and_loses_nothing(tmp_path, how, su
     if how == signal.SIGINT:
         assert out.endswith("interrupted\n") and "Traceback" not in err
     assert gone(workers, within_s=30)
-    _, before = read_study(settings(tmp_path).storage, "quick")
+    _, before = read_study(settings(tmp_path).store, "quick")
     kept = {r.trial: r for r in before if r.outcome is not None}
     assert len(kept) >= 2
     if how == signal.SIGINT:
@@ -294,7 +294,7 @@ def test_a_ray_that_is_killed_ends_the_search_in_one_sentence(tmp_path):
     _, told = search.communicate(timeout=60)
     assert "A process of Ray has been killed: nothing is lost" in told
     study = settings(tmp_path)
-    _, records = read_study(study.storage, study.name)
+    _, records = read_study(study.store, study.name)
     assert all(record.outcome is not None for record in records)  # given back
 
 

@@ -20,7 +20,7 @@ from studies.core.record import counts
 from studies.core.study import open_study
 from studies.results.snapshot import read_study
 from studies.search import conduct
-from studies.storage.locks import is_present, presence
+from studies.storage.locks import is_alive, mark_alive
 from studies.tracking.store import EXPERIMENT
 
 PROGRAM = str(Path(__file__).with_name("quick_search.py"))
@@ -48,7 +48,7 @@ def start(folder: Path, *options: str) -> subprocess.Popen:
 
 
 def records_in(folder: Path):
-    return read_study(settings(folder).storage, "quick")[1]
+    return read_study(settings(folder).store, "quick")[1]
 
 
 def test_two_searches_share_a_goal_and_train_nothing_twice(tmp_path, storage):
@@ -141,19 +141,21 @@ def test_mlflow_has_each_trial_of_two_searches_once(tmp_path):
 
 
 def test_presence_ends_with_its_process_whatever_ends_it(tmp_path, storage):
-    url = settings(tmp_path).storage
-    assert not is_present(url, "quick", "a1")
-    with presence(url, "quick", "a1"):
-        assert is_present(url, "quick", "a1") and not is_present(url, "quick", "b2")
-    assert not is_present(url, "quick", "a1")
+    store = settings(tmp_path).store
+    assert not is_alive(store, "quick", "a1")
+    with mark_alive(store, "quick", "a1"):
+        assert is_alive(store, "quick", "a1") and not is_alive(store, "quick", "b2")
+    assert not is_alive(store, "quick", "a1")
     program = (
-        "import os; from studies.storage.locks import presence\n"
-        f"with presence({url!r}, 'quick', 'c3'):\n    print(flush=True); os.kill(os.getpid(), 9)"
+        "import os; from studies.storage.locks import mark_alive\n"
+        "from studies.storage.store import Store\n"
+        f"with mark_alive(Store({store.url!r}), 'quick', 'c3'):\n"
+        "    print(flush=True); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL, check=False)
     if storage == "sqlite":
         assert list(tmp_path.glob("*c3*")) == [tmp_path / ".studies-quick.c3.lock"]
-    assert not is_present(url, "quick", "c3")
+    assert not is_alive(store, "quick", "c3")
     assert not list(tmp_path.glob("*c3*"))
 
 

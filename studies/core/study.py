@@ -36,12 +36,11 @@ from studies.core.trials import (
     take_over,
 )
 from studies.core.weights import keepable
-from studies.results.snapshot import opened
 from studies.results.uncertainty import seed_noise
 from studies.sampling.samplers import SAMPLERS, distribution, draw_unseen, make_sampler, seed_for
 from studies.settings import StudySettings
-from studies.storage.locks import is_present, presence, turn
-from studies.storage.store import check_name, check_url, explained, study_folder
+from studies.storage.locks import is_alive, mark_alive, mutex
+from studies.storage.store import check_name
 
 if TYPE_CHECKING:  # it needs torch
     from studies.sampling.pool import Pool
@@ -65,13 +64,12 @@ def open_study(settings: StudySettings) -> Iterator[Study]:
     if settings.sampler not in SAMPLERS:
         raise InputError(f"--sampler {settings.sampler!r}: choose one of {', '.join(SAMPLERS)}.")
     check_name(settings.name)
-    check_url(settings.storage)
-    run = uuid4().hex[:12]
-    with presence(settings.storage, settings.name, run), ExitStack() as stack:
-        with explained(settings.storage), turn(settings.storage, settings.name):
+    store, run = settings.store, uuid4().hex[:12]
+    with mark_alive(store, settings.name, run), ExitStack() as stack:
+        with store.faults(), mutex(store, settings.name):
             raw = optuna.create_study(
                 study_name=settings.name,
-                storage=stack.enter_context(opened(settings.storage)),
+                storage=stack.enter_context(store.open()),
                 directions=["maximize", "minimize"],  # gain in dB, log of the runtime in ms
                 load_if_exists=True,
             )
@@ -148,9 +146,9 @@ class Study:
 
     def tell(self, candidate: Candidate, outcome: Outcome) -> tuple[Record, ...]:
         """Settle a candidate, and with it all equal ones that were asked for meanwhile."""
-        folder = study_folder(self._settings.storage, self._settings.name)
+        folder = self._settings.store.folder(self._settings.name)
         outcome = keepable(candidate, outcome, folder)
-        with explained(self._settings.storage):
+        with self._settings.store.faults():
             told = [self._live.pop(candidate.trial)]
             self._settle(told[0], outcome)
             for twin in self._twins.pop(candidate.layout, []):
@@ -185,7 +183,7 @@ class Study:
 
     def tell_repeat(self, candidate: Candidate, gain_db: float | None) -> Record:
         """Keep the gain of one more training of a candidate; None when it broke."""
-        with explained(self._settings.storage):
+        with self._settings.store.faults():
             self._raw.set_user_attr(repeat_key(candidate), gain_db)
             self._read()
         return self._ledger.ended[candidate.trial]
@@ -208,7 +206,8 @@ class Study:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """Have the study alone for a moment, and its database's faults in one sentence."""
-        with explained(self._settings.storage), turn(self._settings.storage, self._settings.name):
+        store = self._settings.store
+        with store.faults(), mutex(store, self._settings.name):
             yield
 
     # -- asking ----------------------------------------------------------------------------
@@ -374,8 +373,8 @@ class Study:
 
     def _alive(self, run: str) -> bool:
         """Say whether a run works on the study now."""
-        storage, name = self._settings.storage, self._settings.name
-        return run == self._run or (run != "" and is_present(storage, name, run))
+        store, name = self._settings.store, self._settings.name
+        return run == self._run or (run != "" and is_alive(store, name, run))
 
     def _settle_twins(self) -> bool:
         """Settle what waited for an equal candidate of another run; say whether there was any."""

@@ -27,7 +27,7 @@ from studies.results.selection import Choice, winners
 from studies.results.snapshot import read_study
 from studies.results.uncertainty import Noise, seed_noise
 from studies.settings import StudyInfo
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING, study_folder
+from studies.storage.store import DEFAULT_TRACKING, Store
 from teachers.loading import Teacher, load_teacher
 
 OF_THE_STUDY = "study"
@@ -43,7 +43,7 @@ class PromotionSettings:
     Attributes:
         study: Name of the study.
         choice: Which candidates.
-        storage: Database URL of the study.
+        store: Where the study is stored.
         recipe: A shipped name or a YAML file.
         data: A prepared set; None for the study's own.
         teacher: `OF_THE_STUDY`, a name, a file, or None to train without.
@@ -59,7 +59,7 @@ class PromotionSettings:
 
     study: str
     choice: Choice = field(default_factory=Choice)
-    storage: str = DEFAULT_STORAGE
+    store: Store = field(default_factory=Store)
     recipe: str = "standard"
     data: Path | None = None
     teacher: str | None = OF_THE_STUDY
@@ -132,7 +132,7 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
         recipe = recipe.scaled(settings.steps)
     pair_set, notes = _data(info, settings.data, progress)
     teacher = _teacher(info, settings.teacher) if recipe.wants_teacher else None
-    folder = study_folder(settings.storage, info.name)
+    folder = settings.store.folder(info.name)
     identity: dict[str, Any] = {
         "recipe": recipe.model_dump(mode="json"),
         "data": pair_set.digest,
@@ -213,7 +213,7 @@ def _model_name(name: str) -> str:
 def _read(settings: PromotionSettings) -> tuple[StudyInfo, tuple[Record, ...]]:
     """Read the study, with the blocks that its networks may need."""
     load_all(settings.plugins)
-    info, records = read_study(settings.storage, settings.study)
+    info, records = read_study(settings.store, settings.study)
     load_all(path for path in info.sources.get("plugins", ()) if Path(path).is_file())
     return info, records
 

@@ -13,19 +13,19 @@ from studies.core.weights import weights_file
 from studies.results.promotions import promoted_model
 from studies.results.selection import trained_record
 from studies.results.snapshot import read_study
-from studies.storage.store import study_folder
+from studies.storage.store import Store
 
 
-def trial_model(storage: str, study: str, trial: int) -> Path:
+def trial_model(store: Store, study: str, trial: int) -> Path:
     """Return the model of a trial: promoted, the newest of those, else as its proxy run left it.
 
     Raises:
         InputError: there is no such study or trial, or it left no weights; says which there are.
     """
-    info, records = read_study(storage, study)
+    info, records = read_study(store, study)
     study = info.name
     record = trained_record(study, records, trial)
-    folder = study_folder(storage, study)
+    folder = store.folder(study)
     evaluated = trial if record.duplicate_of is None else record.duplicate_of
     if (model := promoted_model(folder, evaluated)) is not None:
         return model

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
 import sqlalchemy
-from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
@@ -21,7 +18,7 @@ from studies.core.budget import Budget
 from studies.core.record import Record
 from studies.core.trials import records_of, repeats_of
 from studies.settings import StudyInfo
-from studies.storage.store import check_url, driven, explained, masked, set_pragmas, sqlite_file
+from studies.storage.store import Store
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -45,44 +42,29 @@ _ATTRIBUTES = sqlalchemy.table(
 )
 """Tables of Optuna's."""
 
-_PATIENCE_S = 15.0  # readers hold an SQLite file for milliseconds: longer is one that hangs
 
-
-def read_study(storage: str, name: str) -> tuple[StudyInfo, tuple[Record, ...]]:
+def read_study(store: Store, name: str) -> tuple[StudyInfo, tuple[Record, ...]]:
     """Read a study without holding it; a search may be running on it.
 
     Args:
-        storage: Database URL.
+        store: Its database.
         name: The study's name, a beginning that no other one has, or `LATEST`.
 
     Raises:
         InputError: The storage cannot be used, or has no such study.
     """
-    with explained(storage, OSError), _existing(storage) as database:
-        return _read(storage, database, _named(_studies(database), name, masked(storage)))
+    with store.faults(OSError), store.open_existing() as database:
+        return _read(store, database, _named(_studies(database), name, str(store)))
 
 
-def list_studies(storage: str) -> tuple[tuple[StudyInfo, tuple[Record, ...]], ...]:
+def list_studies(store: Store) -> tuple[tuple[StudyInfo, tuple[Record, ...]], ...]:
     """Read all studies of a storage that this tool made.
 
     Raises:
         InputError: The storage cannot be used or does not exist.
     """
-    with explained(storage, OSError), _existing(storage) as database:
-        return tuple(_read(storage, database, study) for study in _studies(database).values())
-
-
-@contextmanager
-def _existing(storage: str) -> Iterator[BaseStorage]:
-    """Open a database that is there; one whose tables a search is making is taken for empty."""
-    file = sqlite_file(check_url(storage))
-    if file is not None and not file.exists():
-        raise InputError(f"There is no study database {file}: run nas search first, or name it.")
-    if file is not None and not _is_made(file):
-        yield InMemoryStorage()  # opening it would make them too, and meet half of them
-        return
-    with opened(storage) as database:
-        yield database
+    with store.faults(OSError), store.open_existing() as database:
+        return tuple(_read(store, database, study) for study in _studies(database).values())
 
 
 def _studies(database: BaseStorage) -> dict[str, FrozenStudy]:
@@ -107,13 +89,13 @@ def _named(found: Mapping[str, FrozenStudy], name: str, where: str) -> FrozenStu
 
 
 def _read(
-    storage: str, database: BaseStorage, study: FrozenStudy
+    store: Store, database: BaseStorage, study: FrozenStudy
 ) -> tuple[StudyInfo, tuple[Record, ...]]:
     assert isinstance(database, RDBStorage)  # one in memory has no studies
     identity, runs = study.user_attrs["identity"], tuple(study.user_attrs["runs"])
     trials = _trials(database, study._study_id)
     repeats, budget = repeats_of(study.user_attrs), Budget.from_dict(identity["budget"])
-    info = StudyInfo(study.study_name, identity, runs, masked(storage))
+    info = StudyInfo(study.study_name, identity, runs, str(store))
     return info, records_of(trials, repeats, budget)
 
 
@@ -146,28 +128,3 @@ def _trials(database: RDBStorage, study_id: int) -> list[FrozenTrial]:
         )
         for row in sorted(rows, key=lambda row: row.number)
     ]
-
-
-def _is_made(file: Path) -> bool:
-    """Whether an SQLite database has all its tables: Optuna notes their version last."""
-    try:
-        with closing(sqlite3.connect(file, timeout=_PATIENCE_S)) as database:
-            return bool(database.execute("SELECT count(*) FROM alembic_version").fetchone()[0])
-    except sqlite3.Error as error:
-        return "no such table" not in str(error)  # whatever else it is, Optuna will meet it
-
-
-@contextmanager
-def opened(url: str) -> Iterator[RDBStorage]:
-    """Have Optuna's storage at a database URL, which it makes where there is none, and close it."""
-    with explained(url, ImportError, RuntimeError):  # no driver, tables of another Optuna
-        if sqlite_file(url) is None:
-            storage = RDBStorage(driven(url), engine_kwargs={"pool_pre_ping": True})
-        else:
-            storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _PATIENCE_S}})
-            set_pragmas(storage.engine)
-    try:
-        yield storage
-    finally:
-        storage.scoped_session.remove()
-        storage.engine.dispose()

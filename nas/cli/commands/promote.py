@@ -22,7 +22,7 @@ from nas.cli.options import (
     TrackingUri,
     tracking,
 )
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
+from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING, Store
 
 if TYPE_CHECKING:
     from nas.common.text import Progress
@@ -97,7 +97,7 @@ def promote(
     settings = PromotionSettings(
         study=study,
         choice=Choice(top, tuple(trial or ()), parse_runtime("--under", under), force),
-        storage=storage,
+        store=Store.parse(storage),
         recipe=recipe,
         data=data,
         teacher=None if teacher == "none" else teacher,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli.options import AsJson, Plugins, Storage, StudyName
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
+from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING, Store
 
 if TYPE_CHECKING:
     from studies.results.compare import Comparison
@@ -35,12 +35,12 @@ def report(
     from studies.report.report import report as report_of
     from studies.report.summary import Places
     from studies.results.snapshot import read_study
-    from studies.storage.store import study_folder
 
     load_all(plugin or ())
-    info, records = read_study(storage, study)
+    store = Store.parse(storage)
+    info, records = read_study(store, study)
     with progress_bar("looking") as progress:
-        evidence = gather(info, records, study_folder(storage, info.name), data, progress)
+        evidence = gather(info, records, store.folder(info.name), data, progress)
     places = Places(storage, info.sources.get("tracking_uri") or DEFAULT_TRACKING)
     page = report_of(info, records, places, evidence).encode()
     write_atomic(output, page)
@@ -73,7 +73,8 @@ def compare(
     picture = output.with_suffix(".png")
     if picture == output:
         raise InputError(f"--output {output} is a picture's name: give the page's, as in both.html")
-    read = [read_study(storage, name) for name in study]
+    store = Store.parse(storage)
+    read = [read_study(store, name) for name in study]
     found = compared(read)
     for note in found.notes:
         say(f"note: {note}")

@@ -9,7 +9,7 @@ import typer
 from nas.cli.options import AsJson, Data, Plugins, Storage, TargetName, TrackingUri, tracking
 from studies.core.budget import DEFAULT_COLOUR_LOSS_DB
 from studies.settings import DEFAULT_TIME_S
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
+from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING, Store
 
 if TYPE_CHECKING:
     from studies.search import SearchSummary
@@ -122,7 +122,7 @@ def search(
         teacher=None if teacher == "none" else teacher,
         target=target,
         study=study,
-        storage=storage,
+        store=Store.parse(storage),
         tracking_uri=tracking(tracking_uri),
         concurrency=concurrency,
         early_stopping=early_stopping,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli.options import AsJson, Storage, StudyName
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
+from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING, Store
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,7 +31,7 @@ def front(
     from studies.results.snapshot import read_study
     from studies.results.uncertainty import seed_noise
 
-    info, records = read_study(storage, study)
+    info, records = read_study(Store.parse(storage), study)
     if as_json:
         members = with_probabilities(trained(records), seed_noise(records))
         print_json([member.to_dict() for member in front_of(members)])
@@ -117,7 +117,7 @@ def studies(storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None
     from studies.results.uncertainty import seed_noise
 
     documents, digits = [], []
-    for info, records in list_studies(storage):
+    for info, records in list_studies(Store.parse(storage)):
         digits.append(seed_noise(records).digits)
         tally = counts(records)
         members = front_of(trained(records))
