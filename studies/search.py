@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from nas.common.errors import InputError
 from nas.common.text import Period, Progress, clock, silent
-from studies.core.budget import Budget
 from studies.core.candidate import Candidate, Evaluate
 from studies.core.outcome import Outcome, Rejected, Underway
 from studies.core.record import Counts, Record
@@ -20,16 +19,8 @@ from studies.core.study import Study, open_study
 from studies.events import Finished, Noted, OnEvent, Opened, Passed, Started, ignore
 from studies.repeats import RepeatDesk
 from studies.report.summary import Places
-from studies.results.front import (
-    Member,
-    front,
-    hypervolume,
-    reference_of,
-    trained,
-    with_probabilities,
-)
-from studies.results.snapshot import read_study
-from studies.results.uncertainty import seed_noise
+from studies.results.front import Member
+from studies.results.snapshot import StudySnapshot
 from studies.runners.base import Runner
 from studies.runners.inline import InlineRunner
 from studies.sampling.pruner import ParetoRungs
@@ -46,25 +37,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SearchSummary:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        study: Its name, with which `nas front` shows it again.
-        budget: The limits.
-        counts: How many trials ended in which way, over all runs of the study.
-        records: All of them.
-        ended: Why it ended without as many trainings as were asked for, None when it has them.
+        snapshot: The study at its end, with the trials of all its runs.
+        ended: Why it ended before its goal; None if it has reached it.
         interrupted: Whether the user stopped it; the same command continues it.
         files: Figures and pages by name: ``front.png``, ``report.html``...
-        tracking_uri: Where MLflow's view is, without secrets; None when it was left out.
-        tracking_fault: Why that view is not complete, None when it is.
-        notes: What to know of its limits.
+        tracking_uri: MLflow's, without secrets; None when MLflow was left out.
+        tracking_fault: Why MLflow lacks some of it; None when it is complete.
+        notes: What to know about the limits.
     """
 
-    study: str
-    budget: Budget
-    counts: Counts
-    records: tuple[Record, ...]
+    snapshot: StudySnapshot
     ended: str | None = None
     interrupted: bool = False
     files: dict[str, Path] = field(default_factory=dict)
@@ -73,15 +58,24 @@ class SearchSummary:
     notes: tuple[str, ...] = ()
 
     @property
-    def front(self) -> tuple[Member, ...]:
-        """The trained candidates that no other one dominates, fastest first."""
-        return front(with_probabilities(trained(self.records), seed_noise(self.records)))
+    def study(self) -> str:
+        """The study's name, for `nas front`."""
+        return self.snapshot.name
 
     @property
-    def hypervolume(self) -> float:
-        """The area that the front covers; see `studies.results.front.hypervolume`."""
-        members = trained(self.records)
-        return hypervolume(members, reference_of(members, self.budget))
+    def counts(self) -> Counts:
+        """Number of trials by status."""
+        return self.snapshot.counts
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """All trials."""
+        return self.snapshot.records
+
+    @property
+    def front(self) -> tuple[Member, ...]:
+        """The Pareto front with probabilities, fastest first."""
+        return self.snapshot.front_with_probability
 
 
 def search(
@@ -133,9 +127,8 @@ def search(
         )
     folder = settings.store.folder(summary.study)
     if summary.tracking_uri is None or summary.tracking_fault is not None:
-        info, _ = read_study(settings.store, summary.study)
         places = Places(settings.store.url, settings.tracking_uri or DEFAULT_TRACKING)
-        static.write(info, summary.records, folder, places)
+        static.write(summary.snapshot.info, summary.records, folder, places)
     return replace(summary, files=static.written(folder))
 
 
@@ -218,10 +211,7 @@ def conduct(
             records = study.records
             fault = None if courier is None else courier.close(records)
         return SearchSummary(
-            study=settings.name,
-            budget=settings.budget,
-            counts=study.counts,
-            records=records,
+            snapshot=StudySnapshot(info, records),
             ended=study.ended or (None if interrupted else _time_up(period, goal, study.counts)),
             interrupted=interrupted,
             tracking_uri=None if tracking_uri is None else masked(tracking_uri),

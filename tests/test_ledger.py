@@ -10,7 +10,7 @@ from quick_search import Noisy, Quick, outcome, settings, small_space
 from studies.core.ledger import Ledger
 from studies.core.study import open_study
 from studies.core.trials import record_of, repeats_of
-from studies.results.snapshot import read_study
+from studies.results.snapshot import load
 from studies.runners.inline import InlineRunner
 from studies.search import conduct
 
@@ -87,7 +87,7 @@ def test_what_another_run_has_done_is_seen(tmp_path):
         conduct(settings(tmp_path, trials=4), Noisy(), repeats=2)
         assert study.ask() is not None
         assert_agree(study)
-        _, records = read_study(settings(tmp_path).store, "quick")
+        records = load(settings(tmp_path).store, "quick").records
         assert [r.trial for r in records] == [r.trial for r in study.records]
         assert any(record.repeats for record in study.records)
         assert {mine.trial} < {r.trial for r in study.records if r.outcome is None}

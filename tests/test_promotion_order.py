@@ -16,7 +16,7 @@ from refusals import refused
 from nas.cli.model_arguments import model
 from search_spaces import InputError
 from studies.results import promotions
-from studies.results.selection import Choice
+from studies.results.selection import Selection
 from studies.storage.store import Store
 
 
@@ -49,7 +49,7 @@ def place(once, folder):
 
 def promote(folder, **changes):
     summary = run(
-        settings(folder, choice=Choice(force=True, trials=(0,)), tracking_uri=None, **changes)
+        settings(folder, selection=Selection(force=True, trials=(0,)), tracking_uri=None, **changes)
     )
     return summary.plan.winners[0].folder, summary.promotions[0]
 

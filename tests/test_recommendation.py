@@ -18,8 +18,8 @@ from studies.report.static import front_figure
 from studies.report.summary import Places, story
 from studies.results.front import Member, front, trained
 from studies.results.recommendation import best_compromise, highest_gain
-from studies.results.selection import Choice, winners
-from studies.results.snapshot import read_study
+from studies.results.selection import Selection, select
+from studies.results.snapshot import load
 from studies.results.uncertainty import Noise
 from studies.runners.inline import InlineRunner
 from studies.sampling import ehvi
@@ -161,7 +161,8 @@ def test_tables_are_no_wider_than_80_columns(tmp_path, nas, monkeypatch):
 def test_repeats_decide_the_noise_of_tables_figures_and_the_sampler(tmp_path, nas, monkeypatch):
     """Seeds move gains by 0.04 dB, so that two decimals and a sd of 0.028 dB are left."""
     conduct(study(tmp_path), Tied(0.04), InlineRunner(1), repeats=2)
-    info, records = read_study(study(tmp_path).store, "quick")
+    snapshot = load(study(tmp_path).store, "quick")
+    info, records = snapshot.info, snapshot.records
     out = nas("front", "quick", "--storage", study(tmp_path).store.url)[1]
     told = re.search(r"\(seed noise 0\.028 dB, from (\d) repeats\)", out)
     assert int(told[1]) == sum(len(record.repeats) for record in records)
@@ -189,7 +190,8 @@ def test_repeats_decide_the_noise_of_tables_figures_and_the_sampler(tmp_path, na
 
 def test_figures_draw_the_noise_around_the_front(tmp_path):
     conduct(study(tmp_path), Tied())
-    info, records = read_study(study(tmp_path).store, "quick")
+    snapshot = load(study(tmp_path).store, "quick")
+    info, records = snapshot.info, snapshot.records
     (axes,) = front_figure(records, info.budget).axes
     label = "± seed noise 0.005 dB, shipped"
     assert label in [text.get_text() for text in axes.get_legend().get_texts()]
@@ -211,7 +213,8 @@ def test_figures_draw_the_noise_around_the_front(tmp_path):
 def test_given_networks_are_called_layouts_in_reports_notes_and_mlflow(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     conduct(study(tmp_path), Tied(), tracking_uri=uri)
-    info, records = read_study(study(tmp_path).store, "quick")
+    snapshot = load(study(tmp_path).store, "quick")
+    info, records = snapshot.info, snapshot.records
     page = Page(report(info, records, Places()))
     assert "trial 0 (PixelArtAI layout)" in page.words
     (trace,) = [t for t in page.figures["front"]["data"] if t["name"] == "front (trial)"]
@@ -234,7 +237,6 @@ def test_promotion_under_a_runtime_takes_the_fastest_of_those_that_tie(tmp_path)
     trial = by_width(summary.records)
 
     def under(ms: float) -> list[int]:
-        chosen = winners("quick", summary.records, summary.budget, Choice(under_ms=ms))
-        return [found.trial for found in chosen]
+        return [found.trial for found in select(summary.snapshot, Selection(under_ms=ms))]
 
     assert under(2.0) == [trial[14]] and under(1.0) == [trial[10]]

@@ -26,13 +26,13 @@ from search_spaces import Architecture
 from search_spaces.model_file import load_model
 from studies.core.candidate import Candidate
 from studies.core.outcome import Broken, Rejected, Runtime, Size, Trained
-from studies.core.record import Record, counts
+from studies.core.record import Record, count
 from studies.core.weights import weights_file
 from studies.report.report import report
 from studies.report.static import front_figure
 from studies.report.summary import Places
 from studies.results.front import contributions, front, reference_of, trained
-from studies.results.snapshot import read_study
+from studies.results.snapshot import load
 from studies.search import conduct
 from studies.settings import StudyInfo
 
@@ -58,7 +58,8 @@ def searched(tmp_path_factory, prepared):
 
 
 def read(store):
-    return read_study(store, "quick")
+    snapshot = load(store, "quick")
+    return snapshot.info, snapshot.records
 
 
 def test_the_page_says_what_the_study_found_and_what_to_do(nas, searched):
@@ -79,7 +80,7 @@ def test_the_page_says_what_the_study_found_and_what_to_do(nas, searched):
         assert row[2] == f"{member.gain_db:+.3f}" and row[4] == f"{member.runtime_ms:.3f}"
         assert re.fullmatch(r"\d+%", row[3]), "how probably it is on the front"
         assert row[page.rows[header].index("worth")] == f"{worth[member.trial]:.3f}"
-    assert f"{counts(records).trained} candidates were trained" in page.words
+    assert f"{count(records).trained} candidates were trained" in page.words
     assert "ms predicted" in page.rows[header] and "leave-one-out error 12%" in page.words
     for command in ("nas promote quick --top 3", "nas export quick/", "nas upscale pictures/"):
         assert f"{command}" in page.words

@@ -13,7 +13,7 @@ from search_spaces import Architecture
 from studies.core.budget import Budget
 from studies.core.candidate import Candidate
 from studies.core.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Underway
-from studies.core.record import Record, counts
+from studies.core.record import Record, count
 from studies.results.front import (
     Member,
     Reference,
@@ -116,7 +116,7 @@ def test_only_trained_candidates_are_members_and_each_once():
         Record(Candidate(5, Architecture())),
     ]
     assert [m.trial for m in trained(records)] == [0]
-    tally = counts(records)
+    tally = count(records)
     assert (tally.trained, tally.duplicates, tally.rejected) == (1, 1, 1)
     assert (tally.broken, tally.stopped, tally.running) == (1, 1, 1)
     assert tally.done == 2  # trained to the end, or to the rung that stopped it

@@ -13,7 +13,7 @@ from quick_search import Quick, settings
 
 from nas.common.errors import InputError
 from studies.core.study import open_study
-from studies.results.snapshot import list_studies, read_study
+from studies.results.snapshot import load, load_all
 from studies.search import conduct
 from studies.storage.store import Store
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("own_database")
 def test_a_running_study_can_be_read(tmp_path):
     with open_study(settings(tmp_path)) as study:
         candidate = study.ask()
-        _, records = read_study(settings(tmp_path).store, "quick")
+        records = load(settings(tmp_path).store, "quick").records
         assert [(r.candidate, r.outcome) for r in records] == [(candidate, None)]
 
 
@@ -33,21 +33,21 @@ def test_reading_leaves_no_connection_open(tmp_path):
             pass
     gc.disable()  # which would close them some time
     try:
-        found = list_studies(settings(tmp_path).store)
+        found = load_all(settings(tmp_path).store)
         still = [file.resolve() for file in Path("/proc/self/fd").iterdir()]
     finally:
         gc.enable()
-    assert [info.name for info, _ in found] == ["one", "two", "three"]
+    assert [study.name for study in found] == ["one", "two", "three"]
     assert not [path for path in still if path.is_relative_to(tmp_path)]
 
 
 def test_a_study_that_does_not_exist_is_named_with_those_that_do(tmp_path):
     with pytest.raises(InputError, match=r"There is no study database .*run nas search first"):
-        read_study(Store(f"sqlite:///{tmp_path}/absent.db"), "quick")
+        load(Store(f"sqlite:///{tmp_path}/absent.db"), "quick")
     assert not (tmp_path / "absent.db").exists()
     conduct(settings(tmp_path, trials=1), Quick())
     with pytest.raises(InputError, match=r"There is no study 'slow' in .* it has quick\."):
-        read_study(settings(tmp_path).store, "slow")
+        load(settings(tmp_path).store, "slow")
 
 
 def test_a_foreign_study_is_left_alone(tmp_path):
@@ -98,7 +98,7 @@ def test_reading_makes_no_tables_in_a_database_that_a_search_is_making(tmp_path)
     file = tmp_path / "fresh.db"
     file.touch()
     with pytest.raises(InputError, match=r"There is no study 'quick' .*: it has none yet"):
-        read_study(Store(f"sqlite:///{file}"), "quick")
+        load(Store(f"sqlite:///{file}"), "quick")
     assert file.stat().st_size == 0
 
 
@@ -107,11 +107,11 @@ def test_a_study_is_known_by_a_beginning_of_its_name_and_the_last_one_as_latest(
         with open_study(settings(tmp_path, name=name)):
             pass
     store = settings(tmp_path).store
-    assert read_study(store, "bal")[0].name == "balanced"
-    assert read_study(store, "lightweight-8ms-d")[0].name == "lightweight-8ms-def"
+    assert load(store, "bal").name == "balanced"
+    assert load(store, "lightweight-8ms-d").name == "lightweight-8ms-def"
     with pytest.raises(InputError, match=r"begin with 'light': lightweight-8ms-abc, lightweight-"):
-        read_study(store, "light")
+        load(store, "light")
     study = optuna.load_study(study_name="lightweight-8ms-abc", storage=store.url)
     *_, last = study.user_attrs["runs"]
     study.set_user_attr("runs", [{**last, "time": "2999-01-01T00:00:00+00:00"}])
-    assert read_study(store, "latest")[0].name == "lightweight-8ms-abc"
+    assert load(store, "latest").name == "lightweight-8ms-abc"

@@ -135,11 +135,11 @@ class _View:
             self._courier = Courier(lambda: self._open(uri, settings.store, plan, folder))
 
     def _open(self, uri: str, store: Store, plan: Plan, folder: Path) -> Any:
-        from studies.results.snapshot import read_study
+        from studies.results.snapshot import load
         from studies.tracking.promotions import PromotionTracking
 
         def records() -> tuple[Record, ...]:
-            return read_study(store, plan.info.name)[1]
+            return load(store, plan.info.name).records
 
         folders = [winner.folder for winner in plan.winners]
         self._shown = PromotionTracking(

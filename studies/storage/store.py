@@ -113,8 +113,10 @@ class Store:
     @contextmanager
     def open(self) -> Iterator[RDBStorage]:
         """Open Optuna's storage, which creates missing tables, and close it after the block."""
+        from optuna.logging import ERROR, set_verbosity
         from optuna.storages import RDBStorage
 
+        set_verbosity(ERROR)
         with self.faults(ImportError, RuntimeError):  # no driver, tables of another Optuna
             if self.file is None:
                 storage = RDBStorage(self.driver_url, engine_kwargs={"pool_pre_ping": True})

@@ -16,7 +16,7 @@ from mlflow.entities import Metric, RunTag
 
 from studies.core.candidate import network_title
 from studies.core.outcome import Broken, Rejected, Trained
-from studies.core.record import Record, counts
+from studies.core.record import Record, count
 from studies.core.weights import weights_file
 from studies.report import static
 from studies.report.summary import Places, front_markdown, front_table, story
@@ -181,7 +181,7 @@ class StudyTracking:
         ]
         if curve and not new and curve[-1] not in {m.value for m in told if m.step == points}:
             new.append(Metric("hypervolume", curve[-1], now, points))  # repeats have moved it
-        tally = counts(records)
+        tally = count(records)
         totals = {
             "trained": tally.trained,
             "stopped_early": tally.stopped,

@@ -92,11 +92,11 @@ def promote(
     from studies.core.budget import parse_runtime
     from studies.promotion.plan import PromotionSettings, prepare
     from studies.promotion.run import promote as run
-    from studies.results.selection import Choice
+    from studies.results.selection import Selection
 
     settings = PromotionSettings(
         study=study,
-        choice=Choice(top, tuple(trial or ()), parse_runtime("--under", under), force),
+        selection=Selection(top, tuple(trial or ()), parse_runtime("--under", under), force),
         store=Store.parse(storage),
         recipe=recipe,
         data=data,

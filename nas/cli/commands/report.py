@@ -34,11 +34,12 @@ def report(
     from studies.report.data import gather
     from studies.report.report import report as report_of
     from studies.report.summary import Places
-    from studies.results.snapshot import read_study
+    from studies.results.snapshot import load
 
     load_all(plugin or ())
     store = Store.parse(storage)
-    info, records = read_study(store, study)
+    snapshot = load(store, study)
+    info, records = snapshot.info, snapshot.records
     with progress_bar("looking") as progress:
         evidence = gather(info, records, store.folder(info.name), data, progress)
     places = Places(storage, info.sources.get("tracking_uri") or DEFAULT_TRACKING)
@@ -68,17 +69,17 @@ def compare(
     from nas.common.files import write_atomic
     from studies.report.compare_page import comparison_page, overlay_png
     from studies.results.compare import compare as compared
-    from studies.results.snapshot import read_study
+    from studies.results.snapshot import load
 
     picture = output.with_suffix(".png")
     if picture == output:
         raise InputError(f"--output {output} is a picture's name: give the page's, as in both.html")
     store = Store.parse(storage)
-    read = [read_study(store, name) for name in study]
-    found = compared(read)
+    snapshots = [load(store, name) for name in study]
+    found = compared(snapshots)
     for note in found.notes:
         say(f"note: {note}")
-    budgets = [info.budget.runtime_ms for info, _ in read]
+    budgets = [snapshot.budget.runtime_ms for snapshot in snapshots]
     limits = [ms for ms in budgets if ms is not None]
     write_atomic(output, comparison_page(found, limits).encode())
     write_atomic(picture, overlay_png(found, limits))

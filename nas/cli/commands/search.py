@@ -167,17 +167,16 @@ def _run(settings: SearchSettings, as_json: bool) -> None:
 
 def _show(summary: SearchSummary) -> None:
     from nas.cli.commands.studies import show_front
-    from studies.results.uncertainty import seed_noise
 
     tally = summary.counts
     title = (
         f"{summary.study}: {tally.trained} trained, {tally.rejected} rejected before training, "
         f"{tally.broken} broken, {tally.duplicates} duplicates"
     )
-    show_front(summary.records, title)
+    show_front(summary.snapshot, title)
     if summary.front:
-        digits = seed_noise(summary.records).digits
-        print(f"hypervolume {summary.hypervolume:.{digits}f} dB x octaves")
+        digits = summary.snapshot.noise.digits
+        print(f"hypervolume {summary.snapshot.hypervolume:.{digits}f} dB x octaves")
     for path in summary.files.values():
         print(path)
     if summary.tracking_uri and not summary.tracking_fault:
