@@ -50,12 +50,13 @@ from search_spaces.networks.network import layout
 from search_spaces.space import load_space
 from studies.core.budget import Budget
 from studies.core.candidate import Candidate, Evaluation
+from studies.core.info import StudySettings
 from studies.core.outcome import Rejected, Runtime, Size, Trained
 from studies.results.front import Member, hypervolume, reference_of, trained
 from studies.runners.inline import InlineRunner
 from studies.sampling.gain_model import features
+from studies.sampling.samplers import sampler_factory
 from studies.search import conduct
-from studies.settings import StudySettings
 from studies.setup import known_costs
 from studies.storage.store import Store
 
@@ -147,8 +148,7 @@ def run(arm: Arm, seed: int, trainings: int) -> dict[str, object]:
             budget=Budget(runtime_ms=BUDGET_MS),
             trials=trainings,
             known={n: p.architecture for n, p in published.items()} if arm.known else {},
-            sampler=arm.sampler,
-            costs_of=partial(known_costs, resolve_target("rtx4090")),
+            sampler=sampler_factory(arm.sampler, partial(known_costs, resolve_target("rtx4090"))),
             seed=seed,
             patience=3000,
         )

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from nas.common.errors import InputError
 from nas.common.text import Period, Progress, clock, silent
 from studies.core.candidate import Candidate, Evaluate
-from studies.core.outcome import Outcome, Rejected, Underway
+from studies.core.info import StudyInfo, StudySettings
+from studies.core.outcome import Outcome, PartialResult, Rejected
 from studies.core.record import Counts, Record
 from studies.core.study import Study, open_study
 from studies.events import Finished, Noted, OnEvent, Opened, Passed, Started, ignore
@@ -24,7 +25,7 @@ from studies.results.snapshot import StudySnapshot
 from studies.runners.base import Runner
 from studies.runners.inline import InlineRunner
 from studies.sampling.pruner import ParetoRungs
-from studies.settings import SearchSettings, StudyInfo, StudySettings
+from studies.settings import SearchSettings
 from studies.storage.locks import mutex
 from studies.storage.store import DEFAULT_TRACKING, masked
 from studies.tracking.writer import Courier, study_courier
@@ -260,21 +261,21 @@ class _Desk:
         if self._courier is not None:
             self._courier.bring(self._study.records)
 
-    def at_rung(self, candidate: Candidate, underway: Underway) -> Outcome | None:
-        rung = underway.rung
+    def at_rung(self, candidate: Candidate, partial_result: PartialResult) -> Outcome | None:
+        rung = partial_result.rung
         self._on_event(Passed(candidate, rung))
         if self._rungs is None or self._stop_from is None or rung.step < self._stop_from:
             return None
-        needed_db = self._rungs.stops(underway)
+        needed_db = self._rungs.stops(partial_result)
         if needed_db is None:
             return None
         return Rejected(
             limit="rung",
             value=rung.gain_db,
             allowed=needed_db,
-            runtime=underway.runtime,
-            size=underway.size,
-            curve=underway.curve,
+            runtime=partial_result.runtime,
+            size=partial_result.size,
+            curve=partial_result.curve,
             seconds=rung.seconds,
         )
 

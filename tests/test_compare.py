@@ -16,13 +16,13 @@ from quick_search import BUDGET, Quick, settings
 from search_spaces import Architecture, InputError
 from studies.core.budget import Budget
 from studies.core.candidate import Candidate
+from studies.core.info import StudyInfo
 from studies.core.outcome import Runtime, Size, Trained
 from studies.core.record import Record
 from studies.results.compare import compare
 from studies.results.front import Reference, hypervolume
 from studies.results.snapshot import StudySnapshot
 from studies.search import conduct
-from studies.settings import StudyInfo
 
 SAME = {
     "target": {"name": "quick", "note": "x"},

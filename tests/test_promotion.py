@@ -27,11 +27,11 @@ from nas.common.text import code, plain
 from nas.measure.tiling import upscale_picture
 from search_spaces.model_file import load_model
 from studies.core.budget import Budget
+from studies.core.noise import Noise
 from studies.results import promotions
 from studies.results.front import trained
 from studies.results.selection import Selection
 from studies.results.snapshot import load
-from studies.results.uncertainty import Noise
 from studies.storage.store import Store
 from studies.tracking.registry import crown, described, tags
 from studies.tracking.store import connected

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from pages import Page
 from quick_search import Quick, settings, small_space
 
+from studies.core.noise import Noise
 from studies.core.outcome import Trained
 from studies.report.report import report
 from studies.report.static import front_figure
@@ -20,7 +21,6 @@ from studies.results.front import Member, front, trained
 from studies.results.recommendation import best_compromise, highest_gain
 from studies.results.selection import Selection, select
 from studies.results.snapshot import load
-from studies.results.uncertainty import Noise
 from studies.runners.inline import InlineRunner
 from studies.sampling import ehvi
 from studies.sampling.pool import Costs

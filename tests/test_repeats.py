@@ -12,20 +12,19 @@ from quick_search import Noisy, Quick, settings
 
 from search_spaces import Architecture
 from studies.core.candidate import Candidate
+from studies.core.noise import (
+    SHIPPED_DB,
+    Noise,
+    pooled_sd_db,
+    seed_noise,
+)
 from studies.core.outcome import Runtime, Size, Trained
 from studies.core.record import Record
 from studies.core.study import open_study
 from studies.events import Repeated
 from studies.repeats import contenders, next_repeat
-from studies.results.front import front, trained, with_probabilities
+from studies.results.front import front, front_probabilities, trained, with_probabilities
 from studies.results.snapshot import load
-from studies.results.uncertainty import (
-    SHIPPED_DB,
-    Noise,
-    front_probabilities,
-    pooled_sd_db,
-    seed_noise,
-)
 from studies.runners.inline import InlineRunner
 from studies.search import conduct
 from studies.tracking.store import EXPERIMENT

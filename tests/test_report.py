@@ -25,6 +25,7 @@ from nas.measure.tiling import upscale_picture
 from search_spaces import Architecture
 from search_spaces.model_file import load_model
 from studies.core.candidate import Candidate
+from studies.core.info import StudyInfo
 from studies.core.outcome import Broken, Rejected, Runtime, Size, Trained
 from studies.core.record import Record, count
 from studies.core.weights import weights_file
@@ -34,7 +35,6 @@ from studies.report.summary import Places
 from studies.results.front import contributions, front, reference_of, trained
 from studies.results.snapshot import load
 from studies.search import conduct
-from studies.settings import StudyInfo
 
 pytestmark = pytest.mark.usefixtures("own_place")
 

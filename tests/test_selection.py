@@ -11,12 +11,12 @@ import pytest
 from search_spaces import Architecture, InputError
 from studies.core.budget import parse_budget
 from studies.core.candidate import Candidate
+from studies.core.info import StudyInfo
 from studies.core.outcome import Rejected, Runtime, Size, Trained
 from studies.core.record import Record
 from studies.results.front import Reference, contributions, front, trained
 from studies.results.selection import Selection, select
 from studies.results.snapshot import StudySnapshot
-from studies.settings import StudyInfo
 
 BUDGET = parse_budget("8ms")
 FREE = parse_budget(None, "10G")

@@ -9,8 +9,8 @@ from contextlib import nullcontext
 from mlflow import MlflowClient
 from quick_search import TRIALS, Quick, settings
 
+from studies.core.info import StudyInfo
 from studies.search import conduct
-from studies.settings import StudyInfo
 from studies.tracking import EXPERIMENT
 from studies.tracking.writer import study_courier
 

@@ -18,11 +18,11 @@ from nas.cli.terminal import err, say
 from nas.common.text import Period, clock, expected, until
 from nas.measure.colour import colour_cell, db_cell
 from studies.core.candidate import Candidate
+from studies.core.noise import seed_noise
 from studies.core.outcome import Broken, Rejected, Rung, Trained
 from studies.core.record import Record, count
 from studies.events import Event, Finished, Noted, Opened, Passed, Started
 from studies.results.front import front, trained, with_probabilities
-from studies.results.uncertainty import seed_noise
 
 _MOST_ROWS = 12
 

@@ -75,6 +75,16 @@ class Ledger:
         """How many trials were asked for; one that was cut off counts once."""
         return self.size - self.failed - self.waiting
 
+    @classmethod
+    def from_trials(
+        cls,
+        trials: Sequence[FrozenTrial],
+        repeats: Mapping[Repeat, float | None],
+        budget: Budget,
+    ) -> Ledger:
+        """Return the ledger of all trials of a study, by number, and gains of its repeats."""
+        return cls(budget).read(trials, repeats)
+
     def read(self, trials: Sequence[FrozenTrial], repeats: Mapping[Repeat, float | None]) -> Ledger:
         """Return the ledger of a later moment.
 

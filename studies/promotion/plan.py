@@ -17,6 +17,8 @@ from nas.training.recipe.recipe import Recipe, load_recipe
 from search_spaces.architecture import Architecture
 from search_spaces.plugins import load_all
 from studies.core.budget import Budget
+from studies.core.info import StudyInfo
+from studies.core.noise import Noise
 from studies.core.record import Record
 from studies.promotion.training_forms import SHARE, training_forms
 from studies.results import promotions
@@ -25,8 +27,6 @@ from studies.results.promotions import Promotion
 from studies.results.recommendation import highest_gain
 from studies.results.selection import Selection, select
 from studies.results.snapshot import StudySnapshot, load
-from studies.results.uncertainty import Noise
-from studies.settings import StudyInfo
 from studies.storage.store import DEFAULT_TRACKING, Store
 from teachers.loading import Teacher, load_teacher
 

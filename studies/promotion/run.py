@@ -27,6 +27,7 @@ from nas.training.engine.trainer import train
 from search_spaces.architecture import Architecture
 from search_spaces.model_file import Model, load_model, save_model
 from studies.core.identity import provenance
+from studies.core.noise import seed_noise
 from studies.core.record import Record
 from studies.promotion.plan import Plan, PromotionSettings, Winner
 from studies.promotion.training_forms import SHARE
@@ -34,7 +35,6 @@ from studies.report.images import keep_samples
 from studies.results import promotions
 from studies.results.front import front, trained, with_probabilities
 from studies.results.promotions import Agreement, Promotion
-from studies.results.uncertainty import seed_noise
 from studies.storage.locks import try_lock
 from studies.storage.store import Store, masked
 from studies.tracking.writer import Courier

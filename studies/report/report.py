@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from nas.common.text import duration
 from nas.measure.colour import db_cell
 from studies.core.budget import Budget
+from studies.core.info import StudyInfo
+from studies.core.noise import Noise, seed_noise
 from studies.core.outcome import Trained
 from studies.core.record import Record, count
 from studies.report.axes import Sight, study_sight, survey_points
@@ -41,8 +43,6 @@ from studies.results.front import (
 )
 from studies.results.promotions import agreement, best
 from studies.results.recommendation import best_compromise, highest_gain
-from studies.results.uncertainty import Noise, seed_noise
-from studies.settings import StudyInfo
 
 if TYPE_CHECKING:
     from studies.results.promotions import Promotion

@@ -10,6 +10,8 @@ from typing import Any
 
 from nas.common.text import code, plain
 from nas.measure.colour import colour_words, db_cell
+from studies.core.info import StudyInfo
+from studies.core.noise import seed_noise
 from studies.core.record import Record, count
 from studies.results import promotions as promoted
 from studies.results.front import (
@@ -25,8 +27,6 @@ from studies.results.front import (
 )
 from studies.results.promotions import Promotion
 from studies.results.recommendation import Recommendation, best_compromise, highest_gain
-from studies.results.uncertainty import seed_noise
-from studies.settings import StudyInfo
 from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING, MASK, masked
 
 FIRST = f"First, with the secret in place of {MASK}:"

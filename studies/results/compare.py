@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nas.common.errors import InputError
+from studies.core.noise import Noise
 from studies.results.front import (
     Member,
     best_within,
     hypervolume,
 )
 from studies.results.snapshot import StudySnapshot
-from studies.results.uncertainty import Noise
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.common.errors import InputError
 from studies.core.budget import Budget
+from studies.core.info import StudyInfo
+from studies.core.noise import Noise, seed_noise
 from studies.core.record import Counts, Record, count
 from studies.core.trials import records_of, repeats_of
 from studies.results.front import (
@@ -27,8 +29,6 @@ from studies.results.front import (
     trained,
     with_probabilities,
 )
-from studies.results.uncertainty import Noise, seed_noise
-from studies.settings import StudyInfo
 from studies.storage.store import Store
 
 LATEST = "latest"

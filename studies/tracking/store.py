@@ -28,7 +28,7 @@ for _name, _value in {
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Param, Run  # noqa: E402
 
-from studies.settings import StudyInfo  # noqa: E402
+from studies.core.info import StudyInfo  # noqa: E402
 from studies.storage import store as storage  # noqa: E402
 from studies.storage.locks import run_once  # noqa: E402
 from studies.storage.store import masked, sqlite_file  # noqa: E402

@@ -15,6 +15,8 @@ from pathlib import Path
 from mlflow.entities import Metric, RunTag
 
 from studies.core.candidate import network_title
+from studies.core.info import StudyInfo
+from studies.core.noise import seed_noise
 from studies.core.outcome import Broken, Rejected, Trained
 from studies.core.record import Record, count
 from studies.core.weights import weights_file
@@ -28,8 +30,6 @@ from studies.results.front import (
     with_probabilities,
 )
 from studies.results.promotions import ended
-from studies.results.uncertainty import seed_noise
-from studies.settings import StudyInfo
 from studies.tracking.store import (
     DONE,
     NOTE,

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from studies.core.info import StudyInfo
 from studies.core.record import Record
-from studies.settings import StudyInfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -176,7 +176,7 @@ class _Drawn:
 def _tell_plan(plan: Plan, as_json: bool) -> None:
     from nas.cli.terminal import print_json, show, table
     from nas.measure.colour import db_cell
-    from studies.results.uncertainty import seed_noise
+    from studies.core.noise import seed_noise
 
     rows = [
         {
@@ -280,7 +280,7 @@ def _document(summary: Summary) -> dict[str, Any]:
 def _tell(summary: Summary) -> None:
     from nas.cli.terminal import say, say_undelivered, show, table
     from studies.core.candidate import title_of
-    from studies.results.uncertainty import seed_noise
+    from studies.core.noise import seed_noise
 
     plan = summary.plan
     digits = seed_noise(plan.records).digits

@@ -13,9 +13,9 @@ from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING, Store
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from studies.core.noise import Noise
     from studies.results.front import Member
     from studies.results.snapshot import StudySnapshot
-    from studies.results.uncertainty import Noise
 
 
 def front(
