@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from nas.common.errors import InputError
-from nas.measure.device_lock import Turns
+from nas.measure.device_lock import DeviceLock
 from nas.training.data.training_data import Sources
 from nas.training.engine import runtime
 from nas.training.engine.checkpoint import save_checkpoint
@@ -72,7 +72,7 @@ class Course:
         self._recipe, self._folder, self._sources, self._look = recipe, folder, sources, look
         self._settings, self._seed, self._device, self._world = settings, seed, device, world
         self._precision: Precision | None = None
-        self._turns: Turns
+        self._turns: DeviceLock
         self._run: StageRun
         self._index = 0
         self.best_step, self._best_gain = 0, -math.inf
@@ -133,7 +133,7 @@ class Course:
             self._require_best()
 
     def run(
-        self, turns: Turns, wish: runtime.Interrupts, checkpoint_seconds: float
+        self, turns: DeviceLock, wish: runtime.Interrupts, checkpoint_seconds: float
     ) -> Iterator[Event]:
         """Do all steps that are left.
 
@@ -200,7 +200,7 @@ class Course:
         shown, since = run.step, time.monotonic()
         while run.step < run.stage.steps:
             began = time.monotonic()
-            self._turns.next()
+            self._turns.yield_device()
             rate = run.rate
             run.advance()
             event: Event | None = None
@@ -232,7 +232,7 @@ class Course:
         self._looked = self.step
         if not self._world.first:
             return
-        self._turns.next()
+        self._turns.yield_device()
         network = self._run.ema.network
         quality = self._look.quality(network, self._device)
         best = quality.gain_db > self._best_gain

@@ -14,7 +14,7 @@ from pathlib import Path
 from nas.common.errors import InputError
 from nas.common.text import Progress, silent
 from nas.data.store import PairSet
-from nas.measure.device_lock import Turns
+from nas.measure.device_lock import DeviceLock
 from nas.training.data.training_data import Sources
 from nas.training.engine import runtime
 from nas.training.engine.checkpoint import load_checkpoint
@@ -113,7 +113,7 @@ def train(
         folder.describe(settings, None)
     with ExitStack() as stack:
         wish = stack.enter_context(runtime.kept())
-        turns = stack.enter_context(Turns(device))
+        turns = stack.enter_context(DeviceLock(device))
         stack.callback(course.close)
         try:
             if world.first:
