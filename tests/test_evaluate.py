@@ -30,7 +30,7 @@ from nas.measure.evaluation.images import (
     side_by_side,
 )
 from nas.measure.evaluation.report import score
-from nas.measure.quality import psnr_cb, psnr_cr, psnr_y, ssim_y
+from nas.measure.metrics import psnr_cb, psnr_cr, psnr_y, ssim_y
 from nas.measure.tiling import upscale_picture
 from search_spaces import Architecture, build, fuse, published
 from search_spaces.model_file import Model, load_model, save_model

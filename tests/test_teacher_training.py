@@ -12,7 +12,7 @@ from nas.common.errors import InputError
 from nas.data.encode import CLEAN, degrade
 from nas.data.prepare import prepare
 from nas.data.store import PairSet, lanczos, open_set
-from nas.measure.quality import psnr_y
+from nas.measure.metrics import psnr_y
 from nas.training.data.crops import Crops
 from nas.training.teacher.run import evaluate_teacher, require_gain, train_teacher
 from nas.training.teacher.task import TeacherTraining

@@ -17,7 +17,7 @@ from nas.common.text import Progress, silent
 from nas.data.store import SCALE, lanczos
 from nas.data.windows import Window
 from nas.measure.evaluation.images import CropBox, most_different
-from nas.measure.quality import psnr_y
+from nas.measure.metrics import psnr_y
 from nas.measure.tiling import as_tensor, upscale_picture
 from nas.training.engine.events import Looked, Sample
 from search_spaces.model_file import Model

@@ -23,7 +23,8 @@ from nas.common.errors import InputError
 from nas.common.files import cache_root
 from nas.common.text import Progress, silent
 from nas.data.store import lanczos
-from nas.measure.quality import Fidelity, PictureLike, digest, fidelity
+from nas.measure.metrics import Fidelity, fidelity
+from nas.measure.quality import PictureLike, digest
 from nas.measure.tiling import Pixels, as_tensor, upscale_picture
 from search_spaces.model_file import Model, model_bytes
 

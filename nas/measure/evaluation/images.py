@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from nas.data.store import lanczos
 from nas.measure.colour import colour_words
 from nas.measure.evaluation.evaluate import Evaluation, Figures, NamedPicture, Upscaler
-from nas.measure.quality import CB_RGB, CR_RGB, LUMA_RGB, psnr_cb, psnr_cr, psnr_y
+from nas.measure.metrics import CB_RGB, CR_RGB, LUMA_RGB, psnr_cb, psnr_cr, psnr_y
 from nas.measure.tiling import as_tensor
 from search_spaces.architecture import SCALE
 

@@ -20,7 +20,7 @@ from nas.measure.cost.memory import Memory, compute_memory
 from nas.measure.evaluation.evaluate import Evaluation
 from nas.measure.evaluation.views import SURVEY_QPS, markdown, pictures_csv, table1_csv
 from nas.measure.latency.measure import Latency
-from nas.measure.quality import CHROMA_FLOOR, Fidelity
+from nas.measure.metrics import CHROMA_FLOOR, Fidelity
 from search_spaces.model_file import Model
 from search_spaces.networks.factory import layout
 from search_spaces.zoo.survey import published

@@ -20,7 +20,7 @@ from nas.common.files import cache_root
 from nas.common.text import Progress, silent
 from nas.data.store import PairSet, Picture, lanczos
 from nas.data.windows import Window, windows, with_detail
-from nas.measure.quality import psnr_y
+from nas.measure.metrics import psnr_y
 from nas.training.data.crops import Crops
 from nas.training.engine import runtime
 from nas.training.teacher.task import TeacherRun, TeacherTraining
