@@ -27,7 +27,7 @@ from nas.measure.metrics import (
     ssim_y_organiser,
 )
 from nas.measure.quality import Quality, evaluate
-from nas.measure.tiling import reach, to_input, to_uint8, upscale_picture
+from nas.measure.tiling import receptive_field, to_input, to_uint8, upscale_picture
 from search_spaces import Architecture, Stage, Tail, build, fuse
 
 
@@ -291,7 +291,7 @@ def test_a_network_that_pools_over_the_picture_is_never_cut():
         def forward(self, x):
             return torch.nn.functional.interpolate(x * x.mean((2, 3), keepdim=True), scale_factor=4)
 
-    assert reach(Global()) is None
+    assert receptive_field(Global()) is None
     picture = data.astronaut()[:64, :64]
     assert torch.equal(
         upscale_picture(Global(), picture), upscale_picture(Global(), picture, strip_pixels=64)

@@ -50,7 +50,7 @@ def read_picture(path: Path) -> Normalised:
     rounding, colour profiles are ignored (the challenge's command ignores them too).
 
     Raises:
-        UnusablePicture: not a picture, damaged, too small, or too large to be honest.
+        UnusableImage: not a picture, damaged, too small, or too large to be honest.
     """
     image, _, decoding = decode(path)
     notes = []
@@ -69,7 +69,7 @@ def read_picture(path: Path) -> Normalised:
     pixels = np.asarray(image.convert("RGB"))
     height, width = (side - side % SCALE for side in pixels.shape[:2])
     if min(height, width) < MIN_SIDE:
-        raise UnusablePicture(
+        raise UnusableImage(
             f"too small ({pixels.shape[1]}x{pixels.shape[0]}, at least {MIN_SIDE}x{MIN_SIDE})"
         )
     return Normalised(np.ascontiguousarray(pixels[:height, :width]), tuple(notes))
@@ -99,7 +99,7 @@ _UPRIGHT = {
 """EXIF orientation to the move that undoes it."""
 
 
-class UnusablePicture(Exception):
+class UnusableImage(Exception):
     """One picture cannot be used; the message is the reason, a few words."""
 
 
@@ -124,7 +124,7 @@ def decode(
     """Decode a picture, turned upright, 16 bits rounded to 8; the first frame of an animation.
 
     Raises:
-        UnusablePicture: not a picture, damaged, or too large to be honest.
+        UnusableImage: not a picture, damaged, or too large to be honest.
     """
     import pillow_avif  # noqa: F401  # makes Pillow read AVIF with the decoder of the LR files
 
@@ -133,24 +133,24 @@ def decode(
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is here
             with Image.open(path, formats=tuple(formats)) as picture:
                 return _decoded(picture, path, max_pixels)
-    except UnusablePicture:
+    except UnusableImage:
         raise
     except Image.DecompressionBombError as fault:
-        raise UnusablePicture(_too_many(max_pixels)) from fault
+        raise UnusableImage(_too_many(max_pixels)) from fault
     except UnidentifiedImageError as fault:
-        raise UnusablePicture("not a picture that can be read") from fault
+        raise UnusableImage("not a picture that can be read") from fault
     except MemoryError as fault:
-        raise UnusablePicture("not enough memory to decode it") from fault
+        raise UnusableImage("not enough memory to decode it") from fault
     except Exception as fault:  # Pillow's plugins raise nearly anything on damaged files
         if isinstance(fault, OSError) and fault.errno:  # the file, not what stands in it
-            raise UnusablePicture(f"cannot be read ({fault.strerror})") from fault
-        raise UnusablePicture(f"damaged ({str(fault).strip() or type(fault).__name__})") from fault
+            raise UnusableImage(f"cannot be read ({fault.strerror})") from fault
+        raise UnusableImage(f"damaged ({str(fault).strip() or type(fault).__name__})") from fault
 
 
 def _decoded(picture: Image.Image, path: Path, max_pixels: int) -> Decoded:
     notes = []
     if picture.width * picture.height > max_pixels:
-        raise UnusablePicture(_too_many(max_pixels))
+        raise UnusableImage(_too_many(max_pixels))
     if getattr(picture, "n_frames", 1) > 1:
         notes.append("first frame of several")
     stored = _orientation(picture) if isinstance(picture, TiffImageFile) else None
@@ -163,7 +163,7 @@ def _decoded(picture: Image.Image, path: Path, max_pixels: int) -> Decoded:
         image, orientation = _reduce_16_bit(picture, path), stored or orientation
         notes.append("16 bits rounded to 8")
     elif picture.mode in ("I", "F"):
-        raise UnusablePicture("32-bit samples have no agreed range; save it with 8 or 16 bits")
+        raise UnusableImage("32-bit samples have no agreed range; save it with 8 or 16 bits")
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
     image.info = dict(picture.info)

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from nas.data.decode import PROFILE_IGNORED, read_picture
-from nas.data.encode import CLEAN, degrade, encoder
+from nas.data.encode import CLEAN, encode_lr, encoder
 from nas.data.image_files import Source
 from nas.data.manifest import (
     CLEAN_LR,
@@ -28,13 +28,13 @@ from nas.data.manifest import (
     sha256_of,
     write_record,
 )
-from nas.data.split import look
+from nas.data.split import perceptual_hash
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KEPT = (b"IHDR", b"IDAT", b"IEND")
 
 
-def plain_png(path: Path, height: int, width: int) -> bytes | None:
+def strip_png(path: Path, height: int, width: int) -> bytes | None:
     """Return a PNG's pixels as a PNG without anything else: no profile, no text, no orientation.
 
     Packing 4K pixels takes as long as one AVIF encoding of their LR picture. What is returned holds
@@ -73,7 +73,7 @@ WORK = ".work"
 """Folder in a set where files are made before they are moved into place."""
 
 
-def make_picture(
+def prepare_image(
     source: Source, source_sha256: str, folder: Path, qps: Sequence[int], *, threads: int
 ) -> tuple[Record, bool]:
     """Make whatever a set lacks of one picture.
@@ -89,7 +89,7 @@ def make_picture(
         The record of everything there is now, and whether anything had to be made.
 
     Raises:
-        UnusablePicture: the source cannot be used.
+        UnusableImage: the source cannot be used.
         OSError: the set's folder cannot be written.
         RuntimeError: the encoder refused the picture.
     """
@@ -109,7 +109,7 @@ def make_picture(
         pixels, notes = read_picture(source.path)
         base = _first_record(source, source_sha256, pixels, notes)
         untouched = set(notes) <= {PROFILE_IGNORED}
-        packed = plain_png(source.path, *pixels.shape[:2]) if untouched else None
+        packed = strip_png(source.path, *pixels.shape[:2]) if untouched else None
     made = _make_files(pixels, packed, base.name, missing, folder, threads)
     files = {**whole, **made}
     used = {str(encoder()), *(base.encoders if whole else ())}
@@ -132,7 +132,7 @@ def _first_record(
         name=f"{_slug(source.name)}-{source_sha256[:8]}",
         source_sha256=source_sha256,
         pixels_sha256=digest.hexdigest(),
-        look=look(pixels),
+        look=perceptual_hash(pixels),
         height=height,
         width=width,
         notes=notes,
@@ -157,7 +157,7 @@ def _make_files(
         made = {key: work / f"{key}{'.avif' if key.isdigit() else '.png'}" for key in keys}
         lr = {(int(key) if key.isdigit() else CLEAN): made[key] for key in keys if key != HR}
         if lr:
-            degrade(pixels, lr, threads=threads)
+            encode_lr(pixels, lr, threads=threads)
         if HR in made and packed is not None:
             made[HR].write_bytes(packed)
         elif HR in made:

@@ -21,7 +21,7 @@ from typing import TypeVar
 from nas.common.errors import InputError
 from nas.common.locks import lock_file
 from nas.common.text import Progress, silent
-from nas.data.decode import BACKGROUND, UnusablePicture
+from nas.data.decode import BACKGROUND, UnusableImage
 from nas.data.encode import QPS
 from nas.data.image_files import Source, find_sources
 from nas.data.manifest import (
@@ -33,7 +33,7 @@ from nas.data.manifest import (
     read_manifest,
     sha256_of,
 )
-from nas.data.pairs import WORK, make_picture
+from nas.data.pairs import WORK, prepare_image
 from nas.data.split import TRAIN, VALIDATION, held_out
 
 LOCK = ".lock"
@@ -134,7 +134,7 @@ def prepare_sources(
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers cannot work: give at least 1")
     other = "set NAS_CACHE to another folder" if is_sample else "choose another folder"
-    with _faults_of(out, other), _alone(out, len(sources), progress):
+    with _disk_errors(out, other), _alone(out, len(sources), progress):
         shutil.rmtree(out / WORK, ignore_errors=True)  # what a killed run left
         wanted = tuple(sorted({*qps, *_earlier_qps(out)}))
         run = _Run(out, wanted, workers or _cores(), progress)
@@ -178,7 +178,7 @@ class _Run:
         threads = min(max(spare, 2), 6)
         outcomes = self._each(
             by_file,
-            lambda source: make_picture(
+            lambda source: prepare_image(
                 source, digests[source.name], self.out, self.qps, threads=threads
             ),
             lambda done, source: self.progress(done, len(by_file), source.name),
@@ -213,7 +213,7 @@ class _Run:
                     source = pending[future]
                     try:
                         results[source.name] = future.result()
-                    except (UnusablePicture, RuntimeError) as fault:
+                    except (UnusableImage, RuntimeError) as fault:
                         self.skipped.append((source.name, str(fault)))
                     done(count, source)
             finally:
@@ -232,7 +232,7 @@ def _digest(source: Source) -> str:
     try:
         return sha256_of(source.path)
     except OSError as fault:
-        raise UnusablePicture(f"cannot be read ({fault.strerror})") from fault
+        raise UnusableImage(f"cannot be read ({fault.strerror})") from fault
 
 
 def _earlier_qps(out: Path) -> tuple[int, ...]:
@@ -266,7 +266,7 @@ def _alone(out: Path, total: int, progress: Progress) -> Iterator[None]:
 
 
 @contextmanager
-def _faults_of(out: Path, other: str) -> Iterator[None]:
+def _disk_errors(out: Path, other: str) -> Iterator[None]:
     """Turn what a disk can refuse into one sentence."""
     try:
         yield

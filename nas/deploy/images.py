@@ -1,4 +1,4 @@
-"""Picture files as people have them: what an upscaled one must keep, and how it is written."""
+"""Reading and writing image files with transparency, colour profile and EXIF data."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
 from nas.common.files import atomic_path
-from nas.data.decode import FORMATS, SUFFIXES, UnusablePicture, decode, is_grey, over_background
+from nas.data.decode import FORMATS, SUFFIXES, UnusableImage, decode, is_grey, over_background
 
 READ = SUFFIXES | {".gif"}
-"""File names that are looked for in folders."""
+"""Suffixes of files that are read from folders."""
 
 _STRUCTURE = frozenset(
     {
@@ -27,7 +27,7 @@ _STRUCTURE = frozenset(
         *(0x02BC, 0x83BB, 0x8649, 0x8773),  # XMP, IPTC, Photoshop, ICC
     }
 )
-"""EXIF tags that say how a file stores its pixels, or repeat what stands elsewhere: not kept."""
+"""EXIF tags about the storage of pixels or with copies of other metadata: dropped."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +92,7 @@ def read_picture(path: Path, max_pixels: int) -> Picture:
     and Lab have no such values and become sRGB.
 
     Raises:
-        UnusablePicture: it cannot be read, or has more than ``max_pixels``.
+        UnusableImage: it cannot be read, or has more than ``max_pixels``.
     """
     image, exif, decoding = decode(path, max_pixels=max_pixels, formats=(*FORMATS, "GIF"))
     notes = list(decoding)
@@ -110,7 +110,7 @@ def read_picture(path: Path, max_pixels: int) -> Picture:
             alpha = None if alpha.min() == 255 else alpha
         colour = np.asarray(image.convert("RGB"))
     except MemoryError as fault:
-        raise UnusablePicture("not enough memory to decode it") from fault
+        raise UnusableImage("not enough memory to decode it") from fault
     return Picture(colour, alpha, grey, icc, _kept(exif), tuple(notes))
 
 
@@ -126,13 +126,13 @@ def write_picture(
         quality: 1 to 100; None for the format's default, and for lossless formats.
 
     Raises:
-        UnusablePicture: the format cannot hold so large a picture.
+        UnusableImage: the format cannot hold so large a picture.
         OSError: it cannot be written.
     """
     kind = FILE_FORMATS[format]
     height, width = picture.colour.shape[:2]
     if max(height, width) > kind.longest:
-        raise UnusablePicture(
+        raise UnusableImage(
             f"{width}x{height} is too large for {format}, which holds {kind.longest} pixels a side"
         )
     image = Image.fromarray(picture.colour)
@@ -178,7 +178,7 @@ def _to_srgb(image: Image.Image, icc: bytes | None, notes: list[str]) -> Image.I
 
 
 def _kept(exif: Image.Exif) -> Image.Exif:
-    """A copy without what is of the file and not of the picture; empty where it is damaged."""
+    """A copy without tags of `_STRUCTURE`; empty where it is damaged."""
     kept = Image.Exif()
     try:
         kept.load(exif.tobytes())
@@ -190,7 +190,7 @@ def _kept(exif: Image.Exif) -> Image.Exif:
 
 
 def _exif_bytes(exif: Image.Exif, width: int, height: int) -> bytes:
-    """EXIF data for a picture of this size; no bytes where there is none."""
+    """EXIF data for an image of this size; empty if there is none."""
     if not len(exif):
         return b""
     try:

@@ -15,7 +15,7 @@ import triton.language as tl
 
 
 @triton.jit
-def end_kernel(
+def tail_kernel(
     features,
     weight,
     bias,

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.common.text import Progress, silent
-from nas.data.decode import UnusablePicture
-from nas.deploy.fused_tail import fused_end, pays
+from nas.data.decode import UnusableImage
+from nas.deploy.fused_tail import fuse_tail, is_faster
 from nas.deploy.images import Picture, read_picture, write_picture
 from nas.deploy.paths import Job
-from nas.deploy.uint8_network import EightBit
+from nas.deploy.uint8_network import Uint8Network
 from nas.measure.device import keep_memory
 from search_spaces.architecture import SCALE
 from search_spaces.networks.network import Network
@@ -80,7 +80,7 @@ class Settings:
     force: bool = False
 
 
-def ready(network: Network, device: str, *, half: bool = False) -> EightBit:
+def ready(network: Network, device: str, *, half: bool = False) -> Uint8Network:
     """Return a network for pictures, on a device, in the memory layout that is fastest there.
 
     On CPUs channels_last makes the survey's networks 1.1 to 1.4 times as fast, and memory is kept
@@ -93,22 +93,24 @@ def ready(network: Network, device: str, *, half: bool = False) -> EightBit:
     def placed(module: nn.Module) -> Any:
         return module.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore
 
-    twin: EightBit = placed(EightBit(network).eval())
-    if twin.weight.is_cuda and (fused := fused_end(network, to_bytes=True)) is not None:
+    twin: Uint8Network = placed(Uint8Network(network).eval())
+    if twin.weight.is_cuda and (fused := fuse_tail(network, to_bytes=True)) is not None:
         fused = placed(fused)
-        if pays(fused, twin.plain, torch.rand(1, 3, *_TRIAL, device=device, dtype=dtype)):
+        if is_faster(fused, twin.plain, torch.rand(1, 3, *_TRIAL, device=device, dtype=dtype)):
             twin.fused = fused
     return twin
 
 
-def upscale(network: EightBit, picture: Picture, *, strip_pixels: int = STRIP_PIXELS) -> Picture:
+def upscale(
+    network: Uint8Network, picture: Picture, *, strip_pixels: int = STRIP_PIXELS
+) -> Picture:
     """Return a picture at 4 times its sides.
 
     Transparency is upscaled by Lanczos: it keeps flat areas flat, clear pixels clear and opaque
     ones opaque to the last bit, which a network trained on photographs does not.
 
     Raises:
-        UnusablePicture: there is not enough memory, even in strips.
+        UnusableImage: there is not enough memory, even in strips.
     """
     colour, alpha = picture.colour, picture.alpha
     if alpha is not None:
@@ -125,7 +127,7 @@ def upscale(network: EightBit, picture: Picture, *, strip_pixels: int = STRIP_PI
                 raise
             strip_pixels = min(strip_pixels, colour.shape[0] * colour.shape[1]) // 4
             if strip_pixels < _SMALLEST_STRIP or network.seen is None:
-                raise UnusablePicture("not enough memory to upscale it") from fault
+                raise UnusableImage("not enough memory to upscale it") from fault
 
 
 def spread(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -161,7 +163,7 @@ def _filled(colour: Tensor, weight: Tensor) -> Tensor:
 
 def upscale_files(
     jobs: Sequence[Job],
-    network: EightBit,
+    network: Uint8Network,
     settings: Settings,
     *,
     progress: Progress = silent,
@@ -214,18 +216,18 @@ def _read(job: Job, settings: Settings) -> _Underway | Result:
         return Result(job, "there")
     try:
         return _Underway(job, read_picture(job.source, settings.max_pixels))
-    except UnusablePicture as fault:
+    except UnusableImage as fault:
         return Result(job, "failed", notes=(str(fault),))
 
 
 def _upscaled(
-    underway: _Underway | Result, network: EightBit, settings: Settings
+    underway: _Underway | Result, network: Uint8Network, settings: Settings
 ) -> _Underway | Result:
     if isinstance(underway, Result):
         return underway
     try:
         larger = upscale(network, underway.picture, strip_pixels=settings.strip_pixels)
-    except UnusablePicture as fault:
+    except UnusableImage as fault:
         return Result(underway.job, "failed", notes=(str(fault),))
     return replace(underway, picture=larger)
 
@@ -236,7 +238,7 @@ def _write(underway: _Underway | Result, settings: Settings) -> Result:
     job, picture = underway.job, underway.picture
     try:
         notes = write_picture(picture, job.target, settings.format, settings.quality)
-    except UnusablePicture as fault:
+    except UnusableImage as fault:
         return Result(job, "failed", notes=(str(fault),))
     height, width = picture.colour.shape[:2]
     return Result(job, "made", (height, width), (*picture.notes, *notes))

@@ -52,7 +52,7 @@ def compute_memory(
     """
     dtype = getattr(torch, precision)
     twin = copy.deepcopy(inference_form(network, "device")).to("meta", dtype).eval()
-    living = Living()
+    living = LiveStorages()
     for weight in (*twin.parameters(), *twin.buffers()):
         living.add(weight)
     weights = living.peak
@@ -104,7 +104,7 @@ def allocated_memory(
     return Memory(peak / 1e6, weights / 1e6, "measured", precision)
 
 
-class Living(TorchDispatchMode):
+class LiveStorages(TorchDispatchMode):
     """Adds up the storages that exist, and remembers the most there were at once."""
 
     def __init__(self) -> None:

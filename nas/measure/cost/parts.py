@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from nas.measure.cost.cost import interpolations
-from nas.measure.cost.memory import Living
+from nas.measure.cost.memory import LiveStorages
 from nas.measure.cost.trace import LayerCost, Recorder, module_stack
 from search_spaces.networks.inference import plain_clip
 
@@ -78,7 +78,7 @@ class Part:
     def bytes(self, dtype: torch.dtype) -> int:
         """Return the size of its parameters and buffers."""
         if dtype not in self._bytes:
-            living = Living()
+            living = LiveStorages()
             for weight in weights(self.typed(dtype)):
                 living.add(weight)
             self._bytes[dtype] = living.bytes
@@ -342,7 +342,7 @@ def _traced(step: PartCall | Operation, layouts: tuple[Layout, ...]) -> _Traced:
 @lru_cache(_KEPT)
 @torch.no_grad()
 def _allocated(step: PartCall | Operation, layouts: tuple[Layout, ...]) -> _Allocated:
-    module, living = step.module(layouts[0].dtype), Living()
+    module, living = step.module(layouts[0].dtype), LiveStorages()
     inputs = [layout.empty() for layout in layouts]
     for tensor in (*weights(module), *inputs):
         living.add(tensor)
