@@ -64,7 +64,7 @@ class Architecture:
     """
 
     stem: str = "conv"
-    """How the picture becomes features, and at which resolution: a name in `stems`."""
+    """How the image becomes features, and at which resolution: a name in `stems`."""
     width: int = 16
     """Channels after the stem."""
     stages: tuple[Stage, ...] = ()

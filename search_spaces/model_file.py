@@ -2,7 +2,7 @@
 
 The file is safetensors, whose header holds the architecture as JSON beside a name and whatever
 else is known (gain, licence, what it was trained on). So one file is enough, loading it runs no
-code, and any size of picture works.
+code, and any size of image works.
 """
 
 from __future__ import annotations

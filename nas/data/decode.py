@@ -1,4 +1,4 @@
-"""Decoding any picture file: upright, at most 8 bits a sample, honest about what it cannot be."""
+"""Decoding any image file: upright, at most 8 bits a sample, honest about what it cannot be."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PROFILE_IGNORED = "colour profile ignored"
 
 
 class Normalised(NamedTuple):
-    """A picture ready for use.
+    """An image ready for use.
 
     Attributes:
         pixels: uint8, H x W x 3, RGB, both sides cropped to multiples of 4 (bottom and right).
@@ -44,13 +44,13 @@ class Normalised(NamedTuple):
 
 
 def read_picture(path: Path) -> Normalised:
-    """Decode a picture to 8-bit RGB.
+    """Decode an image to 8-bit RGB.
 
     Orientation is applied, transparency is laid over white, grey becomes RGB, 16 bits become 8 by
     rounding, colour profiles are ignored (the challenge's command ignores them too).
 
     Raises:
-        UnusableImage: not a picture, damaged, too small, or too large to be honest.
+        UnusableImage: not an image, damaged, too small, or too large to be honest.
     """
     image, _, decoding = decode(path)
     notes = []
@@ -76,7 +76,7 @@ def read_picture(path: Path) -> Normalised:
 
 
 def over_background(layered: Image.Image) -> Image.Image:
-    """An RGBA picture as it looks on a white page."""
+    """An RGBA image as it looks on a white page."""
     page = Image.new("RGBA", layered.size, (*BACKGROUND, 255))
     return Image.alpha_composite(page, layered).convert("RGB")
 
@@ -100,11 +100,11 @@ _UPRIGHT = {
 
 
 class UnusableImage(Exception):
-    """One picture cannot be used; the message is the reason, a few words."""
+    """One image cannot be used; the message is the reason, a few words."""
 
 
 class Decoded(NamedTuple):
-    """A decoded picture.
+    """A decoded image.
 
     Attributes:
         image: upright, 1 or 8 bits a sample, in the colours that the file has: grey, RGB, CMYK,
@@ -121,10 +121,10 @@ class Decoded(NamedTuple):
 def decode(
     path: Path, *, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS
 ) -> Decoded:
-    """Decode a picture, turned upright, 16 bits rounded to 8; the first frame of an animation.
+    """Decode an image, turned upright, 16 bits rounded to 8; the first frame of an animation.
 
     Raises:
-        UnusableImage: not a picture, damaged, or too large to be honest.
+        UnusableImage: not an image, damaged, or too large to be honest.
     """
     import pillow_avif  # noqa: F401  # makes Pillow read AVIF with the decoder of the LR files
 
@@ -171,7 +171,7 @@ def _decoded(picture: Image.Image, path: Path, max_pixels: int) -> Decoded:
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Whether a picture has one channel beside its transparency."""
+    """Whether an image has one channel beside its transparency."""
     return image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I;16")
 
 
@@ -208,7 +208,7 @@ def _reduce_16_bit(picture: Image.Image, path: Path) -> Image.Image:
     Pillow cuts colour off and clips grey; ffmpeg hands over the samples as they are.
     """
     width, height = picture.size
-    if isinstance(picture, TiffImageFile):  # its size may be that of the turned picture
+    if isinstance(picture, TiffImageFile):  # its size may be that of the turned image
         tags = ExifTags.Base
         width, height = (picture.tag_v2[tag] for tag in (tags.ImageWidth, tags.ImageLength))
     command = [ffmpeg_binary(), "-hide_banner", "-loglevel", "error", "-noautorotate"]

@@ -1,4 +1,4 @@
-"""The work on one picture of a set: what is missing is made, moved into place, then recorded."""
+"""The work on one image of a set: what is missing is made, moved into place, then recorded."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _KEPT = (b"IHDR", b"IDAT", b"IEND")
 def strip_png(path: Path, height: int, width: int) -> bytes | None:
     """Return a PNG's pixels as a PNG without anything else: no profile, no text, no orientation.
 
-    Packing 4K pixels takes as long as one AVIF encoding of their LR picture. What is returned holds
-    the samples as ``path`` stores them, so it stands for a decoded picture only where decoding
+    Packing 4K pixels takes as long as one AVIF encoding of their LR image. What is returned holds
+    the samples as ``path`` stores them, so it stands for a decoded image only where decoding
     did nothing beyond that.
 
     Returns:
@@ -76,10 +76,10 @@ WORK = ".work"
 def prepare_image(
     source: Source, source_sha256: str, folder: Path, qps: Sequence[int], *, threads: int
 ) -> tuple[Record, bool]:
-    """Make whatever a set lacks of one picture.
+    """Make whatever a set lacks of one image.
 
     Args:
-        source: the picture.
+        source: the image.
         source_sha256: hash of its file.
         folder: the set.
         qps: the QPs that it shall have.
@@ -91,11 +91,11 @@ def prepare_image(
     Raises:
         UnusableImage: the source cannot be used.
         OSError: the set's folder cannot be written.
-        RuntimeError: the encoder refused the picture.
+        RuntimeError: the encoder refused the image.
     """
     old = read_record(folder, source_sha256)
     whole = {} if old is None else {k: f for k, f in old.files.items() if f.whole(folder)}
-    if HR not in whole:  # LR files of an HR picture that is gone may not match the next one
+    if HR not in whole:  # LR files of an HR image that is gone may not match the next one
         whole = {}
     missing = [key for key in (HR, CLEAN_LR, *map(str, qps)) if key not in whole]
     if old is not None and not missing:
@@ -151,7 +151,7 @@ def _make_files(
 ) -> dict[str, FileEntry]:
     """Make the files named by keys, all aside, then move them into place.
 
-    ``packed`` is the HR picture as a PNG, where the source has it.
+    ``packed`` is the HR image as a PNG, where the source has it.
     """
     with _aside(folder) as work:
         made = {key: work / f"{key}{'.avif' if key.isdigit() else '.png'}" for key in keys}

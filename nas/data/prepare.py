@@ -1,8 +1,8 @@
-"""Making a prepared set from a folder of pictures: parallel, and resumable at any moment.
+"""Making a prepared set from a folder of images: parallel, and resumable at any moment.
 
-A picture is done when its record is written, and its record names the hash of every file made.
-So a run after kill -9 redoes at most the pictures that were under way, a changed source is another
-hash and so another picture, and QPs asked for later are added to what is there.
+An image is done when its record is written, and its record names the hash of every file made.
+So a run after kill -9 redoes at most the images that were under way, a changed source is another
+hash and so another image, and QPs asked for later are added to what is there.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class PrepareReport:
     """What a preparation did.
 
     Attributes:
-        made: pictures for which at least one file was made.
-        reused: pictures that were complete already.
-        skipped: source and reason of each picture that cannot be used.
-        duplicates: source, and the source of the same picture that stands for it.
+        made: images for which at least one file was made.
+        reused: images that were complete already.
+        skipped: source and reason of each image that cannot be used.
+        duplicates: source, and the source of the same image that stands for it.
     """
 
     made: int
@@ -71,23 +71,23 @@ def prepare(
     strict: bool = False,
     progress: Progress = silent,
 ) -> PrepareReport:
-    """Make or complete a prepared set from every picture under a folder.
+    """Make or complete a prepared set from every image under a folder.
 
-    The set then holds exactly the pictures of the folder. Files of pictures that went away are
+    The set then holds exactly the images of the folder. Files of images that went away are
     left in place, and used again should they come back.
 
     Args:
         hr_dir: the folder, searched with its subfolders.
         out: the set's folder. What is there already is used again, and its QPs are kept.
         qps: the QPs wanted, each 1 to 63.
-        workers: pictures worked on at once; one a core when None.
-        validation: the share of pictures held out, 0 to 1.
-        strict: raise at the end where any picture was skipped, instead of naming it.
-        progress: called after every picture.
+        workers: images worked on at once; one a core when None.
+        validation: the share of images held out, 0 to 1.
+        strict: raise at the end where any image was skipped, instead of naming it.
+        progress: called after every image.
 
     Raises:
         InputError: a bad argument, nothing usable, no disk space, no permission, or (strict)
-            a skipped picture.
+            a skipped image.
     """
     if not 0 <= validation <= 1:
         raise InputError(f"a validation share of {validation} cannot be: give one from 0 to 1")
@@ -124,10 +124,10 @@ def prepare_sources(
         out: the set's folder.
         choose: picks the sources to validate on.
         qps: the QPs wanted.
-        workers: pictures worked on at once.
-        strict: raise at the end where any picture was skipped.
+        workers: images worked on at once.
+        strict: raise at the end where any image was skipped.
         is_sample: mark the set as the built-in sample.
-        progress: called after every picture.
+        progress: called after every image.
     """
     if not qps or not all(1 <= qp <= 63 for qp in qps):
         raise InputError(f"QPs {list(qps)} cannot be encoded: give whole numbers from 1 to 63")
@@ -172,7 +172,7 @@ class _Run:
         self.progress(0, len(sources), "reading")
         digests = self._each(sources, _digest, lambda done, source: None)
         by_file = self._first_of(sources, digests)
-        # Pictures are the better unit of parallel work; the encoder gets what cores are left. At
+        # Images are the better unit of parallel work; the encoder gets what cores are left. At
         # level 1 the five encoders take turns, level 6 is the highest.
         spare = _cores() // min(self.workers, len(by_file) or 1)
         threads = min(max(spare, 2), 6)

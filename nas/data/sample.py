@@ -38,7 +38,7 @@ TRAINING_PICTURES = (
     "skimage/coins.png",
 )
 """Trained on: colour photographs first, then grey ones with texture. The two
-views of one scene are both here, never one of them held out; smooth pictures are left out."""
+views of one scene are both here, never one of them held out; smooth images are left out."""
 
 
 def sample_set(progress: Progress = silent) -> Path:

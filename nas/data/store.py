@@ -1,4 +1,4 @@
-"""Prepared sets as their users see them: pictures as arrays that are decoded once, for everyone."""
+"""Prepared sets as their users see them: images as arrays that are decoded once, for everyone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def lanczos(lr: np.ndarray) -> np.ndarray:
     """Upscale by 4 with Pillow's ``LANCZOS`` filter (3 lobes, half-pixel centres, 8-bit result).
 
     This is the convention behind every ``gain_db``: the survey names "Lanczos" without saying
-    which, and Pillow's is the one that anybody can repeat from the uint8 picture alone.
+    which, and Pillow's is the one that anybody can repeat from the uint8 image alone.
 
     Args:
         lr: uint8, H x W x 3, RGB.
@@ -41,11 +41,11 @@ def lanczos(lr: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of a set.
+    """One image of a set.
 
     Attributes:
         folder: the set's folder.
-        entry: what its manifest says of the picture.
+        entry: what its manifest says of the image.
     """
 
     folder: Path
@@ -63,23 +63,23 @@ class Picture:
 
     @property
     def height(self) -> int:
-        """Rows of the HR picture, a multiple of 4."""
+        """Rows of the HR image, a multiple of 4."""
         return self.entry.record.height
 
     @property
     def width(self) -> int:
-        """Columns of the HR picture, a multiple of 4."""
+        """Columns of the HR image, a multiple of 4."""
         return self.entry.record.width
 
     def hr(self) -> np.ndarray:
-        """Return the HR picture: uint8, H x W x 3, RGB, memory-mapped and read-only."""
+        """Return the HR image: uint8, H x W x 3, RGB, memory-mapped and read-only."""
         return self._decoded(self._file(HR), self.height, self.width)
 
     def lr(self, qp: int | None) -> np.ndarray:
-        """Return an LR picture: uint8, H/4 x W/4 x 3, RGB, memory-mapped and read-only.
+        """Return an LR image: uint8, H/4 x W/4 x 3, RGB, memory-mapped and read-only.
 
         Args:
-            qp: one of the set's QPs, or None for the picture that no encoder has touched.
+            qp: one of the set's QPs, or None for the image that no encoder has touched.
         """
         return self._decoded(self._lr_file(qp), self.height // SCALE, self.width // SCALE)
 
@@ -122,9 +122,9 @@ class PairSet:
     Attributes:
         path: its folder.
         digest: SHA-256 of its manifest, which names the hash of every file.
-        qps: QPs that every picture has, from light to heavy.
+        qps: QPs that every image has, from light to heavy.
         is_sample: whether it is the small built-in set, fit for a first look only.
-        pictures: all pictures.
+        pictures: all images.
     """
 
     path: Path
@@ -135,7 +135,7 @@ class PairSet:
 
     @property
     def teacher_folder(self) -> Path:
-        """Where what teachers make of its pictures is kept: with them if they may be written to."""
+        """Where what teachers make of its images is kept: with them if they may be written to."""
         inside = self.path / "teacher"
         if inside.is_dir() or os.access(self.path, os.W_OK):
             return inside
@@ -143,12 +143,12 @@ class PairSet:
 
     @cached_property
     def train(self) -> tuple[Picture, ...]:
-        """The pictures to train on."""
+        """The images to train on."""
         return tuple(picture for picture in self.pictures if picture.split == TRAIN)
 
     @cached_property
     def validation(self) -> tuple[Picture, ...]:
-        """The pictures held out."""
+        """The images held out."""
         return tuple(picture for picture in self.pictures if picture.split == VALIDATION)
 
 
@@ -169,7 +169,7 @@ _AGAIN = "prepare the set again, the damaged picture alone is redone"
 
 
 def _mapped(place: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Map a decoded picture, or None where there is none or it is not as it was written."""
+    """Map a decoded image, or None where there is none or it is not as it was written."""
     array = read_array(place)
     sound = array is not None and array.shape == shape and array.dtype == np.uint8
     return array if sound else None

@@ -32,7 +32,7 @@ _STRUCTURE = frozenset(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """One picture, with what belongs to it.
+    """One image, with what belongs to it.
 
     Attributes:
         colour: uint8 (H, W, 3). Equal channels where ``grey``.
@@ -53,7 +53,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """A format that pictures are written in.
+    """A format that images are written in.
 
     Attributes:
         suffixes: of its files; the first is the usual one.
@@ -84,7 +84,7 @@ FILE_FORMATS: Mapping[str, FileFormat] = MappingProxyType(
 
 
 def read_picture(path: Path, max_pixels: int) -> Picture:
-    """Read a picture with its transparency, colour profile and EXIF data.
+    """Read an image with its transparency, colour profile and EXIF data.
 
     Pixels stay in the colour space of the file, whose profile is kept: conversion to sRGB would
     clip the colours of wider ones and round all of them, and the network, which knows sRGB, works
@@ -117,16 +117,16 @@ def read_picture(path: Path, max_pixels: int) -> Picture:
 def write_picture(
     picture: Picture, path: Path, format: str, quality: int | None = None
 ) -> tuple[str, ...]:
-    """Write a picture and return notes on what the format could not keep.
+    """Write an image and return notes on what the format could not keep.
 
     Args:
         picture: what is written.
-        path: the file; afterwards it holds all of the picture or what it held before.
+        path: the file; afterwards it holds all of the image or what it held before.
         format: one of `FILE_FORMATS`.
         quality: 1 to 100; None for the format's default, and for lossless formats.
 
     Raises:
-        UnusableImage: the format cannot hold so large a picture.
+        UnusableImage: the format cannot hold so large an image.
         OSError: it cannot be written.
     """
     kind = FILE_FORMATS[format]

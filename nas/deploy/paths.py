@@ -54,7 +54,7 @@ def plan(inputs: Sequence[Path], output: Path | None, format: str) -> list[Job]:
     ``a.jpg``, each keeps its suffix inside the name.
 
     Raises:
-        InputError: an input is not there, a folder holds no picture, or the output is an input.
+        InputError: an input is not there, a folder holds no image, or the output is an input.
     """
     one = output is not None and not output.is_dir() and _format_of(output) is not None
     if one and (len(inputs) > 1 or inputs[0].is_dir()):

@@ -1,4 +1,4 @@
-"""Upscaling picture files: which become which, decoding and encoding beside the network's work."""
+"""Upscaling image files: which become which, decoding and encoding beside the network's work."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ STRIP_PIXELS = 2**16
 """LR pixels at once on a CPU: caches then hold the maps, 1.1 to 1.4 times as fast as 2**18."""
 
 STRIP_PIXELS_CUDA = 2**21
-"""The same on CUDA: a whole 1080p picture."""
+"""The same on CUDA: a whole 1080p image."""
 
 _SMALLEST_STRIP = 2**12
 _TRIAL = (540, 960)
-_AHEAD = 2  # pictures decoded before their turn, and as many waiting to be encoded
+_AHEAD = 2  # images decoded before their turn, and as many waiting to be encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How pictures are read, upscaled and written.
+    """How images are read, upscaled and written.
 
     Attributes:
         format: one of `nas.deploy.images.FILE_FORMATS`.
         quality: 1 to 100, or None for the format's default.
         strip_pixels: LR pixels that pass through the network at once, where it allows strips.
-        max_pixels: larger pictures are refused.
+        max_pixels: larger images are refused.
         force: whether existing targets are made again.
     """
 
@@ -81,7 +81,7 @@ class Settings:
 
 
 def ready(network: Network, device: str, *, half: bool = False) -> Uint8Network:
-    """Return a network for pictures, on a device, in the memory layout that is fastest there.
+    """Return a network for images, on a device, in the memory layout that is fastest there.
 
     On CPUs channels_last makes the survey's networks 1.1 to 1.4 times as fast, and memory is kept
     from strip to strip; on CUDA channels_last is what FP16 convolutions want. There the end is done
@@ -104,7 +104,7 @@ def ready(network: Network, device: str, *, half: bool = False) -> Uint8Network:
 def upscale(
     network: Uint8Network, picture: Picture, *, strip_pixels: int = STRIP_PIXELS
 ) -> Picture:
-    """Return a picture at 4 times its sides.
+    """Return an image at 4 times its sides.
 
     Transparency is upscaled by Lanczos: it keeps flat areas flat, clear pixels clear and opaque
     ones opaque to the last bit, which a network trained on photographs does not.
@@ -126,7 +126,7 @@ def upscale(
             if not _out_of_memory(fault):
                 raise
             strip_pixels = min(strip_pixels, colour.shape[0] * colour.shape[1]) // 4
-            if strip_pixels < _SMALLEST_STRIP or network.seen is None:
+            if strip_pixels < _SMALLEST_STRIP or network.field is None:
                 raise UnusableImage("not enough memory to upscale it") from fault
 
 
@@ -170,7 +170,7 @@ def upscale_files(
 ) -> Iterator[Result]:
     """Upscale files one by one and yield what became of each, in order.
 
-    Decoding the next pictures and encoding the last ones go on beside the network. A picture that
+    Decoding the next images and encoding the last ones go on beside the network. An image that
     cannot be used fails alone.
 
     Raises:
@@ -205,7 +205,7 @@ def _ahead(executor: Executor, function: Callable[[S], T], items: Iterable[S]) -
 
 @dataclass(frozen=True, slots=True)
 class _Underway:
-    """A job whose picture is read, or read and upscaled."""
+    """A job whose image is read, or read and upscaled."""
 
     job: Job
     picture: Picture

@@ -1,6 +1,6 @@
-"""Models on whole held-out pictures: every figure of every picture at every QP, beside Lanczos.
+"""Models on whole held-out images: every figure of every image at every QP, beside Lanczos.
 
-A 4K picture takes a minute of a CPU, so each figure is kept in the cache as soon as it is known,
+A 4K image takes a minute of a CPU, so each figure is kept in the cache as soon as it is known,
 by what it depends on: weights, device and pixels. An evaluation that was killed goes on where it
 was, and nothing is computed twice.
 """
@@ -32,21 +32,21 @@ SSIM_WINDOW = 11
 
 
 class NamedPicture(PictureLike, Protocol):
-    """A picture with a name; those of prepared sets are."""
+    """An image with a name; those of prepared sets are."""
 
     @property
     def name(self) -> str:
-        """Unique among the pictures."""
+        """Unique among the images."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Upscaler:
-    """Who makes large pictures of small ones.
+    """Who makes large images of small ones.
 
     Attributes:
         name: For people.
-        key: What its results depend on beside the small picture.
+        key: What its results depend on beside the small image.
         upscale: uint8 (H, W, 3) to uint8 (4H, 4W, 3).
     """
 
@@ -60,7 +60,7 @@ LANCZOS = Upscaler("Lanczos", "pillow-lanczos3", lanczos)
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One picture at one QP, None for the LR that no encoder touched."""
+    """One image at one QP, None for the LR that no encoder touched."""
 
     picture: str
     qp: int | None
@@ -84,17 +84,17 @@ class Figures:
 
     @property
     def is_finite(self) -> bool:
-        """Whether both have errors: flat pictures come out exact, and have no PSNR to average."""
+        """Whether both have errors: flat images come out exact, and have no PSNR to average."""
         return math.isfinite(self.ours.psnr_rgb_db) and math.isfinite(self.lanczos.psnr_rgb_db)
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One model on all pictures at all QPs.
+    """One model on all images at all QPs.
 
     Attributes:
         name: The model's.
-        figures: One for each picture and QP, pictures in the order of the set.
+        figures: One for each image and QP, images in the order of the set.
     """
 
     name: str
@@ -107,42 +107,42 @@ class Evaluation:
 
     @property
     def averaged(self) -> tuple[Figures, ...]:
-        """Those that means are over: without the pictures in `exact`."""
+        """Those that means are over: without the images in `exact`."""
         exact = self.exact
         return tuple(figure for figure in self.figures if figure.picture not in exact)
 
     @property
     def exact(self) -> tuple[str, ...]:
-        """Pictures that are upscaled without any error at some QP, because they are flat."""
+        """Images that are upscaled without any error at some QP, because they are flat."""
         return tuple(dict.fromkeys(f.picture for f in self.figures if not f.is_finite))
 
     def at(self, qp: int | None) -> tuple[Fidelity, Fidelity]:
-        """Return means over pictures at a QP: the model's and Lanczos's."""
+        """Return means over images at a QP: the model's and Lanczos's."""
         here = [figure for figure in self.averaged if figure.qp == qp]
         return _means([f.ours for f in here]), _means([f.lanczos for f in here])
 
     def over(self, qps: Sequence[int | None] | None = None) -> tuple[Fidelity, Fidelity]:
-        """Return means over QPs (all by default) of the means over pictures."""
+        """Return means over QPs (all by default) of the means over images."""
         pairs = [self.at(qp) for qp in (self.qps if qps is None else qps)]
         return _means([ours for ours, _ in pairs]), _means([base for _, base in pairs])
 
     def gain_db(self, qps: Sequence[int | None] | None = None) -> float:
-        """Return the PSNR-Y above Lanczos, mean over QPs (all by default) and pictures."""
+        """Return the PSNR-Y above Lanczos, mean over QPs (all by default) and images."""
         ours, base = self.over(qps)
         return ours.psnr_y_db - base.psnr_y_db
 
     def gain_cb_db(self, qps: Sequence[int | None] | None = None) -> float:
-        """Return the PSNR of Cb above Lanczos, mean over QPs (all by default) and pictures."""
+        """Return the PSNR of Cb above Lanczos, mean over QPs (all by default) and images."""
         ours, base = self.over(qps)
         return ours.psnr_cb_db - base.psnr_cb_db
 
     def gain_cr_db(self, qps: Sequence[int | None] | None = None) -> float:
-        """Return the PSNR of Cr above Lanczos, mean over QPs (all by default) and pictures."""
+        """Return the PSNR of Cr above Lanczos, mean over QPs (all by default) and images."""
         ours, base = self.over(qps)
         return ours.psnr_cr_db - base.psnr_cr_db
 
     def gain_db_of(self, picture: str) -> float:
-        """Return a picture's gain, mean over QPs."""
+        """Return an image's gain, mean over QPs."""
         gains = [figure.gain_db for figure in self.averaged if figure.picture == picture]
         return sum(gains) / len(gains)
 
@@ -164,18 +164,18 @@ def evaluate_all(
     with_ssim: bool = True,
     progress: Progress = silent,
 ) -> tuple[Evaluation, ...]:
-    """Measure upscalers on whole pictures.
+    """Measure upscalers on whole images.
 
     Args:
         upscalers: Who upscales.
-        pictures: Held-out pictures.
+        pictures: Held-out images.
         qps: Where to measure; None is the LR that no encoder touched.
         device: Where differences are computed; upscalers know where they work.
         with_ssim: Whether to compute SSIM, which takes most of the time.
-        progress: Called after every picture and QP; its note is the gain so far.
+        progress: Called after every image and QP; its note is the gain so far.
 
     Raises:
-        InputError: There is no picture, one is too small for SSIM, or all are flat.
+        InputError: There is no image, one is too small for SSIM, or all are flat.
     """
     if not pictures or not qps:
         raise InputError("evaluating needs at least one held-out picture and one QP")

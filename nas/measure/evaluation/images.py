@@ -68,7 +68,7 @@ def most_different(
     height, width = original.shape[:2]
     rows, columns = min(side, height), min(side, width)
     strips = []
-    for first in range(0, height // 4 * 4, _STRIP):  # an 8K picture has 0.8 GB as doubles
+    for first in range(0, height // 4 * 4, _STRIP):  # an 8K image has 0.8 GB as doubles
         cut = slice(first, min(first + _STRIP, height // 4 * 4)), slice(0, width // 4 * 4)
         truth = _luma(original[cut])
         spared = (_luma(worse[cut]) - truth) ** 2 - (_luma(better[cut]) - truth) ** 2
@@ -257,7 +257,7 @@ def _tinted(errors: np.ndarray, limit: float) -> np.ndarray:
 
 
 def _overview(original: np.ndarray, crop: CropBox, width: int, height: int) -> Image.Image:
-    """The whole picture within a box, the crop framed."""
+    """The whole image within a box, the crop framed."""
     factor = min(width / original.shape[1], height / original.shape[0], 1.0)
     size = (max(1, round(original.shape[1] * factor)), max(1, round(original.shape[0] * factor)))
     small = Image.fromarray(np.ascontiguousarray(original)).resize(size, Image.Resampling.BOX)

@@ -131,7 +131,7 @@ def table1_csv(found: Mapping[str, Any]) -> str:
 
 
 def pictures_csv(found: Mapping[str, Any]) -> str:
-    """Return the figures of each picture and QP, of each model and of Lanczos, as CSV."""
+    """Return the figures of each image and QP, of each model and of Lanczos, as CSV."""
     columns = ["model", *found["models"][0]["pictures"][0]]
     records = [
         {column: model["name"] if column == "model" else row.get(column) for column in columns}

@@ -81,7 +81,7 @@ def read_runtimes(
             file beside it, or JSON) and milliseconds, as ``nas front --json`` prints them too.
         only: Words that a store's kind of runtime has to contain, such as ``cuda`` or ``540x960``;
             of the kinds left the one with the most networks is taken.
-        height: Rows of the pictures that a file's runtimes were measured on.
+        height: Rows of the images that a file's runtimes were measured on.
         width: Columns of them.
         precision: What a file's networks ran in.
         progress: Called after every network of a file.
