@@ -221,7 +221,7 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     for name, value in pairs:
         if name in seen:
-            raise ValueError(f"{reprlib.repr(name)} stands there twice")
+            raise ValueError(f"{reprlib.repr(name)} occurs twice")
         seen[name] = value
     return seen
 

@@ -36,7 +36,7 @@ def test_how_an_editor_saves_it_makes_no_difference(tmp_path, name, text, read):
         (folder / "network.json").write_text(NETWORK, encoding="utf-8-sig")
         (folder / name).write_text(text.replace("\n", "\r\n"), encoding, newline="")
     assert read(marked / name) == read(plain / name)
-    with pytest.raises(InputError, match=f"{name} is no text in UTF-8: save it as UTF-8"):
+    with pytest.raises(InputError, match=f"{name} is not UTF-8 text: save it as UTF-8"):
         read(other / name)
 
 

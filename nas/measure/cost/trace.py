@@ -107,8 +107,8 @@ def trace(
     because eager PyTorch adds it in a second pass over cuDNN's output.
 
     Raises:
-        InputError: a network cannot run, or its output is not 4 times its input: a block of a plugin
-            is at fault.
+        InputError: a network cannot run, or its output is not 4 times its input, because of a
+            block of a plugin.
     """
     from search_spaces.networks.network import Network
 
