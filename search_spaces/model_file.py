@@ -204,5 +204,5 @@ def _header(path: Path) -> dict[str, str]:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError) as fault:
         raise InputError(
-            f"{path} is no model: it must be a {SUFFIX} file of this workbench, whole and readable"
+            f"{path} is not a model: it must be a {SUFFIX} file of this workbench, undamaged"
         ) from fault

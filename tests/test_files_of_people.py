@@ -52,7 +52,7 @@ def test_what_is_no_json_is_told_in_a_sentence(tmp_path, read, text):
 
 def test_a_csv_that_is_none(tmp_path):
     (tmp_path / "odd.csv").write_text("network,runtime_ms\n" + "9" * 200_000 + ",1\n")
-    with pytest.raises(InputError, match=r"odd\.csv, line 2 is no CSV: field larger than"):
+    with pytest.raises(InputError, match=r"odd\.csv, line 2 is not valid CSV: field larger than"):
         read_runtimes(tmp_path / "odd.csv")
 
 

@@ -1,4 +1,4 @@
-"""Decoding any image file: upright, at most 8 bits a sample, honest about what it cannot be."""
+"""Decoding image files: upright, at most 8 bits a sample, with notes on every conversion."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from search_spaces.architecture import SCALE
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm"}
 )
-"""File names that are looked at; everything else in a folder is passed over in silence."""
+"""Suffixes of image files; other files in a folder are ignored."""
 
 BACKGROUND = (255, 255, 255)
-"""What shows through transparent pixels: white, as on a page."""
+"""RGB behind transparent pixels: white."""
 
 MIN_SIDE = 256
 """Smallest HR side: its LR side of 64 holds a training patch. The encoder itself needs no more
@@ -28,7 +28,7 @@ than 2 LR pixels."""
 
 
 PROFILE_IGNORED = "colour profile ignored"
-"""The one note that is not of a change to the samples."""
+"""The only note without a change to the samples."""
 
 
 class Normalised(NamedTuple):
@@ -50,7 +50,7 @@ def read_picture(path: Path) -> Normalised:
     rounding, colour profiles are ignored (the challenge's command ignores them too).
 
     Raises:
-        UnusableImage: not an image, damaged, too small, or too large to be honest.
+        UnusableImage: not an image, damaged, too small, or too large.
     """
     image, _, decoding = decode(path)
     notes = []
@@ -76,7 +76,7 @@ def read_picture(path: Path) -> Normalised:
 
 
 def over_background(layered: Image.Image) -> Image.Image:
-    """An RGBA image as it looks on a white page."""
+    """An RGBA image over the background."""
     page = Image.new("RGBA", layered.size, (*BACKGROUND, 255))
     return Image.alpha_composite(page, layered).convert("RGB")
 
@@ -85,7 +85,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "PPM")
 """Pillow's names of the file formats that are read."""
 
 MAX_PIXELS = 134_217_728
-"""16384 x 8192: four times 8K. A file that claims more is taken for a decompression bomb."""
+"""16384 x 8192: four times 8K. Larger files are refused as decompression bombs."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -96,11 +96,11 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation to the move that undoes it."""
+"""EXIF orientation -> the transposition that undoes it."""
 
 
 class UnusableImage(Exception):
-    """One image cannot be used; the message is the reason, a few words."""
+    """An image cannot be used; the message is the reason in a few words."""
 
 
 class Decoded(NamedTuple):
@@ -124,7 +124,7 @@ def decode(
     """Decode an image, turned upright, 16 bits rounded to 8; the first frame of an animation.
 
     Raises:
-        UnusableImage: not an image, damaged, or too large to be honest.
+        UnusableImage: not an image, damaged, or too large.
     """
     import pillow_avif  # noqa: F401  # makes Pillow read AVIF with the decoder of the LR files
 
@@ -141,8 +141,8 @@ def decode(
         raise UnusableImage("not a picture that can be read") from fault
     except MemoryError as fault:
         raise UnusableImage("not enough memory to decode it") from fault
-    except Exception as fault:  # Pillow's plugins raise nearly anything on damaged files
-        if isinstance(fault, OSError) and fault.errno:  # the file, not what stands in it
+    except Exception as fault:  # Pillow's plugins raise many types on damaged files
+        if isinstance(fault, OSError) and fault.errno:  # of the file, not of its content
             raise UnusableImage(f"cannot be read ({fault.strerror})") from fault
         raise UnusableImage(f"damaged ({str(fault).strip() or type(fault).__name__})") from fault
 
@@ -183,7 +183,7 @@ def _exif(picture: Image.Image) -> Image.Exif:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """The EXIF orientation; 1, upright, where there is none or the EXIF data is damaged."""
+    """The EXIF orientation; 1, upright, if there is none or it is damaged."""
     try:
         return int(_exif(picture).get(ExifTags.Base.Orientation, 1))
     except Exception:
@@ -191,7 +191,7 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _is_16_bit(picture: Image.Image, path: Path) -> bool:
-    """Whether samples have 16 bits: Pillow tells for grey only, colour it cuts in silence."""
+    """Whether samples have 16 bits; Pillow truncates 16-bit colour without a sign."""
     if picture.mode.startswith("I;16"):
         return True
     if picture.format == "PNG":
@@ -205,7 +205,7 @@ def _is_16_bit(picture: Image.Image, path: Path) -> bool:
 def _reduce_16_bit(picture: Image.Image, path: Path) -> Image.Image:
     """Round 16-bit samples to 8 bits, in the orientation in which the file stores them.
 
-    Pillow cuts colour off and clips grey; ffmpeg hands over the samples as they are.
+    Pillow truncates colour and clips grey; ffmpeg returns the samples unchanged.
     """
     width, height = picture.size
     if isinstance(picture, TiffImageFile):  # its size may be that of the turned image

@@ -1,15 +1,15 @@
-"""What a prepared set holds, as written in its ``manifest.json`` and in one record an image.
+"""Manifest of a prepared dataset, and the record of each image.
 
-A set is a folder::
+A prepared dataset is a folder::
 
-    manifest.json            what the set is; written last, so its presence means "complete"
-    records/<digest>.json    one an image, by the hash of its source: what is already made
+    manifest.json            written last, so its presence means "complete"
+    records/<digest>.json    one an image, by the hash of its source
     hr/<name>.png            8-bit RGB, sides multiples of 4
     clean/<name>.png         the LR image without an encoder, for a teacher
     qp31/<name>.avif ...     the LR images at each QP
 
-Every file is listed with its hash, so a later run can tell what is whole and redo only the rest.
-Files that no manifest names any more are left where they are and used again when wanted.
+Every file is listed with its hash, so that a later run repeats only damaged or missing files. Files
+that the manifest no longer names stay, and are used again when needed.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Everything made from one source image.
+    """The files of one source image.
 
     Attributes:
         name: unique in the set, and the stem of its files.
@@ -95,7 +95,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The whole set.
+    """The whole dataset.
 
     Attributes:
         qps: QPs that every image has.

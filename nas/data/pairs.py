@@ -1,4 +1,4 @@
-"""The work on one image of a set: what is missing is made, moved into place, then recorded."""
+"""Preparing one image of a dataset: missing files are created, moved into place, and recorded."""
 
 from __future__ import annotations
 
@@ -76,17 +76,17 @@ WORK = ".work"
 def prepare_image(
     source: Source, source_sha256: str, folder: Path, qps: Sequence[int], *, threads: int
 ) -> tuple[Record, bool]:
-    """Make whatever a set lacks of one image.
+    """Create the missing files of one image.
 
     Args:
         source: the image.
         source_sha256: hash of its file.
-        folder: the set.
-        qps: the QPs that it shall have.
-        threads: for the encoder.
+        folder: of the dataset.
+        qps: the QPs that it needs.
+        threads: of the encoder.
 
     Returns:
-        The record of everything there is now, and whether anything had to be made.
+        The record of all its files, and whether any was created.
 
     Raises:
         UnusableImage: the source cannot be used.

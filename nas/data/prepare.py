@@ -1,8 +1,7 @@
-"""Making a prepared set from a folder of images: parallel, and resumable at any moment.
+"""Preparing a dataset from a folder of images: parallel, and resumable at any time.
 
-An image is done when its record is written, and its record names the hash of every file made.
-So a run after kill -9 redoes at most the images that were under way, a changed source is another
-hash and so another image, and QPs asked for later are added to what is there.
+An image is complete when its record with the hash of every file is written. So a run after kill -9
+repeats only the images in progress, a changed source is a new image, and further QPs are added.
 """
 
 from __future__ import annotations
@@ -39,14 +38,14 @@ from nas.data.split import TRAIN, VALIDATION, held_out
 LOCK = ".lock"
 
 Chooser = Callable[[Mapping[str, Record]], frozenset[str]]
-"""Given the records by source name, names the sources to validate on."""
+"""Chooses the names of the validation sources, from the records by source name."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class PrepareReport:
-    """What a preparation did.
+    """Result of a preparation.
 
     Attributes:
         made: images for which at least one file was made.
@@ -71,10 +70,10 @@ def prepare(
     strict: bool = False,
     progress: Progress = silent,
 ) -> PrepareReport:
-    """Make or complete a prepared set from every image under a folder.
+    """Create or complete a prepared dataset from every image under a folder.
 
-    The set then holds exactly the images of the folder. Files of images that went away are
-    left in place, and used again should they come back.
+    It then holds exactly the images of the folder. Files of removed images stay, and are used again
+    if the images return.
 
     Args:
         hr_dir: the folder, searched with its subfolders.
@@ -117,7 +116,7 @@ def prepare_sources(
     is_sample: bool = False,
     progress: Progress = silent,
 ) -> PrepareReport:
-    """Make or complete a prepared set from given files; `prepare` explains the rest.
+    """Create or complete a prepared dataset from given files, as `prepare` does.
 
     Args:
         sources: the files, with names that differ.
@@ -135,10 +134,10 @@ def prepare_sources(
         raise InputError(f"{workers} workers cannot work: give at least 1")
     other = "set NAS_CACHE to another folder" if is_sample else "choose another folder"
     with _disk_errors(out, other), _alone(out, len(sources), progress):
-        shutil.rmtree(out / WORK, ignore_errors=True)  # what a killed run left
+        shutil.rmtree(out / WORK, ignore_errors=True)  # of a killed run
         wanted = tuple(sorted({*qps, *_earlier_qps(out)}))
         run = _Run(out, wanted, workers or _cores(), progress)
-        with warnings.catch_warnings():  # here, as it is not for threads
+        with warnings.catch_warnings():  # outside of the threads, as it is process-wide
             warnings.simplefilter("ignore")  # Pillow warns of what is refused or noted anyway
             records = run.make(sources)
         _refuse_if_useless(records, run.skipped, len(sources), strict)
@@ -156,7 +155,7 @@ def prepare_sources(
 
 @dataclass
 class _Run:
-    """One pass over the sources, and the tally of what became of them."""
+    """One pass over the sources, and its counts."""
 
     out: Path
     qps: tuple[int, ...]
@@ -251,7 +250,7 @@ def _refuse_if_useless(
 
 @contextmanager
 def _alone(out: Path, total: int, progress: Progress) -> Iterator[None]:
-    """Hold the set alone: another preparation of it waits here, and then finds the work done."""
+    """Lock the dataset; another preparation waits, and then finds the work done."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a new folder, or a prepared set")
     ours = any((out / mark).exists() for mark in (MANIFEST, RECORDS, LOCK))
@@ -267,7 +266,7 @@ def _alone(out: Path, total: int, progress: Progress) -> Iterator[None]:
 
 @contextmanager
 def _disk_errors(out: Path, other: str) -> Iterator[None]:
-    """Turn what a disk can refuse into one sentence."""
+    """Turn errors of the disk into one sentence."""
     try:
         yield
     except OSError as fault:

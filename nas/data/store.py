@@ -1,4 +1,4 @@
-"""Prepared sets as their users see them: images as arrays that are decoded once, for everyone."""
+"""Prepared datasets: images as memory-mapped arrays, decoded once and cached."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from search_spaces.architecture import SCALE
 def lanczos(lr: np.ndarray) -> np.ndarray:
     """Upscale by 4 with Pillow's ``LANCZOS`` filter (3 lobes, half-pixel centres, 8-bit result).
 
-    This is the convention behind every ``gain_db``: the survey names "Lanczos" without saying
-    which, and Pillow's is the one that anybody can repeat from the uint8 image alone.
+    Every ``gain_db`` refers to it: the survey does not say which Lanczos it used, and Pillow's can
+    be repeated from the uint8 image.
 
     Args:
         lr: uint8, H x W x 3, RGB.
@@ -41,12 +41,7 @@ def lanczos(lr: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of a set.
-
-    Attributes:
-        folder: the set's folder.
-        entry: what its manifest says of the image.
-    """
+    """One image of a prepared dataset."""
 
     folder: Path
     entry: Entry
@@ -117,13 +112,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class PairSet:
-    """A prepared set.
+    """A prepared dataset.
 
     Attributes:
         path: its folder.
         digest: SHA-256 of its manifest, which names the hash of every file.
         qps: QPs that every image has, from light to heavy.
-        is_sample: whether it is the small built-in set, fit for a first look only.
+        is_sample: whether it is the small built-in sample.
         pictures: all images.
     """
 
@@ -153,7 +148,7 @@ class PairSet:
 
 
 def open_set(path: Path) -> PairSet:
-    """Open a prepared set.
+    """Open a prepared dataset.
 
     Raises:
         InputError: there is none at ``path``, or its manifest cannot be used.
@@ -169,14 +164,14 @@ _AGAIN = "prepare the set again, the damaged picture alone is redone"
 
 
 def _mapped(place: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Map a decoded image, or None where there is none or it is not as it was written."""
+    """Map a decoded image, None if it is missing or damaged."""
     array = read_array(place)
     sound = array is not None and array.shape == shape and array.dtype == np.uint8
     return array if sound else None
 
 
 def _decoder_of(file: FileEntry) -> str:
-    """Mark decodings of AVIF: its chroma is upsampled by whoever decodes, PNG has one meaning."""
+    """Version of the AVIF decoder, which decides how chroma is upsampled; empty for PNG."""
     return f"-avif{version('pillow-avif-plugin')}" if file.path.endswith(".avif") else ""
 
 
@@ -189,7 +184,7 @@ def _decode(path: Path, file: FileEntry) -> np.ndarray:
     if path.suffix == ".avif":
         from pillow_avif.AvifImagePlugin import AvifImageFile
 
-        with AvifImageFile(path) as picture:  # by name: Pillow has a decoder of its own
+        with AvifImageFile(path) as picture:  # Pillow has another decoder
             return np.asarray(picture.convert("RGB"))
     with Image.open(path) as plain:
         return np.asarray(plain.convert("RGB"))

@@ -83,7 +83,7 @@ class Simplified(nn.Module):
 
     @property
     def clipped(self) -> bool:
-        """Whether the output is clamped to [0, 1] by itself."""
+        """Whether the output is in [0, 1] without a further clamp."""
         end = ending(self.network)
         added = self.residual is not None or self.network.residual is not None
         return end is not None and end.clamp is not None and not added
@@ -176,7 +176,7 @@ class Ending:
 
 
 def ending(network: Network) -> Ending | None:
-    """Return how a network's phases are made, or None where that is no plain convolution."""
+    """Return the last convolution of a network, or None where another module is last."""
     return ending_of(network.tail if network.lift is None else list(network.lift.children())[-1])
 
 

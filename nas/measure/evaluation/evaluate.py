@@ -1,8 +1,7 @@
-"""Models on whole held-out images: every figure of every image at every QP, beside Lanczos.
+"""Models on whole validation images: all metrics of every image at every QP, beside Lanczos.
 
-A 4K image takes a minute of a CPU, so each figure is kept in the cache as soon as it is known,
-by what it depends on: weights, device and pixels. An evaluation that was killed goes on where it
-was, and nothing is computed twice.
+A 4K image takes a minute on a CPU, so each result is cached by weights, device and pixels, and a
+killed evaluation resumes.
 """
 
 from __future__ import annotations
@@ -42,17 +41,13 @@ class NamedPicture(PictureLike, Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Upscaler:
-    """Who makes large images of small ones.
-
-    Attributes:
-        name: For people.
-        key: What its results depend on beside the small image.
-        upscale: uint8 (H, W, 3) to uint8 (4H, 4W, 3).
-    """
+    """A function that upscales images by 4."""
 
     name: str
     key: str
+    """What its results depend on besides the LR image."""
     upscale: Callable[[np.ndarray], Pixels]
+    """From uint8 (H, W, 3) to uint8 (4H, 4W, 3)."""
 
 
 LANCZOS = Upscaler("Lanczos", "pillow-lanczos3", lanczos)
@@ -60,7 +55,7 @@ LANCZOS = Upscaler("Lanczos", "pillow-lanczos3", lanczos)
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One image at one QP, None for the LR that no encoder touched."""
+    """Metrics of one image at one QP; None is the uncompressed LR."""
 
     picture: str
     qp: int | None
@@ -84,36 +79,32 @@ class Figures:
 
     @property
     def is_finite(self) -> bool:
-        """Whether both have errors: flat images come out exact, and have no PSNR to average."""
+        """Whether both have errors: flat images are exact, with infinite PSNR."""
         return math.isfinite(self.ours.psnr_rgb_db) and math.isfinite(self.lanczos.psnr_rgb_db)
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One model on all images at all QPs.
-
-    Attributes:
-        name: The model's.
-        figures: One for each image and QP, images in the order of the set.
-    """
+    """One model on all images at all QPs."""
 
     name: str
     figures: tuple[Figures, ...]
+    """One for each image and QP, in the order of the dataset."""
 
     @property
     def qps(self) -> tuple[int | None, ...]:
-        """QPs, as they were asked for."""
+        """The measured QPs."""
         return tuple(dict.fromkeys(figure.qp for figure in self.figures))
 
     @property
     def averaged(self) -> tuple[Figures, ...]:
-        """Those that means are over: without the images in `exact`."""
+        """Those in the means: without the images in `exact`."""
         exact = self.exact
         return tuple(figure for figure in self.figures if figure.picture not in exact)
 
     @property
     def exact(self) -> tuple[str, ...]:
-        """Images that are upscaled without any error at some QP, because they are flat."""
+        """Flat images, which are upscaled without error at some QP."""
         return tuple(dict.fromkeys(f.picture for f in self.figures if not f.is_finite))
 
     def at(self, qp: int | None) -> tuple[Fidelity, Fidelity]:
@@ -167,10 +158,10 @@ def evaluate_all(
     """Measure upscalers on whole images.
 
     Args:
-        upscalers: Who upscales.
-        pictures: Held-out images.
-        qps: Where to measure; None is the LR that no encoder touched.
-        device: Where differences are computed; upscalers know where they work.
+        upscalers: What to measure.
+        pictures: Validation images.
+        qps: None is the uncompressed LR.
+        device: Of the metrics; upscalers have their own.
         with_ssim: Whether to compute SSIM, which takes most of the time.
         progress: Called after every image and QP; its note is the gain so far.
 
@@ -209,34 +200,34 @@ def evaluate_all(
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """An original that upscalings are held against."""
+    """An original image, the reference of upscalings."""
 
     key: str
     original: torch.Tensor
     with_ssim: bool
 
     def fidelity(self, upscaler: Upscaler, small: np.ndarray) -> Fidelity:
-        """Figures of an upscaling, from the cache if they are there."""
+        """Metrics of an upscaling, cached."""
         key = digest(f"{_LAYOUT} {upscaler.key} {self.key}", small)
-        place = cache_root() / "evaluation" / f"{key}.json"
-        with suppress(OSError, ValueError, TypeError):  # absent, torn, or of another layout
-            known = Fidelity(**(read_json(place) or {}))
+        path = cache_root() / "evaluation" / f"{key}.json"
+        with suppress(OSError, ValueError, TypeError):  # missing, damaged, or of another layout
+            known = Fidelity(**(read_json(path) or {}))
             if not self.with_ssim:
                 return replace(known, ssim_rgb=None, ssim_y=None, ssim_y_organiser=None)
             if known.ssim_rgb is not None:
                 return known
         large = as_tensor(upscaler.upscale(small)).to(self.original.device)
         value = fidelity(large, self.original, with_ssim=self.with_ssim)
-        with suppress(OSError):  # the figures stand without their cache
-            write_json(place, asdict(value))
+        with suppress(OSError):  # works without the cache
+            write_json(path, asdict(value))
         return value
 
 
-_LAYOUT = 1  # raise it when the same weights and pixels would give other figures
+_LAYOUT = 1  # raise it when metrics of the same weights and pixels change
 
 
 def _note(found: Sequence[Sequence[Figures]], upscalers: Sequence[Upscaler]) -> str:
-    """The gain so far of the one that leads."""
+    """The gain so far of the best upscaler."""
     gains = [
         sum(gains) / len(gains) if (gains := [f.gain_db for f in figures if f.is_finite]) else 0.0
         for figures in found

@@ -1,7 +1,4 @@
-"""What an evaluation found, as people and other programs read it: tables, Markdown and CSV.
-
-All of it is made of the document of `nas.measure.evaluation.report` alone.
-"""
+"""Tables, Markdown and CSV of the document of `nas.measure.evaluation.report`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""A latency model from runtimes that were measured somewhere: a store, or a table of the user's.
+"""Fitting a latency model to measured runtimes, of the store or of a user's table.
 
-Runtimes are comparable only when they were measured alike, so a store is sorted by device,
-precision, size, way of timing and versions, and one kind is fitted. Prices are not negative and
-nothing else is known of the device, so more of anything is never faster.
+Only runtimes of the same device, precision, size, timing and versions are comparable, so a store is
+grouped by these and one group is fitted. Prices are not negative: more work is never faster.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Runtimes:
-    """Runtimes that were measured alike."""
+    """Comparable runtimes."""
 
     device: str
     how: str
@@ -160,10 +159,10 @@ def _from_store(folder: Path, only: Sequence[str]) -> Runtimes:
             unusable += 1
     wanted = {how: k for how, k in kinds.items() if all(w.lower() in how.lower() for w in only)}
     if not wanted:
-        told = f"; it has {'; '.join(sorted(kinds))}" if kinds else ""
+        known = f"; it has {'; '.join(sorted(kinds))}" if kinds else ""
         asked = f" of {' and '.join(only)}" if only else ""
         raise InputError(
-            f"{folder} holds no runtimes{asked} that a model could be fitted to{told}: measure "
+            f"{folder} holds no runtimes{asked} that a model could be fitted to{known}: measure "
             "networks with 'nas latency' or search with --target cuda or cpu"
         )
     how = max(sorted(wanted), key=lambda kind: len(wanted[kind]))
@@ -190,7 +189,7 @@ def _from_store(folder: Path, only: Sequence[str]) -> Runtimes:
 
 
 def _idle(measured: Sequence[Entry]) -> list[Entry]:
-    """Return those beside which the anchor ran as fast as it can; timings without one too."""
+    """Return the timings with an undisturbed anchor or without one."""
     anchors = [entry.latency.details.get("anchor_ms") for entry in measured]
     best = min((anchor for anchor in anchors if anchor), default=0.0)
     return [e for e, a in zip(measured, anchors, strict=True) if not a or a <= BUSY * best]
@@ -253,7 +252,9 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         try:
             yield from ((f"{path}, line {reader.line_num}", row) for row in reader)
         except csv.Error as error:
-            raise InputError(f"{path}, line {reader.line_num + 1} is no CSV: {error}") from error
+            raise InputError(
+                f"{path}, line {reader.line_num + 1} is not valid CSV: {error}"
+            ) from error
         return
     try:
         document = json.loads(text)
@@ -263,7 +264,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         document = [{"network": name, "ms": ms} for name, ms in document.items()]
     for number, row in enumerate(document if isinstance(document, list) else [document], start=1):
         if not isinstance(row, dict):
-            raise InputError(f"{path}, row {number} is no object with {_SENSE}")
+            raise InputError(f"{path}, row {number} is not an object with {_SENSE}")
         yield f"{path}, row {number}", row
 
 
@@ -281,7 +282,7 @@ def _measured(
     except (TypeError, ValueError):
         ms = math.nan
     if not 0 < ms < math.inf:
-        raise InputError(f"{place}: {runtime!r} is no number of milliseconds above zero")
+        raise InputError(f"{place}: {runtime!r} is not a number of milliseconds above zero")
     architecture = _architecture(network, place, folder)
     try:
         layers = trace(inference_form(architecture, ""), height, width)
