@@ -168,10 +168,10 @@ def _make_files(
 
 def _move(made: Path, key: str, name: str, folder: Path) -> FileEntry:
     part = f"qp{key}" if key.isdigit() else key
-    place = folder / part / f"{name}{made.suffix}"
-    entry = FileEntry(f"{part}/{place.name}", sha256_of(made), made.stat().st_size)
-    place.parent.mkdir(exist_ok=True)
-    made.replace(place)
+    target = folder / part / f"{name}{made.suffix}"
+    entry = FileEntry(f"{part}/{target.name}", sha256_of(made), made.stat().st_size)
+    target.parent.mkdir(exist_ok=True)
+    made.replace(target)
     return entry
 
 

@@ -93,20 +93,20 @@ class Picture:
         return files[key]
 
     def _decoded(self, file: FileEntry, height: int, width: int) -> np.ndarray:
-        place = cache_root() / "decoded" / f"{file.sha256}{_decoder_of(file)}.npy"
+        cached = cache_root() / "decoded" / f"{file.sha256}{_decoder_of(file)}.npy"
         shape = (height, width, 3)
-        if (array := _mapped(place, shape)) is not None:
+        if (array := _mapped(cached, shape)) is not None:
             return array
         pixels = _decode(self.folder / file.path, file)
         if pixels.shape != shape:
             raise InputError(f"{self.folder / file.path} is not {width}x{height}: {_AGAIN}")
         try:
-            write_array(place, pixels)
+            write_array(cached, pixels)
         except OSError as fault:
             raise unwritable(fault) from fault
-        array = _mapped(place, shape)
+        array = _mapped(cached, shape)
         if array is None:
-            raise InputError(f"{place} does not read back as it was written: check that disk")
+            raise InputError(f"{cached} does not read back as it was written: check that disk")
         return array
 
 
@@ -163,9 +163,9 @@ def open_set(path: Path) -> PairSet:
 _AGAIN = "prepare the set again, the damaged picture alone is redone"
 
 
-def _mapped(place: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+def _mapped(cached: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     """Map a decoded image, None if it is missing or damaged."""
-    array = read_array(place)
+    array = read_array(cached)
     sound = array is not None and array.shape == shape and array.dtype == np.uint8
     return array if sound else None
 

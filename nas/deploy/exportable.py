@@ -1,4 +1,4 @@
-"""The form of a network that leaves PyTorch: any height and width, without a branch on them."""
+"""The exportable form of a network: any height and width, without a branch on them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _SIDES = (27, 35)
 
 
 class Exportable(nn.Module):
-    """The simplest form with its output clamped to [0, 1], whose sizes may be symbols.
+    """The inference form with its output clamped to [0, 1], for symbolic sizes.
 
-    A network pads an image to its working factor only where that is needed, which is a decision
-    on a number. Here the rows and columns beyond the image are always looked up, by indices that
-    stop at its border: none where the factor divides it, and always the same values. Clamping comes
-    before the last pixel-shuffle, where runtimes make it a part of the convolution.
+    A network pads an image to its working factor only if needed, which is a branch on a number.
+    Here rows and columns beyond the image are always looked up, by indices clamped at its border,
+    with the same result. Clamping comes before the last pixel-shuffle, where runtimes fuse it with
+    the convolution.
     """
 
     def __init__(self, network: Network) -> None:

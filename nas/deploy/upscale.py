@@ -1,4 +1,4 @@
-"""Upscaling image files: which become which, decoding and encoding beside the network's work."""
+"""Upscaling image files; decoding and encoding run beside the network."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _AHEAD = 2  # images decoded before their turn, and as many waiting to be encode
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a job.
+    """Result of a job.
 
     Attributes:
         job: which.
@@ -63,7 +63,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How images are read, upscaled and written.
+    """Options of reading, upscaling and writing images.
 
     Attributes:
         format: one of `nas.deploy.images.FILE_FORMATS`.
@@ -83,9 +83,8 @@ class Settings:
 def ready(network: Network, device: str, *, half: bool = False) -> Uint8Network:
     """Return a network for images, on a device, in the memory layout that is fastest there.
 
-    On CPUs channels_last makes the survey's networks 1.1 to 1.4 times as fast, and memory is kept
-    from strip to strip; on CUDA channels_last is what FP16 convolutions want. There the end is done
-    by one kernel if that is faster in a short trial.
+    channels_last makes the survey's networks 1.1 to 1.4 times as fast on CPUs, and suits FP16
+    convolutions on CUDA. There a fused tail is used if it is faster in a short trial.
     """
     keep_memory()
     dtype = torch.float16 if half else torch.float32
@@ -131,10 +130,10 @@ def upscale(
 
 
 def spread(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Give clear pixels the colours of the visible ones around them.
+    """Give transparent pixels the colours of visible ones around them.
 
-    What a file holds there is anything, often black, and would bleed into the visible edge.
-    Ever coarser means of what is visible are taken, the finest that there is for each pixel.
+    Their stored colour is arbitrary, often black, and would bleed into visible edges. Each gets the
+    finest available mean of visible pixels.
 
     Args:
         colour: uint8 (H, W, 3).
@@ -168,10 +167,10 @@ def upscale_files(
     *,
     progress: Progress = silent,
 ) -> Iterator[Result]:
-    """Upscale files one by one and yield what became of each, in order.
+    """Upscale files one by one and yield the results in order.
 
-    Decoding the next images and encoding the last ones go on beside the network. An image that
-    cannot be used fails alone.
+    The next images are decoded and the last ones encoded beside the network. An unusable image does
+    not stop the others.
 
     Raises:
         OSError: the disk is full, or a file cannot be written.

@@ -120,10 +120,10 @@ def trace(
         except Exception as fault:
             if not isinstance(twin, Network):
                 raise
-            place, kind = recorder.stack[-1]
+            path, kind = recorder.stack[-1]
             detail = one_line(fault)
             raise InputError(
-                f"the network cannot run, {kind} at {place} fails: {type(fault).__name__}: {detail}"
+                f"the network cannot run, {kind} at {path} fails: {type(fault).__name__}: {detail}"
             ) from fault
     if isinstance(twin, Network):
         _require_size(output, height, width)

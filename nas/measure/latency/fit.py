@@ -92,8 +92,8 @@ def read_runtimes(
         return _from_store(path, only)
     rows = list(_rows(path))
     found: dict[str, list[Measured]] = defaultdict(list)
-    for number, (place, row) in enumerate(rows, start=1):
-        measured = _measured(row, place, path.parent, height, width)
+    for number, (where, row) in enumerate(rows, start=1):
+        measured = _measured(row, where, path.parent, height, width)
         found[structure_of(measured.layers)].append(measured)
         progress(number, len(rows), measured.name)
     shown = precision.replace("float", "FP")
@@ -243,7 +243,7 @@ def _called(entry: Entry) -> str:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield each row of a CSV or JSON file with a name for its place."""
+    """Yield each row of a CSV or JSON file with its position."""
     if not path.exists():
         raise InputError(f"there is no folder or file {path}")
     text = read_text(path)
@@ -269,30 +269,30 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _measured(
-    row: Mapping[str, Any], place: str, folder: Path, height: int, width: int
+    row: Mapping[str, Any], where: str, folder: Path, height: int, width: int
 ) -> Measured:
     network = next((row[name] for name in _NAMES if row.get(name)), None)
     runtime = next((row[name] for name in _RUNTIMES if row.get(name) not in (None, "")), None)
     if network is None or runtime is None:
-        raise InputError(f"{place}: a row needs {_SENSE}")
+        raise InputError(f"{where}: a row needs {_SENSE}")
     if row.get("runtime_kind") == "predicted":
-        raise InputError(f"{place}: this runtime is predicted, and a fit wants measured ones")
+        raise InputError(f"{where}: this runtime is predicted, and a fit wants measured ones")
     try:
         ms = float(runtime)
     except (TypeError, ValueError):
         ms = math.nan
     if not 0 < ms < math.inf:
-        raise InputError(f"{place}: {runtime!r} is not a number of milliseconds above zero")
-    architecture = _architecture(network, place, folder)
+        raise InputError(f"{where}: {runtime!r} is not a number of milliseconds above zero")
+    architecture = _architecture(network, where, folder)
     try:
         layers = trace(inference_form(architecture, ""), height, width)
     except InputError as error:
-        raise InputError(f"{place}: {error}") from error
+        raise InputError(f"{where}: {error}") from error
     shown = row.get("name") or (network if _is_name(network) else architecture.label)
     return Measured(str(shown), layers, ms)
 
 
-def _architecture(network: Any, place: str, folder: Path) -> Architecture:
+def _architecture(network: Any, where: str, folder: Path) -> Architecture:
     try:
         if isinstance(network, dict):
             return Architecture.from_dict(network)
@@ -308,7 +308,7 @@ def _architecture(network: Any, place: str, folder: Path) -> Architecture:
             raise InputError(f"there is no network or file '{network}'; known are {names}")
         return read_architecture(folder / text)
     except InputError as error:
-        raise InputError(f"{place}: {error}") from error
+        raise InputError(f"{where}: {error}") from error
 
 
 def _is_name(network: Any) -> bool:
