@@ -33,8 +33,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.options import add_json, add_networks, add_size, alone, parser_of, write_json
-from nas.deploy.fused_tail import fused_end
-from nas.deploy.uint8_network import EightBit
+from nas.deploy.fused_tail import fuse_tail
+from nas.deploy.uint8_network import Uint8Network
 from nas.deploy.upscale import STRIP_PIXELS
 from nas.measure.device import usable_device
 from nas.measure.device_lock import exclusive
@@ -81,11 +81,11 @@ class ToBytes(nn.Module):
 
 
 class Simplest(nn.Module):
-    """The same by `EightBit`."""
+    """The same by `Uint8Network`."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.eight_bit = EightBit(network)
+        self.eight_bit = Uint8Network(network)
 
     def forward(self, x: Tensor) -> Tensor:
         """(1, 3, H, W) in [0, 1] to uint8 (4H, 4W, 3)."""
@@ -147,7 +147,7 @@ def forms(network: Network, output: str) -> Iterator[tuple[str, nn.Module]]:
     to_bytes = output == "bytes"
     yield "deploy form", ToBytes(network) if to_bytes else network
     yield "simplest", Simplest(network) if to_bytes else simplified(network)
-    fused = fused_end(network, to_bytes=to_bytes) if torch.cuda.is_available() else None
+    fused = fuse_tail(network, to_bytes=to_bytes) if torch.cuda.is_available() else None
     if fused is not None:
         yield "one kernel", fused
 

@@ -27,7 +27,7 @@ from nas.measure.cost.counts import count
 from nas.measure.cost.memory import compute_memory
 from nas.measure.cost.trace import deploy_form, trace
 from nas.measure.latency.predict import LatencyModel
-from nas.measure.quality import psnr, psnr_y, ssim
+from nas.measure.metrics import psnr, psnr_y, ssim
 from search_spaces import Architecture, InputError, build, fuse, load_space, published
 from search_spaces.networks.network import Network
 from search_spaces.space import PRESETS, Space

@@ -64,7 +64,7 @@ class Architecture:
     """
 
     stem: str = "conv"
-    """How the picture becomes features, and at which resolution: a name in `stems`."""
+    """How the image becomes features, and at which resolution: a name in `stems`."""
     width: int = 16
     """Channels after the stem."""
     stages: tuple[Stage, ...] = ()
@@ -159,8 +159,8 @@ class Architecture:
         Fields at their default do not count, so that one added here later changes no key. Those of
         stages and of a tail that is not the default do count.
         """
-        told = {name: value for name, value in self.to_dict().items() if value != _DEFAULT[name]}
-        return hashlib.sha256(_canonical(told).encode()).hexdigest()[:12]
+        changed = {name: value for name, value in self.to_dict().items() if value != _DEFAULT[name]}
+        return hashlib.sha256(_canonical(changed).encode()).hexdigest()[:12]
 
     @property
     def label(self) -> str:
@@ -221,7 +221,7 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     for name, value in pairs:
         if name in seen:
-            raise ValueError(f"{reprlib.repr(name)} stands there twice")
+            raise ValueError(f"{reprlib.repr(name)} occurs twice")
         seen[name] = value
     return seen
 
@@ -258,8 +258,8 @@ def _one_of(name: str, value: object, choices: Collection[Any]) -> None:
 
 def _of_kind(name: str, value: object, kind: type) -> None:
     if not isinstance(value, kind):
-        told = "a name" if kind is str else "true or false"
-        raise InputError(f"{name} is {reprlib.repr(value)}; give {told}")
+        wanted = "a name" if kind is str else "true or false"
+        raise InputError(f"{name} is {reprlib.repr(value)}; give {wanted}")
 
 
 def _between(name: str, value: object, low: int, high: int) -> None:

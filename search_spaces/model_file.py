@@ -1,8 +1,6 @@
-"""A trained network as a file: deploy weights that say themselves which network they are of.
+"""Model files: deploy weights as safetensors, with the architecture and other facts in the header.
 
-The file is safetensors, whose header holds the architecture as JSON beside a name and whatever
-else is known (gain, licence, what it was trained on). So one file is enough, loading it runs no
-code, and any size of picture works.
+Loading runs no code, and any image size works.
 """
 
 from __future__ import annotations
@@ -31,20 +29,15 @@ _OWN = ("format", "architecture", "name", "scale", SEAL)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A network that is ready to use.
-
-    Attributes:
-        name: For people, and in file names.
-        network: In deploy form and eval mode, float32, without gradients.
-        facts: What else is known of it, as strings: ``gain_db``, ``licence``, ``data``...
-        digest: SHA-256 of the file it came from, 64 hex digits; empty for one that was never
-            written.
-    """
+    """A trained network."""
 
     name: str
     network: Network
+    """In deploy form and eval mode, float32, without gradients."""
     facts: Mapping[str, str] = field(default_factory=dict)
+    """Such as ``gain_db``, ``licence``, ``data``."""
     digest: str = ""
+    """SHA-256 of its file, 64 hex digits; empty if it was never written."""
 
     @property
     def architecture(self) -> Architecture:
@@ -204,5 +197,5 @@ def _header(path: Path) -> dict[str, str]:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError) as fault:
         raise InputError(
-            f"{path} is no model: it must be a {SUFFIX} file of this workbench, whole and readable"
+            f"{path} is not a model: it must be a {SUFFIX} file of this workbench, undamaged"
         ) from fault

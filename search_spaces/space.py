@@ -238,7 +238,7 @@ def load_space(name_or_path: str) -> Space:
     """A preset or a plugin's space by name, or a YAML file by path.
 
     Raises:
-        InputError: there is no such preset or file, or it describes no space.
+        InputError: there is no such preset or file, or it is not a valid space.
     """
     if name_or_path in spaces:
         return spaces[name_or_path]

@@ -10,7 +10,7 @@ from PIL import Image
 from skimage import data as photographs
 
 from nas.common.errors import InputError
-from nas.data.encode import CLEAN, QPS, degrade, encoder, ffmpeg_binary
+from nas.data.encode import CLEAN, QPS, encode_lr, encoder, ffmpeg_binary
 from nas.data.store import lanczos
 
 SURVEY = (
@@ -38,7 +38,7 @@ def test_one_call_for_all_qps_writes_the_very_files_of_one_call_each(
     qps = QPS if threads == 1 else (31, 63)
     outputs = {CLEAN: tmp_path / "clean.png", **{qp: tmp_path / f"{qp}.avif" for qp in qps}}
 
-    degrade(hr, outputs, threads=threads)
+    encode_lr(hr, outputs, threads=threads)
 
     for qp in qps:
         survey = surveys_command(tmp_path / "hr.png", tmp_path / "survey.avif", qp)
@@ -51,9 +51,9 @@ def test_one_call_for_all_qps_writes_the_very_files_of_one_call_each(
 
 def test_a_subset_of_qps_can_be_made_alone(tmp_path):
     hr = photographs.coffee()[:256, :256]
-    degrade(hr, {63: tmp_path / "alone.avif"})
-    degrade(hr, {47: tmp_path / "47.avif", 63: tmp_path / "with others.avif"})
-    degrade(hr, {CLEAN: tmp_path / "clean.png"})
+    encode_lr(hr, {63: tmp_path / "alone.avif"})
+    encode_lr(hr, {47: tmp_path / "47.avif", 63: tmp_path / "with others.avif"})
+    encode_lr(hr, {CLEAN: tmp_path / "clean.png"})
     alone, with_others = (tmp_path / name for name in ("alone.avif", "with others.avif"))
     assert alone.read_bytes() == with_others.read_bytes()
     assert (tmp_path / "47.avif").stat().st_size > alone.stat().st_size
@@ -63,7 +63,7 @@ def test_a_subset_of_qps_can_be_made_alone(tmp_path):
 def test_file_names_are_no_options_or_protocols_to_ffmpeg(tmp_path):
     place = tmp_path / "a:b %03d" / "-x.avif"
     place.parent.mkdir()
-    degrade(photographs.coffee()[:256, :256], {63: place})
+    encode_lr(photographs.coffee()[:256, :256], {63: place})
     assert place.stat().st_size > 0
 
 
@@ -75,7 +75,7 @@ def test_the_encoder_tells_its_versions():
 
 def test_a_refusal_carries_ffmpegs_reason(tmp_path):
     with pytest.raises(RuntimeError, match="No such file or directory"):
-        degrade(photographs.coffee()[:256, :256], {63: tmp_path / "missing" / "x.avif"})
+        encode_lr(photographs.coffee()[:256, :256], {63: tmp_path / "missing" / "x.avif"})
 
 
 def test_an_ffmpeg_without_the_encoder_is_named(tmp_path, monkeypatch):

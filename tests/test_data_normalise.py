@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from skimage import data as photographs
 
-from nas.data.decode import UnusablePicture, read_picture
+from nas.data.decode import UnusableImage, read_picture
 from nas.data.encode import ffmpeg_binary
 
 COFFEE = photographs.coffee()[:260, :320]
@@ -151,7 +151,7 @@ def test_8k_is_read(tmp_path):
 @pytest.mark.parametrize("size", [(60_000, 60_000), (16_388, 8192)])
 def test_decompression_bombs_are_refused_unopened(tmp_path, size):
     (tmp_path / "x.png").write_bytes(bomb(*size))
-    with pytest.raises(UnusablePicture, match="decompression bomb"):
+    with pytest.raises(UnusableImage, match="decompression bomb"):
         read_picture(tmp_path / "x.png")
 
 
@@ -159,7 +159,7 @@ def test_decompression_bombs_are_refused_unopened(tmp_path, size):
 def test_cut_files_are_damaged(tmp_path, name):
     path = save(tmp_path / name, COFFEE)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(UnusablePicture):
+    with pytest.raises(UnusableImage):
         read_picture(path)
 
 
@@ -169,7 +169,7 @@ def test_a_changed_byte_in_a_png_is_damage(tmp_path):
     content = bytearray(path.read_bytes())
     content[5000] ^= 255
     path.write_bytes(content)
-    with pytest.raises(UnusablePicture, match="damaged"):
+    with pytest.raises(UnusableImage, match="damaged"):
         read_picture(path)
 
 
@@ -178,12 +178,12 @@ def test_a_changed_byte_in_a_png_is_damage(tmp_path):
 )
 def test_what_is_no_picture_is_said_to_be_none(tmp_path, content):
     (tmp_path / "x.png").write_bytes(content)
-    with pytest.raises(UnusablePicture):
+    with pytest.raises(UnusableImage):
         read_picture(tmp_path / "x.png")
 
 
 def test_small_pictures_and_odd_samples_are_refused_with_the_reason(tmp_path):
-    with pytest.raises(UnusablePicture, match=r"too small \(320x255, at least 256x256\)"):
+    with pytest.raises(UnusableImage, match=r"too small \(320x255, at least 256x256\)"):
         read_picture(save(tmp_path / "x.png", COFFEE[:255]))
-    with pytest.raises(UnusablePicture, match="32-bit"):
+    with pytest.raises(UnusableImage, match="32-bit"):
         read_picture(save(tmp_path / "x.tif", Image.new("F", (300, 300))))

@@ -236,8 +236,8 @@ def test_a_disk_that_refuses_is_one_sentence_and_nothing_is_lost(
         made.append(pixels)
         real(pixels, outputs, **options)
 
-    real = pairs.degrade
-    monkeypatch.setattr(pairs, "degrade", refuse)
+    real = pairs.encode_lr
+    monkeypatch.setattr(pairs, "encode_lr", refuse)
     with pytest.raises(InputError, match=sentence):
         prepare(folder, tmp_path / "set", qps=(63,), workers=1)
     monkeypatch.undo()
@@ -340,12 +340,12 @@ def test_hr_files_hold_the_pixels_that_were_read_and_nothing_else(tmp_path):
 
 
 def test_a_png_with_a_wrong_checksum_is_packed_anew(tmp_path):
-    from nas.data.pairs import plain_png
+    from nas.data.pairs import strip_png
 
     picture(0).save(tmp_path / "a.png")
     whole = (tmp_path / "a.png").read_bytes()
-    assert plain_png(tmp_path / "a.png", *picture(0).size[::-1]) == whole
+    assert strip_png(tmp_path / "a.png", *picture(0).size[::-1]) == whole
     for damaged in (whole[:-20], whole[:60] + b"\x00\x01" + whole[62:], whole[8:], b"", whole[:10]):
         (tmp_path / "a.png").write_bytes(damaged)
-        assert plain_png(tmp_path / "a.png", *picture(0).size[::-1]) is None
-    assert plain_png(tmp_path / "gone.png", 4, 4) is None
+        assert strip_png(tmp_path / "a.png", *picture(0).size[::-1]) is None
+    assert strip_png(tmp_path / "gone.png", 4, 4) is None

@@ -12,7 +12,7 @@ from PIL import Image
 from skimage import data as photographs
 
 from nas.data.manifest import Record
-from nas.data.split import held_out, look
+from nas.data.split import held_out, perceptual_hash
 
 
 def record(number: int, looks: int | None = None) -> Record:
@@ -66,7 +66,7 @@ def test_looks_survive_resizing_and_compression_and_tell_pictures_apart(tmp_path
     smaller.save(tmp_path / "x.jpg", quality=40)
 
     def apart(a, b):
-        return (int(look(a), 16) ^ int(look(b), 16)).bit_count()
+        return (int(perceptual_hash(a), 16) ^ int(perceptual_hash(b), 16)).bit_count()
 
     assert apart(coffee, np.asarray(Image.open(tmp_path / "x.jpg"))) <= 3
     assert apart(coffee, cat) > 10

@@ -8,7 +8,7 @@ import torch
 from deployed import ENDS, NETWORKS, trained
 from skimage import data as photographs
 
-from nas.deploy.uint8_network import EightBit
+from nas.deploy.uint8_network import Uint8Network
 from nas.deploy.upscale import ready
 from nas.measure.tiling import upscale_picture
 from search_spaces import Architecture, Stage, Tail, build, fuse
@@ -21,7 +21,7 @@ WHOLE = 10**9
 def assert_same_picture(network, picture, strip_pixels=WHOLE, form=None):
     """Equal but where a value lies between two levels and rounding noise decides."""
     wanted = upscale_picture(network, picture, strip_pixels=WHOLE).int()
-    made = (form or EightBit(network)).upscaled(picture, strip_pixels)
+    made = (form or Uint8Network(network)).upscaled(picture, strip_pixels)
     assert made.dtype == torch.uint8 and made.shape == wanted.shape
     off = (made.int() - wanted).abs()
     assert off.max() <= 1 and (off > 0).float().mean() < 1e-3

@@ -13,8 +13,8 @@ import torch
 from deployed import ENDS, NETWORKS, trained
 
 from nas.deploy import fused_tail as module
-from nas.deploy.fused_tail import fused_end, pays
-from nas.deploy.uint8_network import EightBit
+from nas.deploy.fused_tail import fuse_tail, is_faster
+from nas.deploy.uint8_network import Uint8Network
 from nas.deploy.upscale import ready
 from search_spaces import Architecture, Tail, published
 
@@ -24,8 +24,8 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 INTERPRETED = """
 import torch
 from deployed import LUMA, NETWORKS, trained
-from nas.deploy.uint8_network import EightBit
-from nas.deploy.fused_tail import fused_end
+from nas.deploy.uint8_network import Uint8Network
+from nas.deploy.fused_tail import fuse_tail
 from search_spaces import Architecture, Tail
 
 cases = [NETWORKS[name] for name in ("RepTCN", "ANUNet", "CASR", "VPEG-R", "URPNet", "Lanczos++")]
@@ -43,20 +43,20 @@ cases += [
 with torch.no_grad():
     for number, architecture in enumerate(cases):
         network = trained(architecture)
-        floats = fused_end(network, to_bytes=False).to(memory_format=torch.channels_last)
-        levels = fused_end(network, to_bytes=True).to(memory_format=torch.channels_last)
+        floats = fuse_tail(network, to_bytes=False).to(memory_format=torch.channels_last)
+        levels = fuse_tail(network, to_bytes=True).to(memory_format=torch.channels_last)
         for size in ((3, 67 + number), (7, 5)):
             x = torch.rand(1, 3, *size)
             assert (floats(x) - network(x)).abs().max() < 1e-5, (architecture, size)
-            off = (levels(x).int() - EightBit(network).plain(x).int()).abs()
+            off = (levels(x).int() - Uint8Network(network).plain(x).int()).abs()
             assert off.max() <= 1 and (off > 0).float().mean() < 0.01, (architecture, size)
     network = trained(NETWORKS["ANUNet"])
     x = torch.rand(1, 3, 6, 70)
-    half = fused_end(network, to_bytes=True).half()(x.half()).int()
-    off = (half - EightBit(network).plain(x).int()).abs()
+    half = fuse_tail(network, to_bytes=True).half()(x.half()).int()
+    off = (half - Uint8Network(network).plain(x).int()).abs()
     assert off.max() <= 2 and off.float().mean() < 0.1
     clipped = trained(NETWORKS["ETDS-M5C16"])
-    off = fused_end(clipped, to_bytes=True)(x).int() - EightBit(clipped).plain(x).int()
+    off = fuse_tail(clipped, to_bytes=True)(x).int() - Uint8Network(clipped).plain(x).int()
     assert off.abs().max() <= 1
 """
 
@@ -81,19 +81,19 @@ def triton(monkeypatch):
 
 
 def test_what_the_kernel_can_end(triton):
-    able = {name for name, a in NETWORKS.items() if fused_end(trained(a), to_bytes=False)}
+    able = {name for name, a in NETWORKS.items() if fuse_tail(trained(a), to_bytes=False)}
     assert set(NETWORKS) - able == {"Megastudy", "ETDS-M5C16"}, "a clamp is for bytes only"
-    assert all(fused_end(trained(a), to_bytes=True) for a in NETWORKS.values())
+    assert all(fuse_tail(trained(a), to_bytes=True) for a in NETWORKS.values())
     odd = trained(Architecture(width=8))
     odd.tail = torch.nn.Sequential(odd.tail, torch.nn.Tanh())
-    assert fused_end(odd, to_bytes=True) is None
+    assert fuse_tail(odd, to_bytes=True) is None
     clipped = Architecture(width=8, tail=Tail(block="etds_clip"), residual="nearest")
-    assert fused_end(trained(clipped), to_bytes=True) is None
+    assert fuse_tail(trained(clipped), to_bytes=True) is None
 
 
 def test_without_triton_pytorch_does_it(monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    assert fused_end(trained(published["RepTCN"].architecture), to_bytes=True) is None
+    assert fuse_tail(trained(published["RepTCN"].architecture), to_bytes=True) is None
 
 
 def test_a_cpu_keeps_pytorch(triton):
@@ -109,11 +109,11 @@ def test_on_cuda_it_computes_what_pytorch_does(name, size):
     network = trained(NETWORKS[name])
     x = torch.rand(1, 3, *size).cuda().half()
     with torch.no_grad():
-        levels = fused_end(network, to_bytes=True).cuda().half()
-        plain = EightBit(network).cuda().half()
+        levels = fuse_tail(network, to_bytes=True).cuda().half()
+        plain = Uint8Network(network).cuda().half()
         off = (levels(x).int() - plain.plain(x).int()).abs()
         assert off.max() <= 2 and off.float().mean() < 0.1
-        if (floats := fused_end(network, to_bytes=False)) is not None:
+        if (floats := fuse_tail(network, to_bytes=False)) is not None:
             made, wanted = floats.cuda().half()(x), network.cuda().half()(x)
             assert torch.allclose(made, wanted, atol=1e-2, rtol=1e-2)
 
@@ -126,5 +126,5 @@ def test_what_differs_or_fails_is_not_used():
     def broken(x):
         raise RuntimeError("no compiler")
 
-    assert not pays(lambda x: x + 1, lambda x: x, x)
-    assert not pays(broken, lambda x: x, x)
+    assert not is_faster(lambda x: x + 1, lambda x: x, x)
+    assert not is_faster(broken, lambda x: x, x)

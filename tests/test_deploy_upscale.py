@@ -13,7 +13,7 @@ from skimage import data as photographs
 
 from nas.deploy.images import Picture
 from nas.deploy.paths import Job, plan
-from nas.deploy.uint8_network import EightBit
+from nas.deploy.uint8_network import Uint8Network
 from nas.deploy.upscale import Settings, spread, upscale, upscale_files
 from nas.measure.tiling import upscale_picture
 from search_spaces import Architecture, InputError, build, fuse, load_model, published
@@ -247,7 +247,7 @@ def test_tiles_give_the_same_picture(nas, tmp_path):
     assert np.abs(whole - tiled).max() <= 1
 
 
-class Hungry(EightBit):
+class Hungry(Uint8Network):
     """A network on a machine that has memory for few rows only."""
 
     def __init__(self, rows):

@@ -20,10 +20,17 @@ from nas.data.prepare import prepare
 from nas.data.store import lanczos, open_set
 from nas.measure.cost.memory import compute_memory
 from nas.measure.evaluation.evaluate import LANCZOS, Upscaler, evaluate_all, upscaler_of
-from nas.measure.evaluation.extremes import draw, extremes
-from nas.measure.evaluation.images import CROP, Panel, Place, side_by_side, telling_place
+from nas.measure.evaluation.images import (
+    CROP,
+    CropBox,
+    Panel,
+    draw,
+    extremes,
+    most_different,
+    side_by_side,
+)
 from nas.measure.evaluation.report import score
-from nas.measure.quality import psnr_cb, psnr_cr, psnr_y, ssim_y
+from nas.measure.metrics import psnr_cb, psnr_cr, psnr_y, ssim_y
 from nas.measure.tiling import upscale_picture
 from search_spaces import Architecture, build, fuse, published
 from search_spaces.model_file import Model, load_model, save_model
@@ -257,21 +264,21 @@ def test_the_place_shown_is_where_one_picture_beats_the_other_most():
     base[300:330, 420:460] += 40
     base[20:200, 10:300] += 1  # larger, and of no account
     ours[100:140, 40:80] += 30  # where ours is the worse one
-    place = telling_place(ours, base, original, side=64)
+    place = most_different(ours, base, original, side=64)
     assert place.top <= 300 and place.top + 64 >= 330
     assert place.left <= 420 and place.left + 64 >= 460
     assert (place.top % 4, place.left % 4) == (0, 0)
-    lost = telling_place(base, ours, original, side=64)
+    lost = most_different(base, ours, original, side=64)
     assert lost.top <= 100 and lost.top + 64 >= 140
     assert lost.left <= 40 and lost.left + 64 >= 80
     small = (picture[:40, :80] for picture in (ours, base, original))
-    assert telling_place(*small, side=64) == Place(0, 16, 40, 64)
+    assert most_different(*small, side=64) == CropBox(0, 16, 40, 64)
 
 
 def test_panels_show_pixels_as_they_are_and_errors_by_colour():
     original = photographs.coffee()[:200, :200]
     darker = (original // 2).astype(np.uint8)
-    place = Place(4, 4, CROP, CROP)
+    place = CropBox(4, 4, CROP, CROP)
     panels = [Panel("Lanczos", place.of(darker)), Panel("ours", place.of(original))]
     image = np.asarray(side_by_side("t", "s", panels, original, place))
     shown = place.of(darker).repeat(2, 0).repeat(2, 1)
@@ -286,7 +293,7 @@ def test_panels_show_pixels_as_they_are_and_errors_by_colour():
 def test_an_error_of_colour_is_seen_though_luma_is_right():
     original = np.full((CROP, CROP, 3), 120, np.uint8)
     reddish = original + np.array([8, -4, 0], np.int8).astype(np.uint8)
-    place = Place(0, 0, CROP, CROP)
+    place = CropBox(0, 0, CROP, CROP)
     panels = [Panel("Lanczos", original), Panel("ours", reddish)]
     image = np.asarray(side_by_side("t", "s", panels, original, place)).astype(int)
     rows = slice(1012, 1396)

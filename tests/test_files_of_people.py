@@ -36,7 +36,7 @@ def test_how_an_editor_saves_it_makes_no_difference(tmp_path, name, text, read):
         (folder / "network.json").write_text(NETWORK, encoding="utf-8-sig")
         (folder / name).write_text(text.replace("\n", "\r\n"), encoding, newline="")
     assert read(marked / name) == read(plain / name)
-    with pytest.raises(InputError, match=f"{name} is no text in UTF-8: save it as UTF-8"):
+    with pytest.raises(InputError, match=f"{name} is not UTF-8 text: save it as UTF-8"):
         read(other / name)
 
 
@@ -52,7 +52,7 @@ def test_what_is_no_json_is_told_in_a_sentence(tmp_path, read, text):
 
 def test_a_csv_that_is_none(tmp_path):
     (tmp_path / "odd.csv").write_text("network,runtime_ms\n" + "9" * 200_000 + ",1\n")
-    with pytest.raises(InputError, match=r"odd\.csv, line 2 is no CSV: field larger than"):
+    with pytest.raises(InputError, match=r"odd\.csv, line 2 is not valid CSV: field larger than"):
         read_runtimes(tmp_path / "odd.csv")
 
 

@@ -218,7 +218,7 @@ def test_a_file_that_is_no_profile_is_refused(nas, tmp_path, damage):
     profile = json.loads((PROFILES / "rtx4090.json").read_text())
     profile["prices"]["gmacs"] = -1.0
     (tmp_path / "p.json").write_text(json.dumps(profile) if damage == "negative" else damage)
-    assert "p.json is no latency profile" in nas("latency", "RepTCN", "--target=p.json", code=2)
+    assert "p.json is not a latency profile" in nas("latency", "RepTCN", "--target=p.json", code=2)
 
 
 def test_the_plain_command_is_as_before(nas):

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from nas.data.encode import CLEAN, degrade
+from nas.data.encode import CLEAN, encode_lr
 from nas.training.data.batches import Batch
 from nas.training.engine.objective import Prediction, objective
 from nas.training.engine.student import HALF, Student, enter_stage
@@ -101,7 +101,7 @@ def test_the_likelihood_is_that_of_a_normal_distribution():
 def test_downscaling_is_the_surveys(tmp_path):
     """Against the real ffmpeg command, at more than a few pixels from the border."""
     hr = skimage.data.coffee()[:320, :480]
-    degrade(hr, {CLEAN: tmp_path / "clean.png"})
+    encode_lr(hr, {CLEAN: tmp_path / "clean.png"})
     expected = np.asarray(Image.open(tmp_path / "clean.png")).astype(np.float32)
     ours = downscale(torch.from_numpy(hr.copy()).permute(2, 0, 1)[None].double(), 4)[0]
     difference = np.abs(ours.permute(1, 2, 0).numpy() - expected)[8:-8, 8:-8]

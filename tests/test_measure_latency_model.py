@@ -7,10 +7,9 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy import optimize, stats
+from scipy import stats
 
 from nas.measure.cost.trace import trace
-from nas.measure.latency.nonnegative import nonnegative_least_squares, robust_nonnegative
 from nas.measure.latency.predict import (
     FEATURES,
     RTX4090_FLOORS,
@@ -18,6 +17,7 @@ from nas.measure.latency.predict import (
     features,
     fit,
     fit_published,
+    robust_nonnegative,
 )
 from nas.measure.rank_metrics import kendall, mape, spearman
 from search_spaces import Architecture, InputError, Stage, Tail, published
@@ -110,14 +110,6 @@ def test_prices_are_found_again_from_runtimes_that_follow_them():
     model = fit(observations, RTX4090_FLOORS, device="x", mode="device", source="here")
     assert model.prices == pytest.approx(true, rel=1e-6)
     assert LatencyModel.from_json(model.to_json()).prices == pytest.approx(model.prices, rel=1e-5)
-
-
-def test_nonnegative_least_squares_is_scipys():
-    random = np.random.default_rng(0)
-    for _ in range(50):
-        matrix, target = random.normal(size=(12, 5)), random.normal(size=12)
-        ours = nonnegative_least_squares(matrix, target)
-        assert ours == pytest.approx(optimize.nnls(matrix, target)[0], abs=1e-9)
 
 
 def test_the_robust_fit_hardly_minds_an_outlier():

@@ -14,10 +14,8 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from nas.data.store import lanczos
-from nas.measure.quality import (
+from nas.measure.metrics import (
     CHROMA_FLOOR,
-    Quality,
-    evaluate,
     fidelity,
     psnr,
     psnr_cb,
@@ -28,7 +26,8 @@ from nas.measure.quality import (
     ssim_y,
     ssim_y_organiser,
 )
-from nas.measure.tiling import reach, to_input, to_uint8, upscale_picture
+from nas.measure.quality import Quality, evaluate
+from nas.measure.tiling import receptive_field, to_input, to_uint8, upscale_picture
 from search_spaces import Architecture, Stage, Tail, build, fuse
 
 
@@ -79,7 +78,7 @@ def test_the_figures_of_a_picture_are_those_of_each_function(pair):
 
 def test_a_picture_is_gone_over_once_for_all_its_psnr(pair, monkeypatch):
     seen = []
-    monkeypatch.setattr("nas.measure.quality._check", lambda a, b: seen.append(a.shape))
+    monkeypatch.setattr("nas.measure.metrics._check", lambda a, b: seen.append(a.shape))
     fidelity(*pair, with_ssim=False)
     assert len(seen) == 1
 
@@ -292,7 +291,7 @@ def test_a_network_that_pools_over_the_picture_is_never_cut():
         def forward(self, x):
             return torch.nn.functional.interpolate(x * x.mean((2, 3), keepdim=True), scale_factor=4)
 
-    assert reach(Global()) is None
+    assert receptive_field(Global()) is None
     picture = data.astronaut()[:64, :64]
     assert torch.equal(
         upscale_picture(Global(), picture), upscale_picture(Global(), picture, strip_pixels=64)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import nas.measure.device_lock
-from nas.measure.device_lock import Turns, exclusive
+from nas.measure.device_lock import DeviceLock, exclusive
 from nas.measure.latency.target import resolve_target
 from nas.training.proxy.proxy import ProxySettings
 from search_spaces import Architecture, Stage
@@ -22,9 +22,9 @@ from studies.evaluation import EvaluationSettings, evaluate
 
 
 def _train(device, ready, stop):
-    with Turns(device) as turns:
+    with DeviceLock(device) as turns:
         while not stop.is_set():
-            turns.next()
+            turns.yield_device()
             ready.set()
             time.sleep(0.01)
 
@@ -52,12 +52,12 @@ def test_whoever_measures_gets_a_turn_from_two_who_train(monkeypatch):
 
 
 def test_a_released_device_is_free(monkeypatch):
-    with Turns("meta") as turns:
-        turns.next()
+    with DeviceLock("meta") as turns:
+        turns.yield_device()
         turns.release()
         with exclusive("meta"):
             pass
-        turns.next()
+        turns.yield_device()
     with exclusive("meta"):
         pass
 

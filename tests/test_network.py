@@ -220,7 +220,7 @@ def test_stages_given_as_a_list_describe_the_same_network():
         ('{"tail": {"kernel": true}}', "tail.kernel is True; choose one of 1, 3"),
         ('{"tail": {"kernel": 3.0}}', "tail.kernel is 3.0; choose one of 1, 3"),
         ('{"stem": [1]}', r"stem is \[1\]; choose one of conv"),
-        ('{"width": 8, "width": 12}', "'width' stands there twice"),
+        ('{"width": 8, "width": 12}', "'width' occurs twice"),
     ],
 )
 def test_a_faulty_description_is_told_apart(text, told):

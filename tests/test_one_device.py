@@ -13,7 +13,7 @@ from small_training import SMALL, TWO_STAGES
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nas.deploy.uint8_network import EightBit
+from nas.deploy.uint8_network import Uint8Network
 from nas.training.core.precision import Precision
 from nas.training.core.runtime import SINGLE
 from nas.training.data.batches import CropSource
@@ -116,7 +116,7 @@ def test_a_training_goes_on_from_a_checkpoint_on_its_device():
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_picture_passes_through_the_deployed_network_on_its_device(name):
-    network = EightBit(build(ARCHITECTURES[name], seed=0)).to(DEVICE, torch.float16).eval()
+    network = Uint8Network(build(ARCHITECTURES[name], seed=0)).to(DEVICE, torch.float16).eval()
     with OneDevice(), torch.no_grad():
         larger = network.plain(pictures(1, 3, 25, 38, dtype=torch.float16))
     assert larger.shape == (100, 152, 3) and larger.dtype == torch.uint8

@@ -123,7 +123,7 @@ def test_what_is_wrong_is_said_with_its_place_and_the_choices(tmp_path, stage, t
     ("content", "told"),
     [
         (b"stages: [", "a recipe must be YAML text"),
-        (b"\xff\xfe\x00", "is no text in UTF-8: save it as UTF-8"),
+        (b"\xff\xfe\x00", "is not UTF-8 text: save it as UTF-8"),
         (b"", "a recipe is a mapping with a list of stages"),
         (b"- 1", "a recipe is a mapping with a list of stages"),
         (b"{}", "stages: must be given"),

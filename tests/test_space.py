@@ -99,7 +99,7 @@ def test_a_file_of_the_user_may_search_few_dimensions(tmp_path):
         ("dimensions: {depth: {min: 4, max: 1}}", "min <= max"),
         ("dimensions: {width: {min: 1, max: 1000}}", "more than 256 choices"),
         ("dimensions: {width: [8, 8]}", "names a choice twice"),
-        ("dimensions: {width: [8], width: [12]}", "'width' stands there twice, line 1"),
+        ("dimensions: {width: [8], width: [12]}", "'width' occurs twice, line 1"),
         ("dimensions: {width: [8], tail: [conv5]}", "'tail': there is no tail 'conv5'"),
         ("dimensions: {width: [.nan]}", "'width': width is nan"),
         ("dimensions: {1: [8]}", "unknown dimension 1"),

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from nas.common.errors import InputError
-from nas.data.encode import CLEAN, degrade
+from nas.data.encode import CLEAN, encode_lr
 from nas.data.prepare import prepare
 from nas.data.store import PairSet, lanczos, open_set
-from nas.measure.quality import psnr_y
+from nas.measure.metrics import psnr_y
 from nas.training.data.crops import Crops
 from nas.training.data.teacher_quality import evaluate_teacher, require_gain
 from nas.training.teacher.run import train_teacher
@@ -172,7 +172,7 @@ def test_an_upscaler_like_lanczos_gains_nothing(pair_set, tmp_path, given):
 
 def test_the_shipped_teacher_beats_lanczos_on_a_photograph_it_never_saw(tmp_path):
     hr = skimage.data.coffee()
-    degrade(hr, {CLEAN: tmp_path / "lr.png"})
+    encode_lr(hr, {CLEAN: tmp_path / "lr.png"})
     lr = np.asarray(Image.open(tmp_path / "lr.png"))
     sr = upscale_pixels(load_teacher("hat-tiny"), lr)
     assert psnr_y(sr, hr) - psnr_y(lanczos(lr), hr) > 0.5

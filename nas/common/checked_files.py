@@ -1,8 +1,4 @@
-"""Files that can be made again, with a hash of themselves: damage is seen, never believed.
-
-Disks flip bits, crashes tear files, people copy half of a cache. Whoever reads one of these files
-gets what was written, or None and makes it again.
-"""
+"""Files with an embedded checksum: tensors, arrays, JSON. Corrupt files are detected."""
 
 from __future__ import annotations
 
@@ -24,16 +20,16 @@ from nas.common.errors import InputError
 from nas.common.files import atomic_path, write_atomic
 
 SEAL = "nas_workbench_sha256"
-"""The hash's name among the strings of a header."""
+"""Name of the checksum in a header."""
 
 _STRINGS = "__metadata__"
 _NOT_READABLE = (ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError)
 
 
 def sealed(tensors: Mapping[str, Tensor], strings: Mapping[str, str]) -> bytes:
-    """Return the content of a file of tensors, with strings and the seal in its header.
+    """Return the content of a safetensors file with strings and a checksum in its header.
 
-    The same tensors and strings give the same bytes, which the library's own header does not.
+    The same tensors and strings give the same bytes.
     """
     header, data = _parts(save(dict(tensors), dict(strings)))
     header[_STRINGS] = dict(sorted({**strings, SEAL: _seal(header, data)}.items()))
@@ -43,9 +39,7 @@ def sealed(tensors: Mapping[str, Tensor], strings: Mapping[str, str]) -> bytes:
 
 
 def require_whole(path: Path, content: bytes) -> None:
-    """Refuse the content of a file that has changed since it was sealed.
-
-    Whether it is a file of tensors at all is for its reader to say.
+    """Check the content of a tensor file against its checksum, if it has one.
 
     Raises:
         InputError: it has changed; names the file.
@@ -59,7 +53,7 @@ def require_whole(path: Path, content: bytes) -> None:
     if seal is not None:
         raise InputError(
             f"{path} is damaged, it is not as it was written: "
-            "copy it again from where it came from, or make it again"
+            "copy it again from its source, or create it again"
         )
 
 
@@ -69,14 +63,14 @@ def _parts(content: bytes) -> tuple[dict[str, Any], memoryview]:
 
 
 def _seal(header: Mapping[str, Any], data: memoryview) -> str:
-    """Hash strings and tensors, wherever the file has them."""
+    """Hash strings and tensors, independent of their order in the file."""
     tensors = {name: entry for name, entry in header.items() if name != _STRINGS}
     kinds = {name: [entry["dtype"], entry["shape"]] for name, entry in tensors.items()}
-    told = hashlib.sha256(json.dumps([header[_STRINGS], kinds], sort_keys=True).encode())
+    state = hashlib.sha256(json.dumps([header[_STRINGS], kinds], sort_keys=True).encode())
     for name in sorted(tensors):
         begin, end = tensors[name]["data_offsets"]
-        told.update(data[begin:end])
-    return told.hexdigest()
+        state.update(data[begin:end])
+    return state.hexdigest()
 
 
 SEAL_BYTES = 32
@@ -86,7 +80,7 @@ _SEAL = "sha256"
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """Write an array as ``.npy`` with its seal.
+    """Write an array as ``.npy`` with a checksum.
 
     Raises:
         OSError: it cannot be written.
@@ -98,13 +92,10 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def read_array(path: Path, mode: Literal["r", "c"] = "r") -> np.ndarray | None:
-    """Map an array, or return None where there is none or it is not as it was written.
+    """Map an array, or return None if it is missing or damaged.
 
-    The whole file is read the first time that a process asks for it.
-
-    Args:
-        path: its file.
-        mode: ``r`` for a read-only map, ``c`` for one whose changes stay in this process.
+    A process reads the whole file once. ``mode`` is ``r`` for a read-only map, ``c`` for one whose
+    changes stay in this process.
     """
     try:
         status = path.stat()
@@ -116,20 +107,20 @@ def read_array(path: Path, mode: Literal["r", "c"] = "r") -> np.ndarray | None:
 
 
 def write_json(path: Path, content: Mapping[str, Any], indent: int | None = None) -> None:
-    """Write a dictionary as JSON with its seal; with ``indent``, for people to look at.
+    """Write a dictionary as JSON with a checksum.
 
     Raises:
         OSError: it cannot be written.
     """
-    plain = json.loads(json.dumps(content))  # as it is read: with names that are strings, say
+    plain = json.loads(json.dumps(content))  # as it is read again: keys are strings
     sealed = {**plain, _SEAL: _seal_of(plain)}
     write_atomic(path, json.dumps(sealed, indent=indent).encode())
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the dictionary in a file, None where there is none or it is not as it was written.
+    """Return the dictionary in a file, or None if it is missing or damaged.
 
-    One that was written without a seal, by an earlier version, is believed.
+    Files of earlier versions have no checksum and are accepted.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -142,7 +133,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 class _Sealing:
-    """Hashes what passes into a file."""
+    """Hashes the bytes that are written to a file."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._hash = file, hashlib.sha256()
@@ -157,7 +148,7 @@ class _Sealing:
 
 @lru_cache(maxsize=2**16)
 def _is_whole(path: Path, changed: int, size: int) -> bool:
-    """Check a file's seal, once for each state of the file."""
+    """Check a file's checksum, once for each state of the file."""
     if size <= SEAL_BYTES:
         return False
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Files: what they are called, reading what people write, and writing so that none is half."""
+"""Files: the cache folder, reading text, file names, and atomic writes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from nas.common.errors import InputError, reason
 def cache_root() -> Path:
     """Return the cache folder: ``$NAS_CACHE``, else the user's cache folder of the system.
 
-    Everything in it can be deleted at any time; it is made again when needed. The folder itself
-    is made by whoever writes into it.
+    Everything in it can be deleted at any time and is created again when needed.
     """
     if chosen := os.environ.get("NAS_CACHE"):
         return Path(chosen).expanduser()
@@ -25,7 +24,7 @@ def cache_root() -> Path:
 
 
 def unwritable(fault: OSError, machine: str = "") -> InputError:
-    """What to raise where the cache cannot be written, on this machine or on one that is named."""
+    """Return the error for a cache that cannot be written, on this or a named machine."""
     where = f"{cache_root()} of {machine}" if machine else cache_root()
     return InputError(
         f"the cache {where} cannot be written ({reason(fault)}): "
@@ -34,33 +33,31 @@ def unwritable(fault: OSError, machine: str = "") -> InputError:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file that a person wrote or edited.
-
-    It is UTF-8, without the mark that editors on Windows put before it.
+    """Return the text of a UTF-8 file, without a byte order mark.
 
     Raises:
-        InputError: it cannot be read, or is no such text.
+        InputError: it cannot be read, or is not UTF-8.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as fault:
         raise InputError(f"{path} cannot be read: {reason(fault)}") from fault
     except UnicodeDecodeError as fault:
-        raise InputError(f"{path} is no text in UTF-8: save it as UTF-8") from fault
+        raise InputError(f"{path} is not UTF-8 text: save it as UTF-8") from fault
 
 
 def file_name(text: str) -> str:
-    """Return a name for a file or folder that is called after something: no blanks, no slashes."""
+    """Return a text as the name of a file or folder, without blanks and slashes."""
     return re.sub(r"[^\w.+-]+", "-", text).strip(".-")[:80] or "unnamed"
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` and move it there when the block ends well.
+    """Yield a temporary path beside ``path`` and move it there when the block succeeds.
 
-    Missing parent folders are made. The temporary keeps the suffix, because encoders choose their
-    format by it. When the block raises, the temporary is removed and ``path`` stays as it was.
-    What the system refuses names ``path``: nobody knows the temporary.
+    Missing parent folders are created. The temporary keeps the suffix, because encoders choose
+    their format by it. When the block raises, the temporary is removed and ``path`` is unchanged.
+    Errors of the system name ``path`` instead of the temporary.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
@@ -72,11 +69,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
             fault.filename = str(path)
         raise
     finally:
-        with suppress(OSError):  # what was wrong before is what to tell
+        with suppress(OSError):  # keep the first error
             aside.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path``: afterwards it holds all of it or what it held before."""
+    """Write ``content`` to ``path`` atomically."""
     with atomic_path(path) as aside:
         aside.write_bytes(content)

@@ -1,4 +1,4 @@
-"""How long things take: the time that a search has, and times for people."""
+"""Text for messages and tables: escaping, durations, the end of a search."""
 
 from __future__ import annotations
 

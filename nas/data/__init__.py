@@ -1,1 +1,1 @@
-"""Pictures: degradation, prepared sets, patches."""
+"""Images: degradation, prepared sets, patches."""

@@ -1,4 +1,4 @@
-"""Decoding any picture file: upright, at most 8 bits a sample, honest about what it cannot be."""
+"""Decoding image files: upright, at most 8 bits a sample, with notes on every conversion."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from search_spaces.architecture import SCALE
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm"}
 )
-"""File names that are looked at; everything else in a folder is passed over in silence."""
+"""Suffixes of image files; other files in a folder are ignored."""
 
 BACKGROUND = (255, 255, 255)
-"""What shows through transparent pixels: white, as on a page."""
+"""RGB behind transparent pixels: white."""
 
 MIN_SIDE = 256
 """Smallest HR side: its LR side of 64 holds a training patch. The encoder itself needs no more
@@ -28,11 +28,11 @@ than 2 LR pixels."""
 
 
 PROFILE_IGNORED = "colour profile ignored"
-"""The one note that is not of a change to the samples."""
+"""The only note without a change to the samples."""
 
 
 class Normalised(NamedTuple):
-    """A picture ready for use.
+    """An image ready for use.
 
     Attributes:
         pixels: uint8, H x W x 3, RGB, both sides cropped to multiples of 4 (bottom and right).
@@ -44,13 +44,13 @@ class Normalised(NamedTuple):
 
 
 def read_picture(path: Path) -> Normalised:
-    """Decode a picture to 8-bit RGB.
+    """Decode an image to 8-bit RGB.
 
     Orientation is applied, transparency is laid over white, grey becomes RGB, 16 bits become 8 by
     rounding, colour profiles are ignored (the challenge's command ignores them too).
 
     Raises:
-        UnusablePicture: not a picture, damaged, too small, or too large to be honest.
+        UnusableImage: not an image, damaged, too small, or too large.
     """
     image, _, decoding = decode(path)
     notes = []
@@ -69,14 +69,14 @@ def read_picture(path: Path) -> Normalised:
     pixels = np.asarray(image.convert("RGB"))
     height, width = (side - side % SCALE for side in pixels.shape[:2])
     if min(height, width) < MIN_SIDE:
-        raise UnusablePicture(
+        raise UnusableImage(
             f"too small ({pixels.shape[1]}x{pixels.shape[0]}, at least {MIN_SIDE}x{MIN_SIDE})"
         )
     return Normalised(np.ascontiguousarray(pixels[:height, :width]), tuple(notes))
 
 
 def over_background(layered: Image.Image) -> Image.Image:
-    """An RGBA picture as it looks on a white page."""
+    """An RGBA image over the background."""
     page = Image.new("RGBA", layered.size, (*BACKGROUND, 255))
     return Image.alpha_composite(page, layered).convert("RGB")
 
@@ -85,7 +85,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "PPM")
 """Pillow's names of the file formats that are read."""
 
 MAX_PIXELS = 134_217_728
-"""16384 x 8192: four times 8K. A file that claims more is taken for a decompression bomb."""
+"""16384 x 8192: four times 8K. Larger files are refused as decompression bombs."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -96,15 +96,15 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation to the move that undoes it."""
+"""EXIF orientation -> the transposition that undoes it."""
 
 
-class UnusablePicture(Exception):
-    """One picture cannot be used; the message is the reason, a few words."""
+class UnusableImage(Exception):
+    """An image cannot be used; the message is the reason in a few words."""
 
 
 class Decoded(NamedTuple):
-    """A decoded picture.
+    """A decoded image.
 
     Attributes:
         image: upright, 1 or 8 bits a sample, in the colours that the file has: grey, RGB, CMYK,
@@ -121,10 +121,10 @@ class Decoded(NamedTuple):
 def decode(
     path: Path, *, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS
 ) -> Decoded:
-    """Decode a picture, turned upright, 16 bits rounded to 8; the first frame of an animation.
+    """Decode an image, turned upright, 16 bits rounded to 8; the first frame of an animation.
 
     Raises:
-        UnusablePicture: not a picture, damaged, or too large to be honest.
+        UnusableImage: not an image, damaged, or too large.
     """
     import pillow_avif  # noqa: F401  # makes Pillow read AVIF with the decoder of the LR files
 
@@ -133,24 +133,24 @@ def decode(
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is here
             with Image.open(path, formats=tuple(formats)) as picture:
                 return _decoded(picture, path, max_pixels)
-    except UnusablePicture:
+    except UnusableImage:
         raise
     except Image.DecompressionBombError as fault:
-        raise UnusablePicture(_too_many(max_pixels)) from fault
+        raise UnusableImage(_too_many(max_pixels)) from fault
     except UnidentifiedImageError as fault:
-        raise UnusablePicture("not a picture that can be read") from fault
+        raise UnusableImage("not a picture that can be read") from fault
     except MemoryError as fault:
-        raise UnusablePicture("not enough memory to decode it") from fault
-    except Exception as fault:  # Pillow's plugins raise nearly anything on damaged files
-        if isinstance(fault, OSError) and fault.errno:  # the file, not what stands in it
-            raise UnusablePicture(f"cannot be read ({fault.strerror})") from fault
-        raise UnusablePicture(f"damaged ({str(fault).strip() or type(fault).__name__})") from fault
+        raise UnusableImage("not enough memory to decode it") from fault
+    except Exception as fault:  # Pillow's plugins raise many types on damaged files
+        if isinstance(fault, OSError) and fault.errno:  # of the file, not of its content
+            raise UnusableImage(f"cannot be read ({fault.strerror})") from fault
+        raise UnusableImage(f"damaged ({str(fault).strip() or type(fault).__name__})") from fault
 
 
 def _decoded(picture: Image.Image, path: Path, max_pixels: int) -> Decoded:
     notes = []
     if picture.width * picture.height > max_pixels:
-        raise UnusablePicture(_too_many(max_pixels))
+        raise UnusableImage(_too_many(max_pixels))
     if getattr(picture, "n_frames", 1) > 1:
         notes.append("first frame of several")
     stored = _orientation(picture) if isinstance(picture, TiffImageFile) else None
@@ -163,7 +163,7 @@ def _decoded(picture: Image.Image, path: Path, max_pixels: int) -> Decoded:
         image, orientation = _reduce_16_bit(picture, path), stored or orientation
         notes.append("16 bits rounded to 8")
     elif picture.mode in ("I", "F"):
-        raise UnusablePicture("32-bit samples have no agreed range; save it with 8 or 16 bits")
+        raise UnusableImage("32-bit samples have no agreed range; save it with 8 or 16 bits")
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
     image.info = dict(picture.info)
@@ -171,7 +171,7 @@ def _decoded(picture: Image.Image, path: Path, max_pixels: int) -> Decoded:
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Whether a picture has one channel beside its transparency."""
+    """Whether an image has one channel beside its transparency."""
     return image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I;16")
 
 
@@ -183,7 +183,7 @@ def _exif(picture: Image.Image) -> Image.Exif:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """The EXIF orientation; 1, upright, where there is none or the EXIF data is damaged."""
+    """The EXIF orientation; 1, upright, if there is none or it is damaged."""
     try:
         return int(_exif(picture).get(ExifTags.Base.Orientation, 1))
     except Exception:
@@ -191,7 +191,7 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _is_16_bit(picture: Image.Image, path: Path) -> bool:
-    """Whether samples have 16 bits: Pillow tells for grey only, colour it cuts in silence."""
+    """Whether samples have 16 bits; Pillow truncates 16-bit colour without a sign."""
     if picture.mode.startswith("I;16"):
         return True
     if picture.format == "PNG":
@@ -205,10 +205,10 @@ def _is_16_bit(picture: Image.Image, path: Path) -> bool:
 def _reduce_16_bit(picture: Image.Image, path: Path) -> Image.Image:
     """Round 16-bit samples to 8 bits, in the orientation in which the file stores them.
 
-    Pillow cuts colour off and clips grey; ffmpeg hands over the samples as they are.
+    Pillow truncates colour and clips grey; ffmpeg returns the samples unchanged.
     """
     width, height = picture.size
-    if isinstance(picture, TiffImageFile):  # its size may be that of the turned picture
+    if isinstance(picture, TiffImageFile):  # its size may be that of the turned image
         tags = ExifTags.Base
         width, height = (picture.tag_v2[tag] for tag in (tags.ImageWidth, tags.ImageLength))
     command = [ffmpeg_binary(), "-hide_banner", "-loglevel", "error", "-noautorotate"]

@@ -1,9 +1,9 @@
-"""From an HR picture to its AVIF-compressed LR pictures, by the survey's own command.
+"""Encoding an HR image to AVIF-compressed LR images, by the survey's command.
 
-Section 2.2 of the AIS 2024 survey gives one ffmpeg call per picture and QP. The call here makes
-every QP, and the uncompressed LR, from one decoded picture; the files are byte for byte those of
-the separate calls (a test holds this). QP is that of libsvtav1 driven by ffmpeg: other AVIF
-encoders use another scale, 3 to 4 times apart in bits at the same number.
+Section 2.2 of the AIS 2024 survey gives one ffmpeg call per image and QP. The call here encodes
+every QP, and the uncompressed LR, from one decoded image, with the same bytes as separate calls
+(tested). QP is that of libsvtav1 driven by ffmpeg: the scale of other AVIF encoders differs by 3 to
+4 times the bits at the same number.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ QPS = (31, 39, 47, 55, 63)
 """The survey's QPs, from light to heavy compression."""
 
 CLEAN = None
-"""Stands where a QP would, for the LR picture that no encoder has touched."""
+"""In place of a QP: the uncompressed LR image."""
 
 LR_FILTER = (
     "scale=ceil(iw/4):ceil(ih/4)"
@@ -39,7 +39,7 @@ _QUIET = {"SVT_LOG": "1"}
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """Which programs made the LR pictures; their versions move file sizes by some per cent."""
+    """Versions of the encoders of the LR images, which change file sizes by some per cent."""
 
     ffmpeg: str
     svt_av1: str
@@ -49,7 +49,7 @@ class Encoder:
 
 
 def ffmpeg_binary() -> str:
-    """Return the path of the ffmpeg program that the ``imageio-ffmpeg`` package carries."""
+    """Return the path of ffmpeg in the ``imageio-ffmpeg`` package."""
     try:
         import imageio_ffmpeg
 
@@ -63,17 +63,17 @@ def ffmpeg_binary() -> str:
 
 @functools.cache
 def encoder() -> Encoder:
-    """Ask ffmpeg and SVT-AV1 for their versions, by encoding one small picture."""
+    """Return the versions of ffmpeg and SVT-AV1, from encoding one small image."""
     command = [ffmpeg_binary(), "-hide_banner", "-f", "lavfi", "-i", "color=size=64x64:rate=1"]
     command += ["-frames:v", "1", "-c:v", "libsvtav1", "-qp", "63", "-f", "null", "-"]
     loud = {key: value for key, value in os.environ.items() if key not in _QUIET}
-    told = subprocess.run(
+    output = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, env=loud, check=False
     )
     version = subprocess.run([command[0], "-version"], capture_output=True, check=False)
     ffmpeg = re.search(r"ffmpeg version (\S+)", version.stdout.decode(errors="replace"))
-    svt = re.search(r"SVT-AV1 Encoder Lib v?(\S+)", told.stderr.decode(errors="replace"))
-    if told.returncode or not ffmpeg:
+    svt = re.search(r"SVT-AV1 Encoder Lib v?(\S+)", output.stderr.decode(errors="replace"))
+    if output.returncode or not ffmpeg:
         raise InputError(
             f"{command[0]} cannot encode with libsvtav1: "
             "use the ffmpeg of the package imageio-ffmpeg (unset IMAGEIO_FFMPEG_EXE)"
@@ -81,17 +81,17 @@ def encoder() -> Encoder:
     return Encoder(ffmpeg.group(1), svt.group(1) if svt else "unknown")
 
 
-def degrade(hr: np.ndarray, outputs: Mapping[int | None, Path], *, threads: int = 2) -> None:
-    """Write the LR pictures of one HR picture, all from one pass over its pixels.
+def encode_lr(hr: np.ndarray, outputs: Mapping[int | None, Path], *, threads: int = 2) -> None:
+    """Write the LR images of one HR image in one pass over its pixels.
 
     Args:
         hr: uint8, H x W x 3, RGB; both sides multiples of 4.
         outputs: QP to the ``.avif`` file to write; `CLEAN` to a ``.png`` file.
-        threads: SVT-AV1's level of parallelism. It changes the speed, never the bytes.
+        threads: SVT-AV1's level of parallelism, which does not change the bytes.
 
     Raises:
         OSError: the disk is full or a file cannot be written.
-        RuntimeError: ffmpeg refused the picture; the message is its own last line.
+        RuntimeError: ffmpeg fails; the message is its last line.
     """
     height, width = hr.shape[:2]
     command = [ffmpeg_binary(), "-hide_banner", "-y", "-loglevel", "error"]
@@ -119,15 +119,15 @@ def run_ffmpeg(command: list[str], pixels: np.ndarray | None = None) -> bytes:
         OSError: the disk is full.
         RuntimeError: any other failure.
     """
-    feed = b"" if pixels is None else pixels.data.cast("B")  # never the terminal's own input
+    feed = b"" if pixels is None else pixels.data.cast("B")  # never the terminal's input
     done = subprocess.run(
         command, input=feed, capture_output=True, env={**os.environ, **_QUIET}, check=False
     )
     if done.returncode:
-        told = done.stderr.decode(errors="replace").strip()
-        if os.strerror(errno.ENOSPC) in told:
+        output = done.stderr.decode(errors="replace").strip()
+        if os.strerror(errno.ENOSPC) in output:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        raise RuntimeError(f"ffmpeg: {told.splitlines()[-1] if told else done.returncode}")
+        raise RuntimeError(f"ffmpeg: {output.splitlines()[-1] if output else done.returncode}")
     return done.stdout
 
 

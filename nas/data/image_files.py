@@ -1,4 +1,4 @@
-"""Finding the picture files of a folder."""
+"""Finding the image files of a folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nas.data.decode import SUFFIXES
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A picture file, and the name it goes by in the manifest and in messages."""
+    """An image file, and its name in the manifest and in messages."""
 
     path: Path
     name: str
@@ -22,13 +22,13 @@ class Source:
 def find_sources(
     folder: Path, leave_out: Path, suffixes: Collection[str] = SUFFIXES
 ) -> list[Source]:
-    """List the picture files under a folder in the order of their names.
+    """List the image files under a folder, sorted by name.
 
-    Hidden files and folders, and the folder ``leave_out``, are passed over; links are followed.
-    A folder that cannot be looked into stands in the list too: who reads it will hear why.
+    Hidden files and folders and the folder ``leave_out`` are ignored; links are followed. An
+    unreadable folder is listed too, so that its error is reported.
 
     Raises:
-        InputError: no such folder, or no picture in it.
+        InputError: no such folder, or no image in it.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: name a folder of pictures")
@@ -43,7 +43,7 @@ def find_sources(
 
     for here, folders, files in os.walk(folder, followlinks=True, onerror=unreadable):
         inside = Path(here).resolve()
-        if inside in seen:  # a link back up, or what is made
+        if inside in seen:  # a link back up, or the output
             folders.clear()
             continue
         seen.add(inside)
@@ -60,6 +60,6 @@ def find_sources(
 
 
 def _printable(path: Path) -> str:
-    """The path as one line that any terminal and JSON can take, still different for each file."""
+    """The path as one unique line that any terminal and JSON can show."""
     text = os.fsencode(path).decode(errors="backslashreplace")
     return "".join(c if ord(c) > 31 and c != "\x7f" else f"\\x{ord(c):02x}" for c in text)

@@ -1,15 +1,15 @@
-"""What a prepared set holds, as written in its ``manifest.json`` and in one record a picture.
+"""Manifest of a prepared dataset, and the record of each image.
 
-A set is a folder::
+A prepared dataset is a folder::
 
-    manifest.json            what the set is; written last, so its presence means "complete"
-    records/<digest>.json    one a picture, by the hash of its source: what is already made
+    manifest.json            written last, so its presence means "complete"
+    records/<digest>.json    one an image, by the hash of its source
     hr/<name>.png            8-bit RGB, sides multiples of 4
-    clean/<name>.png         the LR picture without an encoder, for a teacher
-    qp31/<name>.avif ...     the LR pictures at each QP
+    clean/<name>.png         the LR image without an encoder, for a teacher
+    qp31/<name>.avif ...     the LR images at each QP
 
-Every file is listed with its hash, so a later run can tell what is whole and redo only the rest.
-Files that no manifest names any more are left where they are and used again when wanted.
+Every file is listed with its hash, so that a later run repeats only damaged or missing files. Files
+that the manifest no longer names stay, and are used again when needed.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Everything made from one source picture.
+    """The files of one source image.
 
     Attributes:
         name: unique in the set, and the stem of its files.
         source_sha256: hash of the source file; what decides whether work is redone.
-        pixels_sha256: hash of the HR pixels; equal for one picture saved in two formats.
-        look: 64-bit signature as 16 hex digits; near for two sizes of one picture.
-        height, width: of the HR picture.
+        pixels_sha256: hash of the HR pixels; equal for one image saved in two formats.
+        look: 64-bit signature as 16 hex digits; near for two sizes of one image.
+        height, width: of the HR image.
         notes: what normalising did beyond decoding.
         encoders: what made the LR files; more than one where QPs were added by another version.
         files: ``hr``, ``clean`` and each QP as text, to its file.
@@ -86,7 +86,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One picture of a set: its record, where it came from, and its part (train, validation)."""
+    """One image of a set: its record, where it came from, and its part (train, validation)."""
 
     record: Record
     source: str
@@ -95,13 +95,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The whole set.
+    """The whole dataset.
 
     Attributes:
-        qps: QPs that every picture has.
+        qps: QPs that every image has.
         is_sample: whether this is the small built-in set.
         background: RGB laid under transparent pixels.
-        entries: the pictures, ordered by name.
+        entries: the images, ordered by name.
     """
 
     qps: tuple[int, ...]
@@ -172,7 +172,7 @@ def read_record(folder: Path, source_sha256: str) -> Record | None:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Write a record: the step that makes one picture done."""
+    """Write a record: the step that makes one image done."""
     content = json.dumps({"version": VERSION, **asdict(record)}, indent=1).encode()
     write_atomic(record_path(folder, record.source_sha256), content)
 

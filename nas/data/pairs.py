@@ -1,4 +1,4 @@
-"""The work on one picture of a set: what is missing is made, moved into place, then recorded."""
+"""Preparing one image of a dataset: missing files are created, moved into place, and recorded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from nas.data.decode import PROFILE_IGNORED, read_picture
-from nas.data.encode import CLEAN, degrade, encoder
+from nas.data.encode import CLEAN, encode_lr, encoder
 from nas.data.image_files import Source
 from nas.data.manifest import (
     CLEAN_LR,
@@ -28,17 +28,17 @@ from nas.data.manifest import (
     sha256_of,
     write_record,
 )
-from nas.data.split import look
+from nas.data.split import perceptual_hash
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KEPT = (b"IHDR", b"IDAT", b"IEND")
 
 
-def plain_png(path: Path, height: int, width: int) -> bytes | None:
+def strip_png(path: Path, height: int, width: int) -> bytes | None:
     """Return a PNG's pixels as a PNG without anything else: no profile, no text, no orientation.
 
-    Packing 4K pixels takes as long as one AVIF encoding of their LR picture. What is returned holds
-    the samples as ``path`` stores them, so it stands for a decoded picture only where decoding
+    Packing 4K pixels takes as long as one AVIF encoding of their LR image. What is returned holds
+    the samples as ``path`` stores them, so it stands for a decoded image only where decoding
     did nothing beyond that.
 
     Returns:
@@ -73,29 +73,29 @@ WORK = ".work"
 """Folder in a set where files are made before they are moved into place."""
 
 
-def make_picture(
+def prepare_image(
     source: Source, source_sha256: str, folder: Path, qps: Sequence[int], *, threads: int
 ) -> tuple[Record, bool]:
-    """Make whatever a set lacks of one picture.
+    """Create the missing files of one image.
 
     Args:
-        source: the picture.
+        source: the image.
         source_sha256: hash of its file.
-        folder: the set.
-        qps: the QPs that it shall have.
-        threads: for the encoder.
+        folder: of the dataset.
+        qps: the QPs that it needs.
+        threads: of the encoder.
 
     Returns:
-        The record of everything there is now, and whether anything had to be made.
+        The record of all its files, and whether any was created.
 
     Raises:
-        UnusablePicture: the source cannot be used.
+        UnusableImage: the source cannot be used.
         OSError: the set's folder cannot be written.
-        RuntimeError: the encoder refused the picture.
+        RuntimeError: the encoder refused the image.
     """
     old = read_record(folder, source_sha256)
     whole = {} if old is None else {k: f for k, f in old.files.items() if f.whole(folder)}
-    if HR not in whole:  # LR files of an HR picture that is gone may not match the next one
+    if HR not in whole:  # LR files of an HR image that is gone may not match the next one
         whole = {}
     missing = [key for key in (HR, CLEAN_LR, *map(str, qps)) if key not in whole]
     if old is not None and not missing:
@@ -109,7 +109,7 @@ def make_picture(
         pixels, notes = read_picture(source.path)
         base = _first_record(source, source_sha256, pixels, notes)
         untouched = set(notes) <= {PROFILE_IGNORED}
-        packed = plain_png(source.path, *pixels.shape[:2]) if untouched else None
+        packed = strip_png(source.path, *pixels.shape[:2]) if untouched else None
     made = _make_files(pixels, packed, base.name, missing, folder, threads)
     files = {**whole, **made}
     used = {str(encoder()), *(base.encoders if whole else ())}
@@ -132,7 +132,7 @@ def _first_record(
         name=f"{_slug(source.name)}-{source_sha256[:8]}",
         source_sha256=source_sha256,
         pixels_sha256=digest.hexdigest(),
-        look=look(pixels),
+        look=perceptual_hash(pixels),
         height=height,
         width=width,
         notes=notes,
@@ -151,13 +151,13 @@ def _make_files(
 ) -> dict[str, FileEntry]:
     """Make the files named by keys, all aside, then move them into place.
 
-    ``packed`` is the HR picture as a PNG, where the source has it.
+    ``packed`` is the HR image as a PNG, where the source has it.
     """
     with _aside(folder) as work:
         made = {key: work / f"{key}{'.avif' if key.isdigit() else '.png'}" for key in keys}
         lr = {(int(key) if key.isdigit() else CLEAN): made[key] for key in keys if key != HR}
         if lr:
-            degrade(pixels, lr, threads=threads)
+            encode_lr(pixels, lr, threads=threads)
         if HR in made and packed is not None:
             made[HR].write_bytes(packed)
         elif HR in made:
@@ -168,10 +168,10 @@ def _make_files(
 
 def _move(made: Path, key: str, name: str, folder: Path) -> FileEntry:
     part = f"qp{key}" if key.isdigit() else key
-    place = folder / part / f"{name}{made.suffix}"
-    entry = FileEntry(f"{part}/{place.name}", sha256_of(made), made.stat().st_size)
-    place.parent.mkdir(exist_ok=True)
-    made.replace(place)
+    target = folder / part / f"{name}{made.suffix}"
+    entry = FileEntry(f"{part}/{target.name}", sha256_of(made), made.stat().st_size)
+    target.parent.mkdir(exist_ok=True)
+    made.replace(target)
     return entry
 
 

@@ -1,8 +1,7 @@
-"""Making a prepared set from a folder of pictures: parallel, and resumable at any moment.
+"""Preparing a dataset from a folder of images: parallel, and resumable at any time.
 
-A picture is done when its record is written, and its record names the hash of every file made.
-So a run after kill -9 redoes at most the pictures that were under way, a changed source is another
-hash and so another picture, and QPs asked for later are added to what is there.
+An image is complete when its record with the hash of every file is written. So a run after kill -9
+repeats only the images in progress, a changed source is a new image, and further QPs are added.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import TypeVar
 from nas.common.errors import InputError
 from nas.common.locks import lock_file
 from nas.common.text import Progress, silent
-from nas.data.decode import BACKGROUND, UnusablePicture
+from nas.data.decode import BACKGROUND, UnusableImage
 from nas.data.encode import QPS
 from nas.data.image_files import Source, find_sources
 from nas.data.manifest import (
@@ -33,26 +32,26 @@ from nas.data.manifest import (
     read_manifest,
     sha256_of,
 )
-from nas.data.pairs import WORK, make_picture
+from nas.data.pairs import WORK, prepare_image
 from nas.data.split import TRAIN, VALIDATION, held_out
 
 LOCK = ".lock"
 
 Chooser = Callable[[Mapping[str, Record]], frozenset[str]]
-"""Given the records by source name, names the sources to validate on."""
+"""Chooses the names of the validation sources, from the records by source name."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class PrepareReport:
-    """What a preparation did.
+    """Result of a preparation.
 
     Attributes:
-        made: pictures for which at least one file was made.
-        reused: pictures that were complete already.
-        skipped: source and reason of each picture that cannot be used.
-        duplicates: source, and the source of the same picture that stands for it.
+        made: images for which at least one file was made.
+        reused: images that were complete already.
+        skipped: source and reason of each image that cannot be used.
+        duplicates: source, and the source of the same image that stands for it.
     """
 
     made: int
@@ -71,23 +70,23 @@ def prepare(
     strict: bool = False,
     progress: Progress = silent,
 ) -> PrepareReport:
-    """Make or complete a prepared set from every picture under a folder.
+    """Create or complete a prepared dataset from every image under a folder.
 
-    The set then holds exactly the pictures of the folder. Files of pictures that went away are
-    left in place, and used again should they come back.
+    It then holds exactly the images of the folder. Files of removed images stay, and are used again
+    if the images return.
 
     Args:
         hr_dir: the folder, searched with its subfolders.
         out: the set's folder. What is there already is used again, and its QPs are kept.
         qps: the QPs wanted, each 1 to 63.
-        workers: pictures worked on at once; one a core when None.
-        validation: the share of pictures held out, 0 to 1.
-        strict: raise at the end where any picture was skipped, instead of naming it.
-        progress: called after every picture.
+        workers: images worked on at once; one a core when None.
+        validation: the share of images held out, 0 to 1.
+        strict: raise at the end where any image was skipped, instead of naming it.
+        progress: called after every image.
 
     Raises:
         InputError: a bad argument, nothing usable, no disk space, no permission, or (strict)
-            a skipped picture.
+            a skipped image.
     """
     if not 0 <= validation <= 1:
         raise InputError(f"a validation share of {validation} cannot be: give one from 0 to 1")
@@ -117,28 +116,28 @@ def prepare_sources(
     is_sample: bool = False,
     progress: Progress = silent,
 ) -> PrepareReport:
-    """Make or complete a prepared set from given files; `prepare` explains the rest.
+    """Create or complete a prepared dataset from given files, as `prepare` does.
 
     Args:
         sources: the files, with names that differ.
         out: the set's folder.
         choose: picks the sources to validate on.
         qps: the QPs wanted.
-        workers: pictures worked on at once.
-        strict: raise at the end where any picture was skipped.
+        workers: images worked on at once.
+        strict: raise at the end where any image was skipped.
         is_sample: mark the set as the built-in sample.
-        progress: called after every picture.
+        progress: called after every image.
     """
     if not qps or not all(1 <= qp <= 63 for qp in qps):
         raise InputError(f"QPs {list(qps)} cannot be encoded: give whole numbers from 1 to 63")
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers cannot work: give at least 1")
     other = "set NAS_CACHE to another folder" if is_sample else "choose another folder"
-    with _faults_of(out, other), _alone(out, len(sources), progress):
-        shutil.rmtree(out / WORK, ignore_errors=True)  # what a killed run left
+    with _disk_errors(out, other), _alone(out, len(sources), progress):
+        shutil.rmtree(out / WORK, ignore_errors=True)  # of a killed run
         wanted = tuple(sorted({*qps, *_earlier_qps(out)}))
         run = _Run(out, wanted, workers or _cores(), progress)
-        with warnings.catch_warnings():  # here, as it is not for threads
+        with warnings.catch_warnings():  # outside of the threads, as it is process-wide
             warnings.simplefilter("ignore")  # Pillow warns of what is refused or noted anyway
             records = run.make(sources)
         _refuse_if_useless(records, run.skipped, len(sources), strict)
@@ -156,7 +155,7 @@ def prepare_sources(
 
 @dataclass
 class _Run:
-    """One pass over the sources, and the tally of what became of them."""
+    """One pass over the sources, and its counts."""
 
     out: Path
     qps: tuple[int, ...]
@@ -172,13 +171,13 @@ class _Run:
         self.progress(0, len(sources), "reading")
         digests = self._each(sources, _digest, lambda done, source: None)
         by_file = self._first_of(sources, digests)
-        # Pictures are the better unit of parallel work; the encoder gets what cores are left. At
+        # Images are the better unit of parallel work; the encoder gets what cores are left. At
         # level 1 the five encoders take turns, level 6 is the highest.
         spare = _cores() // min(self.workers, len(by_file) or 1)
         threads = min(max(spare, 2), 6)
         outcomes = self._each(
             by_file,
-            lambda source: make_picture(
+            lambda source: prepare_image(
                 source, digests[source.name], self.out, self.qps, threads=threads
             ),
             lambda done, source: self.progress(done, len(by_file), source.name),
@@ -213,7 +212,7 @@ class _Run:
                     source = pending[future]
                     try:
                         results[source.name] = future.result()
-                    except (UnusablePicture, RuntimeError) as fault:
+                    except (UnusableImage, RuntimeError) as fault:
                         self.skipped.append((source.name, str(fault)))
                     done(count, source)
             finally:
@@ -232,7 +231,7 @@ def _digest(source: Source) -> str:
     try:
         return sha256_of(source.path)
     except OSError as fault:
-        raise UnusablePicture(f"cannot be read ({fault.strerror})") from fault
+        raise UnusableImage(f"cannot be read ({fault.strerror})") from fault
 
 
 def _earlier_qps(out: Path) -> tuple[int, ...]:
@@ -251,7 +250,7 @@ def _refuse_if_useless(
 
 @contextmanager
 def _alone(out: Path, total: int, progress: Progress) -> Iterator[None]:
-    """Hold the set alone: another preparation of it waits here, and then finds the work done."""
+    """Lock the dataset; another preparation waits, and then finds the work done."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a new folder, or a prepared set")
     ours = any((out / mark).exists() for mark in (MANIFEST, RECORDS, LOCK))
@@ -266,8 +265,8 @@ def _alone(out: Path, total: int, progress: Progress) -> Iterator[None]:
 
 
 @contextmanager
-def _faults_of(out: Path, other: str) -> Iterator[None]:
-    """Turn what a disk can refuse into one sentence."""
+def _disk_errors(out: Path, other: str) -> Iterator[None]:
+    """Turn errors of the disk into one sentence."""
     try:
         yield
     except OSError as fault:

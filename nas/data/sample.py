@@ -1,4 +1,4 @@
-"""The sample set: photographs that installed packages carry, for a first run without download."""
+"""The sample dataset: photographs of installed packages, for a first run without download."""
 
 from __future__ import annotations
 
@@ -38,18 +38,14 @@ TRAINING_PICTURES = (
     "skimage/coins.png",
 )
 """Trained on: colour photographs first, then grey ones with texture. The two
-views of one scene are both here, never one of them held out; smooth pictures are left out."""
+views of one scene are both here, never one of them held out; smooth images are left out."""
 
 
 def sample_set(progress: Progress = silent) -> Path:
-    """Return the folder of the sample set, made on first use in the cache.
+    """Return the folder of the sample dataset, prepared in the cache on first use.
 
-    It is small and of small pictures: good for seeing the workbench run, not for choosing a
-    network to ship. ``PairSet.is_sample`` says so to whoever opens it. Damaged files are made
-    again.
-
-    Args:
-        progress: called after every picture made.
+    It is too small for choosing a network to ship; ``PairSet.is_sample`` marks it. Damaged files
+    are prepared again.
 
     Raises:
         InputError: the packages that carry the photographs are missing, or the cache cannot be
@@ -63,13 +59,13 @@ def sample_set(progress: Progress = silent) -> Path:
 
 
 def _whole(folder: Path) -> bool:
-    """Whether the set is complete and undamaged: some 100 small files, hashed in no time."""
+    """Whether the dataset is complete and undamaged: about 100 small files."""
     if not (folder / MANIFEST).exists():
         return False
     try:
         entries = read_manifest(folder).entries
     except InputError:
-        (folder / MANIFEST).unlink(missing_ok=True)  # nothing of the user's: it is made again
+        (folder / MANIFEST).unlink(missing_ok=True)  # it is written again
         return False
     return all(file.whole(folder) for entry in entries for file in entry.record.files.values())
 
@@ -79,7 +75,7 @@ def _choose(records: Mapping[str, Record]) -> frozenset[str]:
 
 
 def _found(names: tuple[str, ...]) -> list[Source]:
-    """The pictures of these that are there: releases of the packages differ in what they carry."""
+    """Those that are installed: releases of the packages differ."""
     found = []
     for name in names:
         package, file = name.split("/")

@@ -1,4 +1,4 @@
-"""Which pictures are held out: by content, so that names, order and machine play no part."""
+"""Choice of the validation images by content, independent of names, order and machine."""
 
 from __future__ import annotations
 
@@ -13,16 +13,13 @@ TRAIN = "train"
 VALIDATION = "validation"
 
 NEAR = 3
-"""Of 64 bits of `look`, how many may differ between two sizes of one picture."""
+"""Of 64 bits of `perceptual_hash`, how many may differ between two sizes of one image."""
 
 
-def look(pixels: np.ndarray) -> str:
-    """Sign a picture by the slopes of its coarse luminance: 64 bits as 16 hex digits.
+def perceptual_hash(pixels: np.ndarray) -> str:
+    """Return a difference hash (9 x 8) of uint8 RGB pixels (H, W, 3): 16 hex digits.
 
-    Resizing or recompressing a picture moves almost none of the bits (difference hash on 9 x 8).
-
-    Args:
-        pixels: uint8, H x W x 3, RGB.
+    Resizing or recompressing an image changes almost none of the 64 bits.
     """
     grey = Image.fromarray(pixels).convert("L").resize((9, 8), Image.Resampling.BOX)
     coarse = np.asarray(grey).astype(np.int16)
@@ -30,18 +27,14 @@ def look(pixels: np.ndarray) -> str:
 
 
 def held_out(records: Sequence[Record], fraction: float) -> frozenset[str]:
-    """Choose the pictures to validate on.
+    """Return the names of the validation images.
 
-    Pictures that look alike stay together, so that no copy of a validation picture is trained on.
-    Groups are taken in the order of their pixel hashes, as close to the fraction as they allow;
-    both sides get a picture whenever there are two. Adding pictures moves a few at the edge and
-    leaves the order of all others.
-
-    Returns:
-        The names of the chosen pictures.
+    Similar images stay together, so that no copy of a validation image is trained on. Groups are
+    taken in the order of their pixel hashes, up to the fraction; each split gets an image if there
+    are two. Adding images changes the split of few others.
     """
     groups = _alike(records)
-    if len(groups) == 1:  # nothing but variants of one picture: a weak split is better than none
+    if len(groups) == 1:  # all are variants of one image: a weak split is better than none
         groups = [[record] for record in groups[0]]
     groups.sort(key=lambda group: min(record.pixels_sha256 for record in group))
     target = min(max(fraction * len(records), 1.0), len(records) - 1.0)
@@ -57,7 +50,7 @@ def held_out(records: Sequence[Record], fraction: float) -> frozenset[str]:
 
 
 def _alike(records: Sequence[Record]) -> list[list[Record]]:
-    """Group records whose looks are near, directly or through others."""
+    """Group records with similar hashes, directly or through others."""
     looks = np.array([int(record.look, 16) for record in records], np.uint64)
     group = np.arange(len(records))
     for index in range(len(records)):

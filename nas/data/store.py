@@ -1,4 +1,4 @@
-"""Prepared sets as their users see them: pictures as arrays that are decoded once, for everyone."""
+"""Prepared datasets: images as memory-mapped arrays, decoded once and cached."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from search_spaces.architecture import SCALE
 def lanczos(lr: np.ndarray) -> np.ndarray:
     """Upscale by 4 with Pillow's ``LANCZOS`` filter (3 lobes, half-pixel centres, 8-bit result).
 
-    This is the convention behind every ``gain_db``: the survey names "Lanczos" without saying
-    which, and Pillow's is the one that anybody can repeat from the uint8 picture alone.
+    Every ``gain_db`` refers to it: the survey does not say which Lanczos it used, and Pillow's can
+    be repeated from the uint8 image.
 
     Args:
         lr: uint8, H x W x 3, RGB.
@@ -41,12 +41,7 @@ def lanczos(lr: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of a set.
-
-    Attributes:
-        folder: the set's folder.
-        entry: what its manifest says of the picture.
-    """
+    """One image of a prepared dataset."""
 
     folder: Path
     entry: Entry
@@ -63,23 +58,23 @@ class Picture:
 
     @property
     def height(self) -> int:
-        """Rows of the HR picture, a multiple of 4."""
+        """Rows of the HR image, a multiple of 4."""
         return self.entry.record.height
 
     @property
     def width(self) -> int:
-        """Columns of the HR picture, a multiple of 4."""
+        """Columns of the HR image, a multiple of 4."""
         return self.entry.record.width
 
     def hr(self) -> np.ndarray:
-        """Return the HR picture: uint8, H x W x 3, RGB, memory-mapped and read-only."""
+        """Return the HR image: uint8, H x W x 3, RGB, memory-mapped and read-only."""
         return self._decoded(self._file(HR), self.height, self.width)
 
     def lr(self, qp: int | None) -> np.ndarray:
-        """Return an LR picture: uint8, H/4 x W/4 x 3, RGB, memory-mapped and read-only.
+        """Return an LR image: uint8, H/4 x W/4 x 3, RGB, memory-mapped and read-only.
 
         Args:
-            qp: one of the set's QPs, or None for the picture that no encoder has touched.
+            qp: one of the set's QPs, or None for the image that no encoder has touched.
         """
         return self._decoded(self._lr_file(qp), self.height // SCALE, self.width // SCALE)
 
@@ -98,33 +93,33 @@ class Picture:
         return files[key]
 
     def _decoded(self, file: FileEntry, height: int, width: int) -> np.ndarray:
-        place = cache_root() / "decoded" / f"{file.sha256}{_decoder_of(file)}.npy"
+        cached = cache_root() / "decoded" / f"{file.sha256}{_decoder_of(file)}.npy"
         shape = (height, width, 3)
-        if (array := _mapped(place, shape)) is not None:
+        if (array := _mapped(cached, shape)) is not None:
             return array
         pixels = _decode(self.folder / file.path, file)
         if pixels.shape != shape:
             raise InputError(f"{self.folder / file.path} is not {width}x{height}: {_AGAIN}")
         try:
-            write_array(place, pixels)
+            write_array(cached, pixels)
         except OSError as fault:
             raise unwritable(fault) from fault
-        array = _mapped(place, shape)
+        array = _mapped(cached, shape)
         if array is None:
-            raise InputError(f"{place} does not read back as it was written: check that disk")
+            raise InputError(f"{cached} does not read back as it was written: check that disk")
         return array
 
 
 @dataclass(frozen=True)
 class PairSet:
-    """A prepared set.
+    """A prepared dataset.
 
     Attributes:
         path: its folder.
         digest: SHA-256 of its manifest, which names the hash of every file.
-        qps: QPs that every picture has, from light to heavy.
-        is_sample: whether it is the small built-in set, fit for a first look only.
-        pictures: all pictures.
+        qps: QPs that every image has, from light to heavy.
+        is_sample: whether it is the small built-in sample.
+        pictures: all images.
     """
 
     path: Path
@@ -135,7 +130,7 @@ class PairSet:
 
     @property
     def teacher_folder(self) -> Path:
-        """Where what teachers make of its pictures is kept: with them if they may be written to."""
+        """Where what teachers make of its images is kept: with them if they may be written to."""
         inside = self.path / "teacher"
         if inside.is_dir() or os.access(self.path, os.W_OK):
             return inside
@@ -143,17 +138,17 @@ class PairSet:
 
     @cached_property
     def train(self) -> tuple[Picture, ...]:
-        """The pictures to train on."""
+        """The images to train on."""
         return tuple(picture for picture in self.pictures if picture.split == TRAIN)
 
     @cached_property
     def validation(self) -> tuple[Picture, ...]:
-        """The pictures held out."""
+        """The images held out."""
         return tuple(picture for picture in self.pictures if picture.split == VALIDATION)
 
 
 def open_set(path: Path) -> PairSet:
-    """Open a prepared set.
+    """Open a prepared dataset.
 
     Raises:
         InputError: there is none at ``path``, or its manifest cannot be used.
@@ -168,15 +163,15 @@ def open_set(path: Path) -> PairSet:
 _AGAIN = "prepare the set again, the damaged picture alone is redone"
 
 
-def _mapped(place: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Map a decoded picture, or None where there is none or it is not as it was written."""
-    array = read_array(place)
+def _mapped(cached: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Map a decoded image, None if it is missing or damaged."""
+    array = read_array(cached)
     sound = array is not None and array.shape == shape and array.dtype == np.uint8
     return array if sound else None
 
 
 def _decoder_of(file: FileEntry) -> str:
-    """Mark decodings of AVIF: its chroma is upsampled by whoever decodes, PNG has one meaning."""
+    """Version of the AVIF decoder, which decides how chroma is upsampled; empty for PNG."""
     return f"-avif{version('pillow-avif-plugin')}" if file.path.endswith(".avif") else ""
 
 
@@ -189,7 +184,7 @@ def _decode(path: Path, file: FileEntry) -> np.ndarray:
     if path.suffix == ".avif":
         from pillow_avif.AvifImagePlugin import AvifImageFile
 
-        with AvifImageFile(path) as picture:  # by name: Pillow has a decoder of its own
+        with AvifImageFile(path) as picture:  # Pillow has another decoder
             return np.asarray(picture.convert("RGB"))
     with Image.open(path) as plain:
         return np.asarray(plain.convert("RGB"))

@@ -1,4 +1,4 @@
-"""Where a picture has detail: what a search looks at when it cannot look at everything."""
+"""Detailed windows of images, for a bounded amount of validation."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from nas.data.store import Picture
 from search_spaces.architecture import SCALE
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-_STRIP = 64  # LR rows at a time: a 4K picture as floats would take 100 MB
-_GRID = 8  # LR pixels between the places that a window is tried at
-_LEAST = 56  # LR side of a window where the picture has as much: a training patch
+_STRIP = 64  # LR rows at a time: a 4K image as floats would take 100 MB
+_GRID = 8  # LR pixels between the positions that are compared
+_LEAST = 56  # smallest LR side of a window if the image allows: a training patch
 
 
 def detail(hr: np.ndarray) -> np.ndarray:
-    """Return, for each LR pixel, what one value cannot hold of its 4x4 HR pixels.
+    """Return the local contrast of an image at LR resolution.
 
     Args:
         hr: uint8, H x W x 3, RGB.
@@ -39,15 +39,7 @@ def detail(hr: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A rectangle of a picture that stands for it; a picture to whoever measures or trains.
-
-    Attributes:
-        picture: the whole picture.
-        top: first row, in LR pixels.
-        left: first column, in LR pixels.
-        rows: height in LR pixels.
-        columns: width in LR pixels.
-    """
+    """A rectangle of an image, in LR pixels, with the interface of `Picture`."""
 
     picture: Picture
     top: int
@@ -57,7 +49,7 @@ class Window:
 
     @property
     def name(self) -> str:
-        """The picture's name; with the place, unless the window is the whole picture."""
+        """The image's name; with the position, unless the window is the whole image."""
         if self._is_whole:
             return self.picture.name
         return f"{self.picture.name}@{self.left},{self.top}+{self.columns}x{self.rows}"
@@ -93,24 +85,18 @@ P = TypeVar("P", Picture, Window)
 
 
 def with_detail(pictures: Sequence[P]) -> tuple[P, ...]:
-    """Return the pictures that are not of one colour, as black frames of a film are.
+    """Return the images that are not of one colour, as black frames of a film are.
 
-    Those are upscaled by Lanczos without any error: they have no PSNR, and one of them would leave
-    no number of a mean.
+    Lanczos upscales those without error, so that their PSNR is infinite, and so would be the mean.
     """
     return tuple(picture for picture in pictures if not _is_of_one_colour(picture.hr()))
 
 
 def windows(pictures: Sequence[Picture], area: int) -> tuple[Window, ...]:
-    """Return the most detailed window of each picture, of ``area`` LR pixels all together.
+    """Return the most detailed window of each image, of ``area`` LR pixels in total.
 
-    Pictures that are small enough come whole; those of one colour are left out. So the work on a
-    set is bounded, however many and large its pictures are. Detailed places also tell networks
-    apart: on flat ones all are equal.
-
-    Args:
-        pictures: where to look.
-        area: LR pixels of all windows; of more pictures than fit, evenly spaced ones are taken.
+    Small images are taken whole, those of one colour left out, and of too many images evenly spaced
+    ones are taken. On detailed windows networks differ most.
     """
     most = max(1, area // _LEAST**2)
     if len(pictures) > most:
@@ -121,12 +107,12 @@ def windows(pictures: Sequence[Picture], area: int) -> tuple[Window, ...]:
 
 def _is_of_one_colour(hr: np.ndarray) -> bool:
     first = hr[0, 0]
-    some, every = hr[::64, ::64], hr  # a few pixels tell of nearly all pictures that they are not
+    some, every = hr[::64, ::64], hr  # a few pixels decide for nearly all images
     return bool((some == first).all() and (every == first).all())
 
 
 def _shares(areas: Sequence[int], total: int) -> list[int]:
-    """Divide ``total``: what small pictures leave of their equal part goes to larger ones."""
+    """Divide ``total`` equally; what small images do not need goes to larger ones."""
     shares = [0] * len(areas)
     left, order = total, sorted(range(len(areas)), key=areas.__getitem__)
     for done, index in enumerate(order):

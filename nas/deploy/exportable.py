@@ -1,4 +1,4 @@
-"""The form of a network that leaves PyTorch: any height and width, without a branch on them."""
+"""The exportable form of a network: any height and width, without a branch on them."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ INPUT, OUTPUT = "lr", "sr"
 """What goes in and out: (N, 3, H, W) RGB in [0, 1], and the same at 4 times the sides."""
 
 _PROMISES = ((True, 8), (True, 16), (False, 8), (False, 16))
-"""Any batch or one picture, and the smallest side: the first that a network can keep. The larger
-side is for networks that pool with strides; normalising over channels wants one picture."""
+"""Any batch or one image, and the smallest side: the first that a network can keep. The larger
+side is for networks that pool with strides; normalising over channels wants one image."""
 
 _SIDES = (27, 35)
 """Of the example: odd and unequal sides, so that nothing looks constant by chance."""
 
 
 class Exportable(nn.Module):
-    """The simplest form with its output clamped to [0, 1], whose sizes may be symbols.
+    """The inference form with its output clamped to [0, 1], for symbolic sizes.
 
-    A network pads a picture to its working factor only where that is needed, which is a decision
-    on a number. Here the rows and columns beyond the picture are always looked up, by indices that
-    stop at its border: none where the factor divides it, and always the same values. Clamping comes
-    before the last pixel-shuffle, where runtimes make it a part of the convolution.
+    A network pads an image to its working factor only if needed, which is a branch on a number.
+    Here rows and columns beyond the image are always looked up, by indices clamped at its border,
+    with the same result. Clamping comes before the last pixel-shuffle, where runtimes fuse it with
+    the convolution.
     """
 
     def __init__(self, network: Network) -> None:
@@ -67,7 +67,7 @@ class Program:
         exported: the graph.
         size: LR height and width that it is for; None for any.
         smallest: smallest side that it takes.
-        batch: whether it takes any number of pictures, or one.
+        batch: whether it takes any number of images, or one.
     """
 
     exported: ExportedProgram
@@ -77,10 +77,10 @@ class Program:
 
 
 def program(exportable: Exportable, size: tuple[int, int] | None = None) -> Program:
-    """Export for any batch, height and width, or for one picture of a given size.
+    """Export for any batch, height and width, or for one image of a given size.
 
     Raises:
-        InputError: the network does something that depends on the very size of the picture.
+        InputError: the network does something that depends on the very size of the image.
     """
     if size is not None:
         with quiet(), _no_guards():
@@ -118,7 +118,7 @@ def _example(exportable: Exportable, shape: tuple[int, ...]) -> Tensor:
 
 
 def _repeated(x: Tensor, length: int, factor: int, axis: int) -> Tensor:
-    """The picture with its last row or column repeated up to a multiple of the factor."""
+    """The image with its last row or column repeated up to a multiple of the factor."""
     index = torch.arange((length + factor - 1) // factor * factor, device=x.device)
     return x.index_select(axis, index.clamp(max=length - 1))
 

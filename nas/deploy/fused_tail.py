@@ -1,10 +1,9 @@
-"""The end of a network in one pass over memory on CUDA, and whether that is faster here.
+"""The tail of a network in one CUDA kernel, and whether that is faster here.
 
-The last convolution of a network writes 16 times the numbers of the picture; adding a residual,
-shuffling them into place, clamping and rounding reads and writes them again each time. One kernel
-(`nas.deploy.kernels`) reads the features and writes the picture. It is compiled by Triton, which
-comes with PyTorch for CUDA; where there is none, or PyTorch's own operators are faster or give
-something else, these are used.
+The last convolution writes 16 times the numbers of the image; adding a residual, shuffling,
+clamping and rounding each read and write them again. One kernel (`nas.deploy.kernels`) reads the
+features and writes the image. It is compiled by Triton, which comes with PyTorch for CUDA; without
+it, or where PyTorch's operators are faster or the result differs, PyTorch's operators are used.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _POSITIONS, _PHASES = 64, 64
 resolution has 16 phases in all."""
 
 Forward: TypeAlias = Callable[[Tensor], Tensor]
-"""From a picture (1, 3, H, W) in [0, 1] to the picture upscaled."""
+"""From an image (1, 3, H, W) in [0, 1] to the upscaled image."""
 
 _LEVELS_OFF = 2  # both round to FP16, at different places
 _ROUNDS, _AT_ONCE = 5, 10
@@ -39,10 +38,10 @@ _SMALLEST = 16
 """Depth of the smallest product that tensor cores do."""
 
 
-class FusedEnd(nn.Module):
+class FusedTail(nn.Module):
     """A network whose last convolution, residual, shuffle and rounding are one kernel.
 
-    ``forward`` takes one picture, (1, 3, H, W) in [0, 1], and returns it upscaled: uint8
+    ``forward`` takes one image, (1, 3, H, W) in [0, 1], and returns it upscaled: uint8
     (4H, 4W, 3), or (1, 3, 4H, 4W) in the precision of the network, not clamped.
     """
 
@@ -73,7 +72,7 @@ class FusedEnd(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Upscale by 4."""
         if len(x) != 1:
-            raise ValueError(f"one picture at a time, not {len(x)}")
+            raise ValueError(f"one image at a time, not {len(x)}")
         height, width = (SCALE * length for length in x.shape[-2:])
         x = self.simple.padded(x)
         features = _interleaved(self.simple.network.phases(x))
@@ -86,24 +85,24 @@ class FusedEnd(nn.Module):
         return out
 
     def _launch(
-        self, features: Tensor, picture: Tensor, out: Tensor, height: int, width: int
+        self, features: Tensor, image: Tensor, out: Tensor, height: int, width: int
     ) -> None:
-        from nas.deploy.kernels import end_kernel
+        from nas.deploy.kernels import tail_kernel
 
         rows, columns, _ = features.shape
         phases = self.weight.shape[1]
         grid = (rows * -(-columns // _POSITIONS), phases // self.at_once)
         with torch.cuda.device_of(features):  # Triton launches on the current device
-            end_kernel[grid](
+            tail_kernel[grid](
                 features,
                 self.weight,
                 self.bias,
-                picture,
+                image,
                 self.taps,
                 out,
                 rows,
                 columns,
-                *picture.shape[:2],
+                *image.shape[:2],
                 height,
                 width,
                 CHANNELS=self.channels,
@@ -124,11 +123,11 @@ class FusedEnd(nn.Module):
             )
 
 
-def fused_end(network: Network, *, to_bytes: bool) -> FusedEnd | None:
-    """Return a network with its end in one kernel, or None where that cannot be.
+def fuse_tail(network: Network, *, to_bytes: bool) -> FusedTail | None:
+    """Return a network with its tail in one kernel, or None if that is not possible.
 
-    It can for a tail that is a plain convolution of any size, whatever the residual, where Triton
-    is installed. The result is on the CPU; move it to the device and precision that it is for.
+    It needs Triton and a tail that is a plain convolution. The result is on the CPU: move it to its
+    device and precision.
     """
     simple = simplified(network)
     end = ending(simple.network)
@@ -137,8 +136,8 @@ def fused_end(network: Network, *, to_bytes: bool) -> FusedEnd | None:
     if simple.network.residual is not None or (end.clamp and not (simple.clipped and to_bytes)):
         return None
     by_pixel(simple, LEVELS if to_bytes else 1)
-    fused = FusedEnd(simple, end.conv, to_bytes=to_bytes)
-    # What is left of the network gives what the kernel reads.
+    fused = FusedTail(simple, end.conv, to_bytes=to_bytes)
+    # The rest of the network computes the input of the kernel.
     simple.residual = None
     if simple.network.lift is None:
         simple.network.tail = nn.Identity()
@@ -147,14 +146,8 @@ def fused_end(network: Network, *, to_bytes: bool) -> FusedEnd | None:
     return fused.eval()
 
 
-def pays(fused: Forward, plain: Forward, x: Tensor) -> bool:
-    """Whether on CUDA a fused end gives what PyTorch's operators give, in less time.
-
-    Args:
-        fused: what may be used.
-        plain: what would be used otherwise.
-        x: a picture that both take; of a usual size, since they are timed on it.
-    """
+def is_faster(fused: Forward, plain: Forward, x: Tensor) -> bool:
+    """Whether a fused tail on CUDA computes what ``plain`` does in less time; timed on ``x``."""
     try:
         with torch.no_grad(), torch.cuda.device(x.device):
             made, wanted = fused(x), plain(x)

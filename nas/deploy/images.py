@@ -1,4 +1,4 @@
-"""Picture files as people have them: what an upscaled one must keep, and how it is written."""
+"""Reading and writing image files with transparency, colour profile and EXIF data."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
 from nas.common.files import atomic_path
-from nas.data.decode import FORMATS, SUFFIXES, UnusablePicture, decode, is_grey, over_background
+from nas.data.decode import FORMATS, SUFFIXES, UnusableImage, decode, is_grey, over_background
 
 READ = SUFFIXES | {".gif"}
-"""File names that are looked for in folders."""
+"""Suffixes of files that are read from folders."""
 
 _STRUCTURE = frozenset(
     {
@@ -27,12 +27,12 @@ _STRUCTURE = frozenset(
         *(0x02BC, 0x83BB, 0x8649, 0x8773),  # XMP, IPTC, Photoshop, ICC
     }
 )
-"""EXIF tags that say how a file stores its pixels, or repeat what stands elsewhere: not kept."""
+"""EXIF tags about the storage of pixels or with copies of other metadata: dropped."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """One picture, with what belongs to it.
+    """One image, with what belongs to it.
 
     Attributes:
         colour: uint8 (H, W, 3). Equal channels where ``grey``.
@@ -53,7 +53,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """A format that pictures are written in.
+    """A format that images are written in.
 
     Attributes:
         suffixes: of its files; the first is the usual one.
@@ -84,7 +84,7 @@ FILE_FORMATS: Mapping[str, FileFormat] = MappingProxyType(
 
 
 def read_picture(path: Path, max_pixels: int) -> Picture:
-    """Read a picture with its transparency, colour profile and EXIF data.
+    """Read an image with its transparency, colour profile and EXIF data.
 
     Pixels stay in the colour space of the file, whose profile is kept: conversion to sRGB would
     clip the colours of wider ones and round all of them, and the network, which knows sRGB, works
@@ -92,7 +92,7 @@ def read_picture(path: Path, max_pixels: int) -> Picture:
     and Lab have no such values and become sRGB.
 
     Raises:
-        UnusablePicture: it cannot be read, or has more than ``max_pixels``.
+        UnusableImage: it cannot be read, or has more than ``max_pixels``.
     """
     image, exif, decoding = decode(path, max_pixels=max_pixels, formats=(*FORMATS, "GIF"))
     notes = list(decoding)
@@ -110,29 +110,29 @@ def read_picture(path: Path, max_pixels: int) -> Picture:
             alpha = None if alpha.min() == 255 else alpha
         colour = np.asarray(image.convert("RGB"))
     except MemoryError as fault:
-        raise UnusablePicture("not enough memory to decode it") from fault
+        raise UnusableImage("not enough memory to decode it") from fault
     return Picture(colour, alpha, grey, icc, _kept(exif), tuple(notes))
 
 
 def write_picture(
     picture: Picture, path: Path, format: str, quality: int | None = None
 ) -> tuple[str, ...]:
-    """Write a picture and return notes on what the format could not keep.
+    """Write an image and return notes on what the format could not keep.
 
     Args:
         picture: what is written.
-        path: the file; afterwards it holds all of the picture or what it held before.
+        path: the file; afterwards it holds all of the image or what it held before.
         format: one of `FILE_FORMATS`.
         quality: 1 to 100; None for the format's default, and for lossless formats.
 
     Raises:
-        UnusablePicture: the format cannot hold so large a picture.
+        UnusableImage: the format cannot hold so large an image.
         OSError: it cannot be written.
     """
     kind = FILE_FORMATS[format]
     height, width = picture.colour.shape[:2]
     if max(height, width) > kind.longest:
-        raise UnusablePicture(
+        raise UnusableImage(
             f"{width}x{height} is too large for {format}, which holds {kind.longest} pixels a side"
         )
     image = Image.fromarray(picture.colour)
@@ -178,7 +178,7 @@ def _to_srgb(image: Image.Image, icc: bytes | None, notes: list[str]) -> Image.I
 
 
 def _kept(exif: Image.Exif) -> Image.Exif:
-    """A copy without what is of the file and not of the picture; empty where it is damaged."""
+    """A copy without tags of `_STRUCTURE`; empty where it is damaged."""
     kept = Image.Exif()
     try:
         kept.load(exif.tobytes())
@@ -190,7 +190,7 @@ def _kept(exif: Image.Exif) -> Image.Exif:
 
 
 def _exif_bytes(exif: Image.Exif, width: int, height: int) -> bytes:
-    """EXIF data for a picture of this size; no bytes where there is none."""
+    """EXIF data for an image of this size; empty if there is none."""
     if not len(exif):
         return b""
     try:

@@ -15,7 +15,7 @@ import triton.language as tl
 
 
 @triton.jit
-def end_kernel(
+def tail_kernel(
     features,
     weight,
     bias,
@@ -50,7 +50,7 @@ def end_kernel(
     what each of them sees, by what it sees times phases. Phases are ordered (row, column, colour),
     or (row, column) where ``PLANES`` is 1: then the convolution makes one plane, which is added to
     the residual of each colour. In float32 the first product is done as cuDNN does convolutions, in
-    TF32; the picture keeps its digits. Without tensor cores both would be unrolled to 50,000
+    TF32; the image keeps its digits. Without tensor cores both would be unrolled to 50,000
     instructions, half a minute to compile.
 
     What it reads and writes lies in memory without gaps::
@@ -58,7 +58,7 @@ def end_kernel(
         features: (height, width, CHANNELS), zero beyond its borders.
         weight: (KERNEL, KERNEL, DEPTH, PHASES), channels and phases padded with zeros.
         bias: (PHASES).
-        picture: (picture_height, picture_width, 3), its border repeated beyond; STEP pixels a side
+        picture: (image_height, image_width, 3), its border repeated beyond; STEP pixels a side
             are one position. Not read where TAP_SIDE is 0.
         taps: (TAP_DEPTH, PHASES) of the residual: rows are (down, right, colour) of TAP_SIDE pixels
             a side, (down, right) for one plane, padded with zeros; the first is TAP_REACH above and
@@ -162,7 +162,7 @@ def _add_residual(
     PLANES: tl.constexpr,
     TAP_BLOCK: tl.constexpr,
 ):
-    """The interpolated picture, of all colours or of one, added to the phases of positions."""
+    """The interpolated image, of all colours or of one, added to the phases of positions."""
     if TAP_SIDE > 0:
         for start in tl.static_range(0, TAP_DEPTH, TAP_BLOCK):
             k = start + tl.arange(0, TAP_BLOCK)

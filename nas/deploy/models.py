@@ -1,4 +1,4 @@
-"""Finding a trained network: the shipped ones by name, others by their file or folder."""
+"""Finding trained networks: shipped ones by name, others by file or folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IN_FOLDER = ("best", "weights", "last")
 
 
 def shipped() -> tuple[str, ...]:
-    """Names of the models that come with the workbench."""
+    """Names of the shipped models."""
     return tuple(sorted(path.stem for path in WEIGHTS.glob(f"*{SUFFIX}")))
 
 
@@ -22,7 +22,7 @@ def find_model(source: str | Path) -> Model:
     """Load a model by its shipped name, from its file, or from the folder of a training.
 
     Raises:
-        InputError: there is none; says what could be given.
+        InputError: there is none.
     """
     return load_model(find_file(source))
 

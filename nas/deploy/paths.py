@@ -1,4 +1,4 @@
-"""Which picture files become which: the inputs that were named, and where their outputs go."""
+"""Input and output files of an upscaling."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search_spaces.architecture import SCALE
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One picture to upscale: from which file, to which."""
+    """One image to upscale."""
 
     source: Path
     target: Path
@@ -25,7 +25,7 @@ def format_for(output: Path | None, format: str | None, quality: int | None) -> 
     """Return the format to write: the one given, else the one that the output is named after.
 
     Raises:
-        InputError: it cannot be written, or what was given contradicts itself.
+        InputError: it cannot be written, or the options contradict each other.
     """
     known = ", ".join(FILE_FORMATS)
     if format is not None and format not in FILE_FORMATS:
@@ -46,15 +46,15 @@ def format_for(output: Path | None, format: str | None, quality: int | None) -> 
 
 
 def plan(inputs: Sequence[Path], output: Path | None, format: str) -> list[Job]:
-    """Return what is to be done, in order.
+    """Return the jobs in order.
 
-    An output that is named as a picture is one, and for one input; any other is a folder, in
-    which the inputs keep their names, and pictures found in folders their places. Without an
-    output, ``NAME-4x`` stands beside the input. Where two pictures would have one output, as
-    ``a.png`` and ``a.jpg``, each keeps its suffix inside the name.
+    An output with the suffix of an image is a file, for one input. Any other is a folder, in which
+    inputs keep their names, and images of folders their subfolders. Without an output, ``NAME-4x``
+    is created beside the input. Where two images would have the same output, such as ``a.png`` and
+    ``a.jpg``, each keeps its suffix inside the name.
 
     Raises:
-        InputError: an input is not there, a folder holds no picture, or the output is an input.
+        InputError: an input is not there, a folder holds no image, or the output is an input.
     """
     one = output is not None and not output.is_dir() and _format_of(output) is not None
     if one and (len(inputs) > 1 or inputs[0].is_dir()):
@@ -79,7 +79,7 @@ def plan(inputs: Sequence[Path], output: Path | None, format: str) -> list[Job]:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """An input, and where its output goes, still without a suffix."""
+    """An input and its output without suffix."""
 
     source: Path
     folder: Path
@@ -93,7 +93,7 @@ def _there(path: Path) -> Path:
 
 
 def _distinct(placed: Sequence[_Placed], suffix: str) -> list[Job]:
-    placed = list(dict.fromkeys(placed))  # who names a picture twice wants it once
+    placed = list(dict.fromkeys(placed))  # an image can be named twice
     taken = Counter((each.folder, each.stem) for each in placed)
     jobs = []
     for each in placed:
@@ -103,7 +103,7 @@ def _distinct(placed: Sequence[_Placed], suffix: str) -> list[Job]:
 
 
 def _safe(jobs: list[Job]) -> list[Job]:
-    """The jobs, none of which writes over a picture that is read, nor two over each other."""
+    """Check that no job overwrites an input or the output of another job."""
     for target, count in Counter(job.target for job in jobs).items():
         if count > 1:
             raise InputError(f"several pictures would become {target}: upscale them one by one")
@@ -117,7 +117,7 @@ def _safe(jobs: list[Job]) -> list[Job]:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """What a path shares with every other to the same file; None where it leads to none."""
+    """Identity of the file behind a path, None if there is none."""
     try:
         found = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Upscaling picture files: which become which, decoding and encoding beside the network's work."""
+"""Upscaling image files; decoding and encoding run beside the network."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.common.text import Progress, silent
-from nas.data.decode import UnusablePicture
-from nas.deploy.fused_tail import fused_end, pays
+from nas.data.decode import UnusableImage
+from nas.deploy.fused_tail import fuse_tail, is_faster
 from nas.deploy.images import Picture, read_picture, write_picture
 from nas.deploy.paths import Job
-from nas.deploy.uint8_network import EightBit
+from nas.deploy.uint8_network import Uint8Network
 from nas.measure.device import keep_memory
 from search_spaces.architecture import SCALE
 from search_spaces.networks.network import Network
@@ -37,16 +37,16 @@ STRIP_PIXELS = 2**16
 """LR pixels at once on a CPU: caches then hold the maps, 1.1 to 1.4 times as fast as 2**18."""
 
 STRIP_PIXELS_CUDA = 2**21
-"""The same on CUDA: a whole 1080p picture."""
+"""The same on CUDA: a whole 1080p image."""
 
 _SMALLEST_STRIP = 2**12
 _TRIAL = (540, 960)
-_AHEAD = 2  # pictures decoded before their turn, and as many waiting to be encoded
+_AHEAD = 2  # images decoded before their turn, and as many waiting to be encoded
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a job.
+    """Result of a job.
 
     Attributes:
         job: which.
@@ -63,13 +63,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How pictures are read, upscaled and written.
+    """Options of reading, upscaling and writing images.
 
     Attributes:
         format: one of `nas.deploy.images.FILE_FORMATS`.
         quality: 1 to 100, or None for the format's default.
         strip_pixels: LR pixels that pass through the network at once, where it allows strips.
-        max_pixels: larger pictures are refused.
+        max_pixels: larger images are refused.
         force: whether existing targets are made again.
     """
 
@@ -80,12 +80,11 @@ class Settings:
     force: bool = False
 
 
-def ready(network: Network, device: str, *, half: bool = False) -> EightBit:
-    """Return a network for pictures, on a device, in the memory layout that is fastest there.
+def ready(network: Network, device: str, *, half: bool = False) -> Uint8Network:
+    """Return a network for images, on a device, in the memory layout that is fastest there.
 
-    On CPUs channels_last makes the survey's networks 1.1 to 1.4 times as fast, and memory is kept
-    from strip to strip; on CUDA channels_last is what FP16 convolutions want. There the end is done
-    by one kernel if that is faster in a short trial.
+    channels_last makes the survey's networks 1.1 to 1.4 times as fast on CPUs, and suits FP16
+    convolutions on CUDA. There a fused tail is used if it is faster in a short trial.
     """
     keep_memory()
     dtype = torch.float16 if half else torch.float32
@@ -93,22 +92,24 @@ def ready(network: Network, device: str, *, half: bool = False) -> EightBit:
     def placed(module: nn.Module) -> Any:
         return module.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore
 
-    twin: EightBit = placed(EightBit(network).eval())
-    if twin.weight.is_cuda and (fused := fused_end(network, to_bytes=True)) is not None:
+    twin: Uint8Network = placed(Uint8Network(network).eval())
+    if twin.weight.is_cuda and (fused := fuse_tail(network, to_bytes=True)) is not None:
         fused = placed(fused)
-        if pays(fused, twin.plain, torch.rand(1, 3, *_TRIAL, device=device, dtype=dtype)):
+        if is_faster(fused, twin.plain, torch.rand(1, 3, *_TRIAL, device=device, dtype=dtype)):
             twin.fused = fused
     return twin
 
 
-def upscale(network: EightBit, picture: Picture, *, strip_pixels: int = STRIP_PIXELS) -> Picture:
-    """Return a picture at 4 times its sides.
+def upscale(
+    network: Uint8Network, picture: Picture, *, strip_pixels: int = STRIP_PIXELS
+) -> Picture:
+    """Return an image at 4 times its sides.
 
     Transparency is upscaled by Lanczos: it keeps flat areas flat, clear pixels clear and opaque
     ones opaque to the last bit, which a network trained on photographs does not.
 
     Raises:
-        UnusablePicture: there is not enough memory, even in strips.
+        UnusableImage: there is not enough memory, even in strips.
     """
     colour, alpha = picture.colour, picture.alpha
     if alpha is not None:
@@ -124,15 +125,15 @@ def upscale(network: EightBit, picture: Picture, *, strip_pixels: int = STRIP_PI
             if not _out_of_memory(fault):
                 raise
             strip_pixels = min(strip_pixels, colour.shape[0] * colour.shape[1]) // 4
-            if strip_pixels < _SMALLEST_STRIP or network.seen is None:
-                raise UnusablePicture("not enough memory to upscale it") from fault
+            if strip_pixels < _SMALLEST_STRIP or network.field is None:
+                raise UnusableImage("not enough memory to upscale it") from fault
 
 
 def spread(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Give clear pixels the colours of the visible ones around them.
+    """Give transparent pixels the colours of visible ones around them.
 
-    What a file holds there is anything, often black, and would bleed into the visible edge.
-    Ever coarser means of what is visible are taken, the finest that there is for each pixel.
+    Their stored colour is arbitrary, often black, and would bleed into visible edges. Each gets the
+    finest available mean of visible pixels.
 
     Args:
         colour: uint8 (H, W, 3).
@@ -161,15 +162,15 @@ def _filled(colour: Tensor, weight: Tensor) -> Tensor:
 
 def upscale_files(
     jobs: Sequence[Job],
-    network: EightBit,
+    network: Uint8Network,
     settings: Settings,
     *,
     progress: Progress = silent,
 ) -> Iterator[Result]:
-    """Upscale files one by one and yield what became of each, in order.
+    """Upscale files one by one and yield the results in order.
 
-    Decoding the next pictures and encoding the last ones go on beside the network. A picture that
-    cannot be used fails alone.
+    The next images are decoded and the last ones encoded beside the network. An unusable image does
+    not stop the others.
 
     Raises:
         OSError: the disk is full, or a file cannot be written.
@@ -203,7 +204,7 @@ def _ahead(executor: Executor, function: Callable[[S], T], items: Iterable[S]) -
 
 @dataclass(frozen=True, slots=True)
 class _Underway:
-    """A job whose picture is read, or read and upscaled."""
+    """A job whose image is read, or read and upscaled."""
 
     job: Job
     picture: Picture
@@ -214,18 +215,18 @@ def _read(job: Job, settings: Settings) -> _Underway | Result:
         return Result(job, "there")
     try:
         return _Underway(job, read_picture(job.source, settings.max_pixels))
-    except UnusablePicture as fault:
+    except UnusableImage as fault:
         return Result(job, "failed", notes=(str(fault),))
 
 
 def _upscaled(
-    underway: _Underway | Result, network: EightBit, settings: Settings
+    underway: _Underway | Result, network: Uint8Network, settings: Settings
 ) -> _Underway | Result:
     if isinstance(underway, Result):
         return underway
     try:
         larger = upscale(network, underway.picture, strip_pixels=settings.strip_pixels)
-    except UnusablePicture as fault:
+    except UnusableImage as fault:
         return Result(underway.job, "failed", notes=(str(fault),))
     return replace(underway, picture=larger)
 
@@ -236,7 +237,7 @@ def _write(underway: _Underway | Result, settings: Settings) -> Result:
     job, picture = underway.job, underway.picture
     try:
         notes = write_picture(picture, job.target, settings.format, settings.quality)
-    except UnusablePicture as fault:
+    except UnusableImage as fault:
         return Result(job, "failed", notes=(str(fault),))
     height, width = picture.colour.shape[:2]
     return Result(job, "made", (height, width), (*picture.notes, *notes))

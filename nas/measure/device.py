@@ -1,4 +1,4 @@
-"""The devices to work on: CUDA where there is one."""
+"""Choice of the device, and memory settings of the CPU."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
 
 def keep_memory() -> None:
-    """Have glibc keep what large maps leave behind, from now on in this process.
+    """Let glibc keep freed memory in this process; other libraries are left alone.
 
-    By itself it gives that back to the system, which clears and maps all pages anew for the next
-    forward. That took up to half of a small network's time, and made runtimes on a CPU matters of
-    luck. Runtimes that ship networks keep their memory too. With other libraries nothing is done.
+    By default it returns the memory of large maps to the system, which clears and maps the pages
+    again in the next forward: up to half of a small network's time, and very variable. Runtimes
+    that ship networks keep their memory too.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
@@ -26,10 +26,10 @@ def keep_memory() -> None:
 
 
 def usable_device(asked: str | None = None) -> str:
-    """Return the device that was asked for, else ``cuda`` if there is any, else ``cpu``.
+    """Return the requested device, by default ``cuda`` if available, else ``cpu``.
 
     Raises:
-        InputError: what was asked for cannot be used here.
+        InputError: it cannot be used here.
     """
     there = "cuda" if torch.cuda.is_available() else "cpu"
     if asked is None or asked in ("cpu", there):
@@ -42,9 +42,9 @@ def usable_device(asked: str | None = None) -> str:
 
 
 def gpus_alike() -> int:
-    """Return how many GPUs candidates can be spread over: all if they are of one kind, else one.
+    """Return the number of GPUs for candidates: all if they are of one model, else at most one.
 
-    Runtimes of two kinds do not compare. Without CUDA there is none.
+    Runtimes of different models do not compare.
     """
     count = torch.cuda.device_count()
     kinds = {torch.cuda.get_device_name(number) for number in range(count)}

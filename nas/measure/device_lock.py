@@ -1,9 +1,8 @@
-"""Who may use a device when: many who train, or one who measures.
+"""Locks of a device across processes: shared by trainings, exclusive for measurements.
 
-Training takes a device shared, a chunk of steps at a time; measuring takes it alone. Locks on files
-in the machine's temporary folder hold across processes and vanish with them, also when they are
-killed. A turnstile in front makes newcomers wait behind a measurement that waits, so that trials
-that hand the device to each other cannot starve it.
+They are locks on files in the temporary folder, which the system releases when a process ends or
+is killed. A turnstile in front makes new trainings wait behind a waiting measurement, so that
+trainings that take turns cannot starve it.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from nas.common.locks import lock_file
 
 
 def device_name(device: str | torch.device) -> str:
-    """Return a name for the physical device, equal in all processes that see it."""
+    """Return a name of the physical device, equal in all processes."""
     device = torch.device(device)
     if device.type != "cuda":
         return device.type
@@ -32,7 +31,7 @@ def device_name(device: str | torch.device) -> str:
 
 @contextmanager
 def exclusive(device: str | torch.device) -> Iterator[None]:
-    """Hold a device alone; waits until everyone who has it lets go."""
+    """Hold a device alone; waits for all who hold it."""
     name = device_name(device)
     with _locked(f"{name}-turnstile", alone=True), _locked(name, alone=True):
         yield
@@ -40,9 +39,9 @@ def exclusive(device: str | torch.device) -> Iterator[None]:
 
 @contextmanager
 def shared(device: str | torch.device) -> Iterator[None]:
-    """Hold a device together with others; waits while someone measures or waits to measure.
+    """Hold a device together with others; waits for running and waiting measurements.
 
-    Hold it for a second or so at a time: whoever measures waits for the longest holder.
+    Hold it for about a second at a time, because a measurement waits for the longest holder.
     """
     name = device_name(device)
     with ExitStack() as stack:
@@ -51,10 +50,10 @@ def shared(device: str | torch.device) -> Iterator[None]:
         yield
 
 
-class Turns:
-    """Holds a device shared for a long piece of work, and lets whoever measures have a turn.
+class DeviceLock:
+    """Holds a device shared during long work, and lets measurements run in between.
 
-    Use it as a context manager, and call ``next`` at every step of the work.
+    Use it as a context manager, and call ``yield_device`` at every step of the work.
     """
 
     def __init__(self, device: str | torch.device) -> None:
@@ -62,14 +61,14 @@ class Turns:
         self._held = ExitStack()
         self._since = 0.0
 
-    def __enter__(self) -> Turns:
+    def __enter__(self) -> DeviceLock:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def next(self) -> None:
-        """Hold the device, anew when it has been held for a second."""
+    def yield_device(self) -> None:
+        """Hold the device; after a second, release it and take it again."""
         if time.monotonic() - self._since < _TURN_S:
             return
         self.release()
@@ -77,9 +76,9 @@ class Turns:
         self._since = time.monotonic()
 
     def release(self) -> None:
-        """Let go of the device until ``next`` is called."""
+        """Release the device until the next ``yield_device``."""
         if self._device.type == "cuda" and self._since:
-            torch.cuda.synchronize(self._device)  # what is queued runs on
+            torch.cuda.synchronize(self._device)  # queued work still runs
         self._held.close()
         self._since = 0.0
 
@@ -98,9 +97,9 @@ def _locked(name: str, *, alone: bool) -> Iterator[None]:
 
 
 def _open(path: Path) -> int:
-    """Open a lock file that another user may have made (Linux forbids O_CREAT on it then).
+    """Open a lock file that another user may own (Linux then forbids O_CREAT on it).
 
-    Never through a link: everybody may lay one in the temporary folder, to a file of the user's.
+    Links are not followed: any user can put one into the temporary folder.
     """
     try:
         with suppress(FileNotFoundError):

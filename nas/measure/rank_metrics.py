@@ -1,4 +1,4 @@
-"""How well a guessed order agrees with the true one, and how much of that may be luck."""
+"""Metrics of a ranking against the true one, and their uncertainty."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def mape(predicted: Sequence[float], true: Sequence[float]) -> float:
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float:
-    """Return Spearman's rank correlation; equal values share their mean rank."""
+    """Return Spearman's rank correlation; ties get their mean rank."""
     return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
 
 
 def kendall(a: Sequence[float], b: Sequence[float]) -> float:
-    """Return Kendall's tau-b, which corrects for equal values."""
+    """Return Kendall's tau-b, which corrects for ties."""
     x, y = (np.sign(np.subtract.outer(v, v)) for v in (np.asarray(a), np.asarray(b)))
     return float((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum()))
 
@@ -32,39 +32,29 @@ def _ranks(values: Sequence[float]) -> np.ndarray:
 
 
 SIMILAR = 1.25
-"""Runtimes within this ratio are similar: a search chooses among such networks."""
+"""Largest ratio of similar runtimes; a search chooses among such networks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """The networks that are ranked, in one order for all fields.
-
-    Attributes:
-        truth: What the ranking should be by, such as gains in dB.
-        runtimes_ms: Of each network.
-        factors: Its working resolution: LR sides are divided by this.
-    """
+    """The networks that are ranked, in the same order for all fields."""
 
     truth: tuple[float, ...]
+    """True values, such as gains in dB."""
     runtimes_ms: tuple[float, ...]
     factors: tuple[int, ...]
+    """Working resolutions: LR sides are divided by them."""
 
     @property
     def chance_kendall_sd(self) -> float:
-        """How far Kendall's coefficient strays from 0 when the guess is pure luck (1 sd)."""
+        """Standard deviation of Kendall's coefficient for a random ranking."""
         n = len(self.truth)
         return math.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1)))
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """How a guess orders some of the pairs of networks.
-
-    Attributes:
-        pairs: How many there are that differ in truth.
-        right: How many of them the guess puts in the right order.
-        wrong: How many in the wrong one; the others it cannot tell apart.
-    """
+    """Order of some pairs of networks; ``pairs`` differ in truth, ties are neither."""
 
     pairs: int
     right: int
@@ -72,16 +62,16 @@ class Pairs:
 
     @property
     def kendall(self) -> float | None:
-        """(right - wrong) / pairs: 1 all right, 0 as luck would, -1 all wrong; None of no pair."""
+        """(right - wrong) / pairs, from -1 to 1; None without pairs."""
         return (self.right - self.wrong) / self.pairs if self.pairs else None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a guess is worth.
+    """Agreement of a ranking with the truth.
 
     Attributes:
-        kendall: Kendall's tau-b, the mean over single seeds: what one run a network gives.
+        kendall: Kendall's tau-b, the mean over single seeds.
         kendall_low: The worst seed's.
         kendall_high: The best seed's.
         kendall_of_means: That of the means over seeds.
@@ -109,7 +99,7 @@ class Verdict:
 
 
 def judge(guesses: Sequence[Sequence[float]], field: Field) -> Verdict:
-    """Hold guesses, a row a seed and a column a network, larger is better, against the truth."""
+    """Compare guesses (seeds, networks), larger is better, with the truth."""
     values, truth = np.asarray(guesses, float), np.asarray(field.truth, float)
     means = values.mean(0)
     single = [_agreement(kendall, row, field) for row in guesses]
@@ -152,7 +142,7 @@ def _agreement(
     guess: Sequence[float],
     field: Field,
 ) -> float:
-    """A guess that tells nothing apart has no coefficient: it agrees with nothing."""
+    """The coefficient, 0 where all values are equal."""
     if len(set(guess)) == 1 or len(set(field.truth)) == 1:
         return 0.0
     return coefficient(guess, field.truth)

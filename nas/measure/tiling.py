@@ -1,8 +1,7 @@
-"""Upscaling pictures of any size with bounded memory.
+"""Upscaling images of any size with bounded memory.
 
-A whole 540x960 picture through 48 channels is a map of 100 MB, and there are several at once.
-Convolutional networks see only a few rows around each pixel, so they can work strip by strip and
-give the same picture.
+A 540x960 image with 48 channels is a map of 100 MB, and several exist at once. The receptive field
+of a convolutional network is a few rows, so it can work strip by strip with the same result.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from nas.measure.cost.trace import trace
 from search_spaces.architecture import SCALE
 
 Pixels: TypeAlias = "np.ndarray | torch.Tensor"
-"""A uint8 picture of shape (H, W, 3), RGB; arrays may be memory-mapped and read-only."""
+"""A uint8 image of shape (H, W, 3), RGB; arrays may be memory-mapped and read-only."""
 
 
 def as_tensor(pixels: Pixels) -> torch.Tensor:
-    """Return the picture as a tensor: itself, or a copy of the array."""
+    """Return the image as a tensor: itself, or a copy of the array."""
     if isinstance(pixels, torch.Tensor):
         return pixels
-    # A copy, because memory-mapped pictures are read-only and torch has no such tensors.
+    # A copy, because memory-mapped images are read-only, and tensors cannot be.
     return torch.from_numpy(np.array(pixels, dtype=np.uint8))
 
 
@@ -51,12 +50,12 @@ _PROBE = 96
 _WHOLE = frozenset({"pool", "reduce", "norm", "matmul", "other"})
 
 
-def reach(network: nn.Module) -> tuple[int, int] | None:
-    """Return how far a network sees, or None where that cannot be bounded.
+def receptive_field(network: nn.Module) -> tuple[int, int] | None:
+    """Return an upper bound of a network's receptive field, or None without one.
 
-    The first number is rows of the LR picture above and below a pixel that can influence it, at
-    most; the second the multiple of rows at which a strip may start. None is for networks that
-    pool, normalise or reduce over the picture, or run an operator that the trace does not know.
+    The first number is the LR rows above and below a pixel that can influence it, the second the
+    multiple of rows at which a strip may start. None is for networks that pool, normalise or reduce
+    over the image, or run an operator that the trace does not know.
     """
     rows, step = 0, 1
     for layer in trace(network, _PROBE, _PROBE):
@@ -82,11 +81,11 @@ def upscale_picture(
 ) -> torch.Tensor:
     """Return a network's 4x upscaling of uint8 pixels (H, W, 3) as uint8 (4H, 4W, 3).
 
-    The result lies on the network's device. Pictures of more than ``strip_pixels`` are done in
-    strips where the network allows it (see `reach`), which changes nothing but the memory needed.
+    The result is on the network's device. Images of more than ``strip_pixels`` are upscaled in
+    strips, with the same result, if the network has a bounded `receptive_field`.
     """
     weight = next(network.parameters(), torch.empty(0))
-    seen = reach(network) if pixels.shape[0] * pixels.shape[1] > strip_pixels else None
+    field = receptive_field(network) if pixels.shape[0] * pixels.shape[1] > strip_pixels else None
 
     def work(rows: Pixels) -> torch.Tensor:
         return to_uint8(network(to_input(rows, weight.device).to(weight.dtype))[0])
@@ -94,7 +93,7 @@ def upscale_picture(
     was_training = network.training
     network.eval()
     try:
-        return in_strips(work, pixels, seen, strip_pixels).contiguous()
+        return in_strips(work, pixels, field, strip_pixels).contiguous()
     finally:
         network.train(was_training)
 
@@ -102,22 +101,18 @@ def upscale_picture(
 def in_strips(
     work: Callable[[Pixels], torch.Tensor],
     pixels: Pixels,
-    seen: tuple[int, int] | None,
+    field: tuple[int, int] | None,
     strip_pixels: int,
 ) -> torch.Tensor:
-    """Return what ``work`` makes of a picture, done strip by strip.
+    """Apply ``work``, from uint8 rows (h, W, 3) to uint8 (4h, 4W, 3), strip by strip.
 
-    Args:
-        work: from uint8 rows (h, W, 3) to uint8 (4h, 4W, 3).
-        pixels: uint8 (H, W, 3).
-        seen: how far ``work`` sees, as `reach` says it; None does the whole picture at once.
-        strip_pixels: of ``pixels`` at once.
+    ``field`` is its `receptive_field`; None processes the whole image at once.
     """
     height, width = pixels.shape[:2]
     parts = max(1, math.ceil(height * width / strip_pixels))
-    if seen is None or parts == 1:
+    if field is None or parts == 1:
         return work(pixels)
-    halo, step = (math.ceil(seen[0] / seen[1]) * seen[1], seen[1])
+    halo, step = (math.ceil(field[0] / field[1]) * field[1], field[1])
     rows = max(step, math.ceil(height / parts / step) * step)
     larger: torch.Tensor | None = None
     for top in range(0, height, rows):

@@ -90,14 +90,14 @@ class LinearBlock(Foldable):
         """
         kernel = self.folded()
         wanted = (self.out_channels, self.in_channels, self.kernel_size, self.kernel_size)
-        for told, made, right in (
+        for what, tensor, shape in (
             ("kernel", kernel.weight, wanted),
             ("bias", kernel.bias, wanted[:1]),
         ):
-            if made is not None and tuple(made.shape) != right:
+            if tensor is not None and tuple(tensor.shape) != shape:
                 raise InputError(
-                    f"block {type(self).__name__} folds to a {told} of {tuple(made.shape)}, and "
-                    f"from {self.in_channels} to {self.out_channels} channels it must be {right}"
+                    f"block {type(self).__name__} folds to a {what} of {tuple(tensor.shape)}, and "
+                    f"from {self.in_channels} to {self.out_channels} channels it must be {shape}"
                 )
         return kernel
 

@@ -1,20 +1,20 @@
-"""The deploy form in fewer passes over memory: the same function, exact at picture borders too.
+"""The deploy form in fewer passes over memory: the same function, exact at image borders too.
 
 Blocks are folded already; what is left to save are steps that move maps about:
 
 - A pixel-unshuffle and the convolution behind it become one strided convolution, and so does a
   reduction to luma before it.
 - A chain of two pixel-shuffles with a residual between becomes one: the tail's channels are
-  permuted, and the residual is taken from the picture at the body's resolution, by a convolution
-  that strides over the picture with replicated borders. It is added in place.
+  permuted, and the residual is taken from the image at the body's resolution, by a convolution
+  that strides over the image with replicated borders. It is added in place.
 - ETDS' clipped tail, whose clamp is published as ReLU, 1x1 convolution, ReLU, becomes the plain
   tail and a clamp.
 - Activations behind a convolution work in place.
 
 The residual does not go into the weights of the tail itself. For nearest-neighbour that would be
-exact (its one tap sees no border), but copying the picture's channels beside the features costs
+exact (its one tap sees no border), but copying the image's channels beside the features costs
 more than the addition does. For wider taps it would be wrong at borders, where the tail sees zeros
-and an interpolation the picture's last pixels. Cascades keep both their shuffles: convolving before
+and an interpolation the image's last pixels. Cascades keep both their shuffles: convolving before
 a shuffle by f instead of after it takes f * f times the arithmetic.
 
 Model files always hold the plain deploy form; this one is made from it when it is run.
@@ -68,28 +68,28 @@ class Simplified(nn.Module):
 
     @property
     def factor(self) -> int:
-        """What the sides of the picture are padded to a multiple of."""
+        """What the sides of the image are padded to a multiple of."""
         return self.network.architecture.factor
 
     @property
     def step(self) -> int:
-        """Rows and columns of the picture that one position of the phases stands for."""
+        """Rows and columns of the image that one position of the phases stands for."""
         return self.factor if self.network.lift is None else 1
 
     @property
     def shuffle(self) -> int:
-        """Factor of the pixel-shuffle that makes the output of ``phases`` a picture."""
+        """Factor of the pixel-shuffle that makes the output of ``phases`` an image."""
         return self.network.shuffle
 
     @property
     def clipped(self) -> bool:
-        """Whether the output is clamped to [0, 1] by itself."""
+        """Whether the output is in [0, 1] without a further clamp."""
         end = ending(self.network)
         added = self.residual is not None or self.network.residual is not None
         return end is not None and end.clamp is not None and not added
 
     def padded(self, x: Tensor) -> Tensor:
-        """The picture with its last row and column repeated up to the working factor."""
+        """The image with its last row and column repeated up to the working factor."""
         return self.network.padded(x)
 
     def phases(self, x: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ def simplified(network: Network) -> Simplified:
 
 
 class PhaseResidual(nn.Module):
-    """A global residual as phases of a network that works at 1/f of the picture's resolution.
+    """A global residual as phases of a network that works at 1/f of the image's resolution.
 
     (N, 3, H, W) -> (N, 3 (4f)^2, H/f, W/f): the interpolations of f x f pixels at each position.
     """
@@ -176,7 +176,7 @@ class Ending:
 
 
 def ending(network: Network) -> Ending | None:
-    """Return how a network's phases are made, or None where that is no plain convolution."""
+    """Return the last convolution of a network, or None where another module is last."""
     return ending_of(network.tail if network.lift is None else list(network.lift.children())[-1])
 
 
@@ -191,7 +191,7 @@ def ending_of(last: nn.Module) -> Ending | None:
 
 @torch.no_grad()
 def by_pixel(simple: Simplified, scale: float = 1.0) -> bool:
-    """Let phases come as (row, column, colour), as pixels lie in pictures, and times ``scale``.
+    """Let phases come as (row, column, colour), as pixels lie in images, and times ``scale``.
 
     Returns:
         Whether a convolution makes them; else nothing is changed.

@@ -29,7 +29,7 @@ from search_spaces.networks.parts import LUMA
 from search_spaces.networks.residual import interpolation_kernel
 
 CORRELATION = 0.96
-"""Of neighbouring LR pixels, in the model of pictures by which taps are fitted (AR(1))."""
+"""Of neighbouring LR pixels, in the model of images by which taps are fitted (AR(1))."""
 
 Layer: TypeAlias = "LinearBlock | nn.Conv2d"
 
@@ -185,7 +185,7 @@ def _reading(layer: Layer, taps: Tensor, carried: _Carried, gain: float) -> Tens
 def _decoder(code: Tensor) -> Tensor:
     """The best linear guess (colours f^2, n) of a block's pixels from their code.
 
-    For pictures whose rows, columns and colours are AR(1).
+    For images whose rows, columns and colours are AR(1).
     """
     channels, f = code.shape[1], code.shape[-1]
     place = torch.arange(f, dtype=torch.float64)
@@ -241,7 +241,7 @@ def _upscaling(f: int, size: int, residual: str, colours: Tensor) -> Tensor:
 def _fitted(kind: str, offsets: list[int]) -> Tensor:
     """Taps (4, len(offsets)) at these LR pixels that come closest to a 4x interpolation.
 
-    Closest in mean square over pictures whose rows are AR(1) with ``CORRELATION``.
+    Closest in mean square over images whose rows are AR(1) with ``CORRELATION``.
     """
     kernel = interpolation_kernel(kind).double()
     side = kernel.shape[-1]

@@ -1,7 +1,7 @@
-"""Giving a training form the function of a deploy form: folding, undone.
+"""Loading the weights of a deploy form into a training form: the inverse of folding.
 
-A folded kernel does not say which branches made it. It is enough that one branch of the full size
-takes up what the others leave; blocks that have no such branch get one beside them.
+One branch of the full size takes the difference between the deploy kernel and the other branches;
+blocks without such a branch get one beside them.
 """
 
 from __future__ import annotations

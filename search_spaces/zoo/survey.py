@@ -21,7 +21,7 @@ Fidelity = Literal["exact", "inferred", "approximate"]
 
 @dataclass(frozen=True, slots=True)
 class Table1:
-    """One row of Table 1. PSNR in dB and SSIM pairs are means over 110 pictures at a QP."""
+    """One row of Table 1. PSNR in dB and SSIM pairs are means over 110 images at a QP."""
 
     score: float | None
     gain_db: float

@@ -16,8 +16,8 @@ from nas.common.files import atomic_path
 from nas.common.text import Progress, silent
 from nas.data.store import SCALE, lanczos
 from nas.data.windows import Window
-from nas.measure.evaluation.images import Place, telling_place
-from nas.measure.quality import psnr_y
+from nas.measure.evaluation.images import CropBox, most_different
+from nas.measure.metrics import psnr_y
 from nas.measure.tiling import as_tensor, upscale_picture
 from nas.training.engine.events import Sample, Validated
 from search_spaces.model_file import Model
@@ -113,7 +113,7 @@ class BeforeAfter:
     """
 
     picture: str
-    place: Place
+    place: CropBox
     strips: tuple[Strip, ...]
 
 
@@ -144,8 +144,8 @@ def before_after(
     chosen = seen[sorted(range(len(seen)), key=gains.__getitem__)[len(seen) // 2]]
     truth = chosen.hr()
     # No network has a say in it, so that none is flattered.
-    place = telling_place(truth, lanczos(chosen.lr(qps[0])), truth, SIDE)
-    whole = Place(
+    place = most_different(truth, lanczos(chosen.lr(qps[0])), truth, SIDE)
+    whole = CropBox(
         SCALE * chosen.top + place.top, SCALE * chosen.left + place.left, place.height, place.width
     )
     strips = tuple(_strip(models, chosen, place, qp) for qp in dict.fromkeys((qps[0], qps[-1])))
@@ -159,10 +159,10 @@ def spread(count: int, most: int = MOST) -> list[int]:
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
-def _strip(models: Sequence[tuple[str, Model]], window: Window, place: Place, qp: int) -> Strip:
+def _strip(models: Sequence[tuple[str, Model]], window: Window, place: CropBox, qp: int) -> Strip:
     around = _around(place, window)
     small = around.of(window.lr(qp))
-    inner = Place(
+    inner = CropBox(
         place.top - SCALE * around.top, place.left - SCALE * around.left, place.height, place.width
     )
     truth = place.of(window.hr())
@@ -182,13 +182,13 @@ def _gain_db(ours_db: float, base_db: float) -> float | None:
     return ours_db - base_db if both else None
 
 
-def _around(place: Place, window: Window) -> Place:
+def _around(place: CropBox, window: Window) -> CropBox:
     """The place with its margin, in LR pixels."""
     top = max(0, place.top // SCALE - _MARGIN)
     left = max(0, place.left // SCALE - _MARGIN)
     bottom = min(window.rows, (place.top + place.height) // SCALE + _MARGIN)
     right = min(window.columns, (place.left + place.width) // SCALE + _MARGIN)
-    return Place(top, left, bottom - top, right - left)
+    return CropBox(top, left, bottom - top, right - left)
 
 
 def _upscaled(model: Model, small: np.ndarray) -> np.ndarray:

@@ -107,10 +107,10 @@ class Facilities:
         Raises:
             InputError: There is no such target there.
         """
-        from nas.measure.latency.predict import TAKEN
+        from nas.measure.latency.predict import RESERVED
         from nas.measure.latency.target import resolve_target
 
-        if not self.measures or name not in TAKEN:
+        if not self.measures or name not in RESERVED:
             return resolve_target(name)
         found: Target = _where_measured(resolve_target, name)
         return found

@@ -62,7 +62,7 @@ class Upscaler(PythonModel):
         return pandas.DataFrame({"image": upscaled})
 
     def _upscaled(self, text: str) -> str:
-        from nas.data.decode import UnusablePicture
+        from nas.data.decode import UnusableImage
         from nas.deploy.images import read_picture, write_picture
         from nas.deploy.upscale import upscale
 
@@ -75,7 +75,7 @@ class Upscaler(PythonModel):
             small.write_bytes(content)
             try:
                 write_picture(upscale(self.network, read_picture(small, MOST_PIXELS)), large, "png")
-            except UnusablePicture as fault:
+            except UnusableImage as fault:
                 raise InputError(str(fault)) from fault
             return base64.b64encode(large.read_bytes()).decode()
 

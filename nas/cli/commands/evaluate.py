@@ -131,7 +131,7 @@ def _draw(
     from nas.cli.terminal import progress_bar
     from nas.common.files import atomic_path, file_name
     from nas.measure.evaluation.evaluate import upscaler_of
-    from nas.measure.evaluation.extremes import draw, extremes
+    from nas.measure.evaluation.images import draw, extremes
 
     pictures = {picture.name: picture for picture in pair_set.validation}
     with progress_bar("drawing") as progress:

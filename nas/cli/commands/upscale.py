@@ -84,7 +84,7 @@ def upscale(
     if half and not where.startswith("cuda"):
         raise InputError("--half is for CUDA: CPUs are slower in FP16 than in FP32")
     network = ready(found.network, where, half=half)
-    if tile is not None and network.seen is None:
+    if tile is not None and network.field is None:
         say(f"{found.name} looks at the whole picture at once: --tile has no effect", mark="note")
     at_once = STRIP_PIXELS_CUDA if where.startswith("cuda") else STRIP_PIXELS
     settings = Settings(

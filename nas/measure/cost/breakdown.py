@@ -1,4 +1,4 @@
-"""Where the time goes: the layers of a deploy form as a short table of their shares."""
+"""The layers of a deploy form as a short table with their shares of cost and runtime."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def breakdown(
         replace(row, operator="interpolate", macs=0) if row.name in fixed and row.kernel else row
         for row in rows
     ]
-    return tuple(_told_once(rows))
+    return tuple(_merge_repeats(rows))
 
 
 def _row(group: Sequence[LayerCost], price: Callable[[Sequence[LayerCost]], float]) -> LayerRow:
@@ -72,7 +72,7 @@ def _row(group: Sequence[LayerCost], price: Callable[[Sequence[LayerCost]], floa
     return LayerRow(
         name=first.name or "network",
         kind=first.kind,
-        operator=_plainly(first.operator),
+        operator=_short_name(first.operator),
         kernel=kernel,
         channels_in=first.channels_in,
         channels=first.channels,
@@ -85,18 +85,18 @@ def _row(group: Sequence[LayerCost], price: Callable[[Sequence[LayerCost]], floa
     )
 
 
-def _plainly(operator: str) -> str:
-    """PyTorch's name of an operator, as a person would call it."""
+def _short_name(operator: str) -> str:
+    """A short name of PyTorch's operator."""
     shorter = operator.strip("_").removesuffix("_kernel").removesuffix("2d")
     return "conv" if shorter == "convolution" else shorter
 
 
-def _told_once(rows: Sequence[LayerRow]) -> list[LayerRow]:
+def _merge_repeats(rows: Sequence[LayerRow]) -> list[LayerRow]:
     """Replace runs of an equal group of rows by one group; where several fit, the longest run.
 
     No group begins with an activation, so that each stays with the layer before it.
     """
-    told: list[LayerRow] = []
+    merged: list[LayerRow] = []
     start = 0
     while start < len(rows):
         runs = {
@@ -106,9 +106,9 @@ def _told_once(rows: Sequence[LayerRow]) -> list[LayerRow]:
         }
         period = max(runs, key=lambda p: (runs[p] * p if runs[p] > 1 else 0, -p), default=1)
         repeats = runs.get(period, 1)
-        told += [_times(row, repeats) for row in rows[start : start + period]]
+        merged += [_times(row, repeats) for row in rows[start : start + period]]
         start += period * repeats
-    return told
+    return merged
 
 
 def _repeats(rows: Sequence[LayerRow], start: int, period: int) -> int:

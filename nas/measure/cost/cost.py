@@ -1,13 +1,11 @@
 """What a network costs: parameters, multiply-accumulates by four counters, activations.
 
-Counters differ in what they see, and a published figure is worth nothing without its counter. The
-trace (`nas.measure.cost.trace`) sees everything; fvcore and thop are run beside it as the tools
-that others quote; the challenge's own counter is reproduced. Table 1 of the survey was made with
-the last one. Multiply-accumulates are never doubled into operations.
+Counters differ in what they include. The trace (`nas.measure.cost.trace`) includes everything;
+fvcore and thop are run for comparison; the challenge's counter, of Table 1 of the survey, is
+reproduced. Multiply-accumulates are not doubled into operations.
 
-A fixed global residual is an interpolation of the input and no layer of the network. It is run as
-a depthwise convolution here, but published figures leave interpolation out, so ``macs`` does too,
-and a network costs the same whoever interpolates. Runtimes and bytes do include it.
+A fixed global residual runs as a depthwise convolution, but published figures leave interpolation
+out, and so does ``macs``. Runtimes and bytes include it.
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ _THOP_CONVS = frozenset({"Conv1d", "Conv2d", "Conv3d", "ConvTranspose2d", "Linea
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The cost of one forward pass on a picture of ``height`` x ``width`` pixels."""
+    """The cost of one forward pass on an image of ``height`` x ``width`` pixels."""
 
     params: int
     macs: int
@@ -51,7 +49,7 @@ class Cost:
     macs_fvcore: int
     macs_thop: int
     agree: bool
-    """Whether fvcore and thop count what the trace counts, but for the differences in ``notes``."""
+    """Whether fvcore and thop agree with the trace, up to the differences in ``notes``."""
     notes: tuple[str, ...]
     """Every difference between the counters, one sentence each."""
     height: int
@@ -61,8 +59,8 @@ class Cost:
 def cost(network: nn.Module | Architecture, height: int = 540, width: int = 960) -> Cost:
     """Return the cost of an architecture's deploy form, or of a module in the form it has.
 
-    Takes about 0.1 s at any size: the network runs without values at full size, and for real on
-    48x48 pixels only, from where fvcore's count is carried over by the trace's ratio.
+    Takes about 0.1 s at any size: the network runs without values at full size, and with values on
+    48x48 pixels, from which fvcore's count is scaled by the trace's ratio.
     """
     module = to_module(network)
     layers = trace(module, height, width)

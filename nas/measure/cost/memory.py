@@ -1,11 +1,9 @@
-"""Peak memory of one forward pass: weights, input, and the maps that live at the worst moment.
+"""Peak memory of one forward pass: weights, input, and the live feature maps.
 
-Computed, it is what eager PyTorch allocates: the pass runs on the meta device, where tensors have
-sizes and no values, and every storage is counted from the operator that made it until Python lets
-go of it. So an activation is charged for a second map unless it was built to work in place, a view
-costs nothing, and a feature map lives as long as the code holds it. Libraries' work space (cuDNN's,
-or oneDNN's when it changes the layout of a map) is beyond PyTorch's tensors and left out: that is
-why on CUDA the figure is measured.
+The computed figure is what eager PyTorch allocates: the pass runs on the meta device, and every
+storage counts from its creation until Python frees it. So an activation needs a second map unless
+it works in place, and a view needs nothing. Work space of cuDNN and oneDNN is left out; on CUDA the
+figure is measured.
 """
 
 from __future__ import annotations
@@ -52,7 +50,7 @@ def compute_memory(
     """
     dtype = getattr(torch, precision)
     twin = copy.deepcopy(inference_form(network, "device")).to("meta", dtype).eval()
-    living = Living()
+    living = LiveStorages()
     for weight in (*twin.parameters(), *twin.buffers()):
         living.add(weight)
     weights = living.peak
@@ -70,9 +68,7 @@ def measure_memory(
     precision: Precision = "float16",
     device: str | torch.device = "cuda",
 ) -> Memory:
-    """Measure what an eager pass takes on CUDA beyond what this process holds there already.
-
-    Libraries' work space is in it, at the size that they ask for once they have chosen a kernel.
+    """Measure what an eager pass allocates on CUDA, work space of libraries included.
 
     Raises:
         torch.OutOfMemoryError: the network does not fit.
@@ -88,7 +84,7 @@ def allocated_memory(
     precision: Precision,
     device: str | torch.device,
 ) -> Memory:
-    """As `measure_memory`, for one who holds the device already."""
+    """As `measure_memory`, without locking the device."""
     device, dtype = torch.device(device), getattr(torch, precision)
     with torch.cuda.device(device), torch.no_grad():
         before = torch.cuda.memory_allocated()
@@ -104,8 +100,8 @@ def allocated_memory(
     return Memory(peak / 1e6, weights / 1e6, "measured", precision)
 
 
-class Living(TorchDispatchMode):
-    """Adds up the storages that exist, and remembers the most there were at once."""
+class LiveStorages(TorchDispatchMode):
+    """Adds up the live storages and records their peak."""
 
     def __init__(self) -> None:
         super().__init__()

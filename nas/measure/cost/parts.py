@@ -1,9 +1,8 @@
-"""What each part of a network executes and allocates, found out once in a process.
+"""Cached cost of each part of a network, found by one run on the meta device.
 
-A part is one module: a block, an activation, a residual. What it does depends on the layout of the
-map it is given and on nothing else, so it is kept by that. A `Map` stands for a tensor in the code
-of a forward pass: it has a layout and no values, and every operation on it looks up what the same
-operation did on the meta device.
+A part is one module: a block, an activation, a residual. Its cost depends only on the layout of its
+input, which is the key of the cache. A `Map` stands for a tensor in a forward pass: it has a layout
+and no values, and operations on it look up their cost.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import torch
 from torch import nn
 
 from nas.measure.cost.cost import interpolations
-from nas.measure.cost.memory import Living
+from nas.measure.cost.memory import LiveStorages
 from nas.measure.cost.trace import LayerCost, Recorder, module_stack
 from search_spaces.networks.inference import plain_clip
 
@@ -29,7 +28,7 @@ _KEPT = (
 
 
 class NotComposable(Exception):
-    """What a part does is more than a function of the layout of its input."""
+    """The cost of a part is not a function of the layout of its input."""
 
 
 class Layout(NamedTuple):
@@ -78,7 +77,7 @@ class Part:
     def bytes(self, dtype: torch.dtype) -> int:
         """Return the size of its parameters and buffers."""
         if dtype not in self._bytes:
-            living = Living()
+            living = LiveStorages()
             for weight in weights(self.typed(dtype)):
                 living.add(weight)
             self._bytes[dtype] = living.bytes
@@ -127,7 +126,7 @@ class Operation(NamedTuple):
 
 
 class Pass(ABC):
-    """Follows a network's own code through one forward pass on a picture."""
+    """Follows a network's own code through one forward pass on an image."""
 
     def __init__(self, height: int, width: int, dtype: torch.dtype) -> None:
         stride = (3 * height * width, height * width, width, 1)
@@ -342,7 +341,7 @@ def _traced(step: PartCall | Operation, layouts: tuple[Layout, ...]) -> _Traced:
 @lru_cache(_KEPT)
 @torch.no_grad()
 def _allocated(step: PartCall | Operation, layouts: tuple[Layout, ...]) -> _Allocated:
-    module, living = step.module(layouts[0].dtype), Living()
+    module, living = step.module(layouts[0].dtype), LiveStorages()
     inputs = [layout.empty() for layout in layouts]
     for tensor in (*weights(module), *inputs):
         living.add(tensor)

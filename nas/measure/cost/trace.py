@@ -1,4 +1,4 @@
-"""What a forward pass does, layer by layer: arithmetic, memory traffic, kernel launches.
+"""Cost of a forward pass by layer: arithmetic, memory traffic, kernel launches.
 
 The pass runs on the meta device, where tensors have shapes and no values, so it costs
 milliseconds at any size. A dispatch mode sees every operator that PyTorch executes, those called
@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nas.common.errors import InputError
+from nas.common.errors import InputError, one_line
 from search_spaces.architecture import SCALE, Architecture
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class LayerCost:
     channels_in: int
     channels: int
     height_in: int
-    """Rows of the largest operand's map (1 for anything that is no map)."""
+    """Rows of the largest operand's map; 1 for other tensors."""
     height: int
     """Rows of the output's map."""
     width: int
@@ -107,8 +107,8 @@ def trace(
     because eager PyTorch adds it in a second pass over cuDNN's output.
 
     Raises:
-        InputError: a network cannot run, or gives another size than 4 times its input's: a block
-            that somebody wrote is at fault.
+        InputError: a network cannot run, or its output is not 4 times its input, because of a
+            block of a plugin.
     """
     from search_spaces.networks.network import Network
 
@@ -120,9 +120,11 @@ def trace(
         except Exception as fault:
             if not isinstance(twin, Network):
                 raise
-            place, kind = recorder.stack[-1]
-            told = " ".join(f"{type(fault).__name__}: {fault}".split())[:300]
-            raise InputError(f"the network cannot run, {kind} at {place} fails: {told}") from fault
+            path, kind = recorder.stack[-1]
+            detail = one_line(fault)
+            raise InputError(
+                f"the network cannot run, {kind} at {path} fails: {type(fault).__name__}: {detail}"
+            ) from fault
     if isinstance(twin, Network):
         _require_size(output, height, width)
     return tuple(recorder.layers)
@@ -138,11 +140,7 @@ def _require_size(output: torch.Tensor, height: int, width: int) -> None:
 
 
 def deploy_form(architecture: Architecture) -> Network:
-    """Build the deploy form of an architecture, freshly initialised.
-
-    That takes longer than most of what is asked of a network: whoever asks several things of an
-    architecture builds it once.
-    """
+    """Build the deploy form of an architecture; this is slow, so build it once."""
     from search_spaces.networks.factory import build, fuse
 
     return fuse(build(architecture, seed=0))
@@ -154,11 +152,10 @@ def to_module(network: nn.Module | Architecture) -> nn.Module:
 
 
 def inference_form(network: nn.Module | Architecture, mode: str) -> nn.Module:
-    """Return what takes the time: the form that exported files and `nas upscale` run.
+    """Return the form that is timed, and that exported files and `nas upscale` run.
 
-    That is the deploy form in its fewest passes over memory (`search_spaces.networks.inference`).
-    In ``challenge`` mode, whose figures stand beside the survey's, it is the plain deploy form,
-    which the teams' networks were timed in. A module that is no `Network` runs as it is.
+    That is the deploy form with fewest passes over memory (`search_spaces.networks.inference`); in
+    ``challenge`` mode the plain deploy form, as in the survey. Other modules are returned as is.
     """
     from search_spaces.networks.inference import simplified
     from search_spaces.networks.network import Network
@@ -191,7 +188,7 @@ def module_stack(network: nn.Module, recorder: Recorder) -> Iterator[None]:
 
 
 class Recorder(TorchDispatchMode):
-    """Executes operators and writes down what each of them costs."""
+    """Executes operators and records the cost of each."""
 
     def __init__(self) -> None:
         super().__init__()

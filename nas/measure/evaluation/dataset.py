@@ -17,12 +17,12 @@ def describe(pair_set: PairSet, progress: Progress = silent) -> dict[str, Any]:
 
     Args:
         pair_set: the set.
-        progress: called after every validation picture; the first time each is upscaled by
-            Lanczos at every QP, which takes about a second for a 4K picture.
+        progress: called after every validation image; the first time each is upscaled by
+            Lanczos at every QP, which takes about a second for a 4K image.
 
     Returns:
         A dictionary fit for JSON. ``per_qp`` has one entry a QP, and ``clean``: the bits per LR
-        pixel over all pictures, and the mean PSNR-Y of Lanczos over the validation pictures that it
+        pixel over all images, and the mean PSNR-Y of Lanczos over the validation images that it
         does not upscale without any error; None if there is none.
     """
     return {
@@ -58,7 +58,7 @@ def _per_qp(pair_set: PairSet, progress: Progress) -> dict[str, dict[str, float 
     found: dict[int | None, list[float]] = {qp: [] for qp in qps}
     for done, picture in enumerate(pair_set.validation, 1):
         for qp, value in lanczos_psnr_y(picture, qps).items():
-            if math.isfinite(value):  # pictures of one colour come out exact
+            if math.isfinite(value):  # images of one colour come out exact
                 found[qp].append(value)
         progress(done, len(pair_set.validation), picture.name)
     pixels = sum(picture.width * picture.height for picture in pair_set.pictures) / SCALE**2

@@ -1,8 +1,7 @@
-"""Models on whole held-out pictures: every figure of every picture at every QP, beside Lanczos.
+"""Models on whole validation images: all metrics of every image at every QP, beside Lanczos.
 
-A 4K picture takes a minute of a CPU, so each figure is kept in the cache as soon as it is known,
-by what it depends on: weights, device and pixels. An evaluation that was killed goes on where it
-was, and nothing is computed twice.
+A 4K image takes a minute on a CPU, so each result is cached by weights, device and pixels, and a
+killed evaluation resumes.
 """
 
 from __future__ import annotations
@@ -23,7 +22,8 @@ from nas.common.errors import InputError
 from nas.common.files import cache_root
 from nas.common.text import Progress, silent
 from nas.data.store import lanczos
-from nas.measure.quality import Fidelity, PictureLike, digest, fidelity
+from nas.measure.metrics import Fidelity, fidelity
+from nas.measure.quality import PictureLike, digest
 from nas.measure.tiling import Pixels, as_tensor, upscale_picture
 from search_spaces.model_file import Model, model_bytes
 
@@ -31,27 +31,23 @@ SSIM_WINDOW = 11
 
 
 class NamedPicture(PictureLike, Protocol):
-    """A picture with a name; those of prepared sets are."""
+    """An image with a name; those of prepared sets are."""
 
     @property
     def name(self) -> str:
-        """Unique among the pictures."""
+        """Unique among the images."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Upscaler:
-    """Who makes large pictures of small ones.
-
-    Attributes:
-        name: For people.
-        key: What its results depend on beside the small picture.
-        upscale: uint8 (H, W, 3) to uint8 (4H, 4W, 3).
-    """
+    """A function that upscales images by 4."""
 
     name: str
     key: str
+    """What its results depend on besides the LR image."""
     upscale: Callable[[np.ndarray], Pixels]
+    """From uint8 (H, W, 3) to uint8 (4H, 4W, 3)."""
 
 
 LANCZOS = Upscaler("Lanczos", "pillow-lanczos3", lanczos)
@@ -59,7 +55,7 @@ LANCZOS = Upscaler("Lanczos", "pillow-lanczos3", lanczos)
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One picture at one QP, None for the LR that no encoder touched."""
+    """Metrics of one image at one QP; None is the uncompressed LR."""
 
     picture: str
     qp: int | None
@@ -83,65 +79,61 @@ class Figures:
 
     @property
     def is_finite(self) -> bool:
-        """Whether both have errors: flat pictures come out exact, and have no PSNR to average."""
+        """Whether both have errors: flat images are exact, with infinite PSNR."""
         return math.isfinite(self.ours.psnr_rgb_db) and math.isfinite(self.lanczos.psnr_rgb_db)
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One model on all pictures at all QPs.
-
-    Attributes:
-        name: The model's.
-        figures: One for each picture and QP, pictures in the order of the set.
-    """
+    """One model on all images at all QPs."""
 
     name: str
     figures: tuple[Figures, ...]
+    """One for each image and QP, in the order of the dataset."""
 
     @property
     def qps(self) -> tuple[int | None, ...]:
-        """QPs, as they were asked for."""
+        """The measured QPs."""
         return tuple(dict.fromkeys(figure.qp for figure in self.figures))
 
     @property
     def averaged(self) -> tuple[Figures, ...]:
-        """Those that means are over: without the pictures in `exact`."""
+        """Those in the means: without the images in `exact`."""
         exact = self.exact
         return tuple(figure for figure in self.figures if figure.picture not in exact)
 
     @property
     def exact(self) -> tuple[str, ...]:
-        """Pictures that are upscaled without any error at some QP, because they are flat."""
+        """Flat images, which are upscaled without error at some QP."""
         return tuple(dict.fromkeys(f.picture for f in self.figures if not f.is_finite))
 
     def at(self, qp: int | None) -> tuple[Fidelity, Fidelity]:
-        """Return means over pictures at a QP: the model's and Lanczos's."""
+        """Return means over images at a QP: the model's and Lanczos's."""
         here = [figure for figure in self.averaged if figure.qp == qp]
         return _means([f.ours for f in here]), _means([f.lanczos for f in here])
 
     def over(self, qps: Sequence[int | None] | None = None) -> tuple[Fidelity, Fidelity]:
-        """Return means over QPs (all by default) of the means over pictures."""
+        """Return means over QPs (all by default) of the means over images."""
         pairs = [self.at(qp) for qp in (self.qps if qps is None else qps)]
         return _means([ours for ours, _ in pairs]), _means([base for _, base in pairs])
 
     def gain_db(self, qps: Sequence[int | None] | None = None) -> float:
-        """Return the PSNR-Y above Lanczos, mean over QPs (all by default) and pictures."""
+        """Return the PSNR-Y above Lanczos, mean over QPs (all by default) and images."""
         ours, base = self.over(qps)
         return ours.psnr_y_db - base.psnr_y_db
 
     def gain_cb_db(self, qps: Sequence[int | None] | None = None) -> float:
-        """Return the PSNR of Cb above Lanczos, mean over QPs (all by default) and pictures."""
+        """Return the PSNR of Cb above Lanczos, mean over QPs (all by default) and images."""
         ours, base = self.over(qps)
         return ours.psnr_cb_db - base.psnr_cb_db
 
     def gain_cr_db(self, qps: Sequence[int | None] | None = None) -> float:
-        """Return the PSNR of Cr above Lanczos, mean over QPs (all by default) and pictures."""
+        """Return the PSNR of Cr above Lanczos, mean over QPs (all by default) and images."""
         ours, base = self.over(qps)
         return ours.psnr_cr_db - base.psnr_cr_db
 
     def gain_db_of(self, picture: str) -> float:
-        """Return a picture's gain, mean over QPs."""
+        """Return an image's gain, mean over QPs."""
         gains = [figure.gain_db for figure in self.averaged if figure.picture == picture]
         return sum(gains) / len(gains)
 
@@ -163,18 +155,18 @@ def evaluate_all(
     with_ssim: bool = True,
     progress: Progress = silent,
 ) -> tuple[Evaluation, ...]:
-    """Measure upscalers on whole pictures.
+    """Measure upscalers on whole images.
 
     Args:
-        upscalers: Who upscales.
-        pictures: Held-out pictures.
-        qps: Where to measure; None is the LR that no encoder touched.
-        device: Where differences are computed; upscalers know where they work.
+        upscalers: What to measure.
+        pictures: Validation images.
+        qps: None is the uncompressed LR.
+        device: Of the metrics; upscalers have their own.
         with_ssim: Whether to compute SSIM, which takes most of the time.
-        progress: Called after every picture and QP; its note is the gain so far.
+        progress: Called after every image and QP; its note is the gain so far.
 
     Raises:
-        InputError: There is no picture, one is too small for SSIM, or all are flat.
+        InputError: There is no image, one is too small for SSIM, or all are flat.
     """
     if not pictures or not qps:
         raise InputError("evaluating needs at least one held-out picture and one QP")
@@ -208,34 +200,34 @@ def evaluate_all(
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """An original that upscalings are held against."""
+    """An original image, the reference of upscalings."""
 
     key: str
     original: torch.Tensor
     with_ssim: bool
 
     def fidelity(self, upscaler: Upscaler, small: np.ndarray) -> Fidelity:
-        """Figures of an upscaling, from the cache if they are there."""
+        """Metrics of an upscaling, cached."""
         key = digest(f"{_LAYOUT} {upscaler.key} {self.key}", small)
-        place = cache_root() / "evaluation" / f"{key}.json"
-        with suppress(OSError, ValueError, TypeError):  # absent, torn, or of another layout
-            known = Fidelity(**(read_json(place) or {}))
+        path = cache_root() / "evaluation" / f"{key}.json"
+        with suppress(OSError, ValueError, TypeError):  # missing, damaged, or of another layout
+            known = Fidelity(**(read_json(path) or {}))
             if not self.with_ssim:
                 return replace(known, ssim_rgb=None, ssim_y=None, ssim_y_organiser=None)
             if known.ssim_rgb is not None:
                 return known
         large = as_tensor(upscaler.upscale(small)).to(self.original.device)
         value = fidelity(large, self.original, with_ssim=self.with_ssim)
-        with suppress(OSError):  # the figures stand without their cache
-            write_json(place, asdict(value))
+        with suppress(OSError):  # works without the cache
+            write_json(path, asdict(value))
         return value
 
 
-_LAYOUT = 1  # raise it when the same weights and pixels would give other figures
+_LAYOUT = 1  # raise it when metrics of the same weights and pixels change
 
 
 def _note(found: Sequence[Sequence[Figures]], upscalers: Sequence[Upscaler]) -> str:
-    """The gain so far of the one that leads."""
+    """The gain so far of the best upscaler."""
     gains = [
         sum(gains) / len(gains) if (gains := [f.gain_db for f in figures if f.is_finite]) else 0.0
         for figures in found

@@ -1,21 +1,30 @@
-"""Upscalings of one place side by side, pixel for pixel, with errors of luma and colour below them.
+"""Images of an evaluation: crops of the best and worst side by side, with luma and colour errors.
 
-Drawn with Pillow alone, so that no pixel is resampled: what is seen is what came out.
+Drawn with Pillow, without resampling a pixel.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from nas.measure.quality import CB_RGB, CR_RGB, LUMA_RGB, psnr_cb, psnr_cr, psnr_y
+from nas.data.store import lanczos
+from nas.measure.colour import colour_words
+from nas.measure.evaluation.evaluate import Evaluation, Figures, NamedPicture, Upscaler
+from nas.measure.metrics import CB_RGB, CR_RGB, LUMA_RGB, psnr_cb, psnr_cr, psnr_y
+from nas.measure.tiling import as_tensor
+from search_spaces.architecture import SCALE
+
+if TYPE_CHECKING:
+    from teachers.loading import Teacher
 
 CROP = 192
-"""HR side of the place that is shown, of pictures that are larger."""
+"""HR side of the crop of larger images."""
 
 _STRIP = 256  # rows at once, a multiple of 4
 _PANEL = 384  # side of a panel that crops are magnified to, by whole numbers
@@ -28,8 +37,8 @@ _RGB_OF_CHROMA = ((0.0, -0.344136, 1.772), (1.402, -0.714136, 0.0))
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A rectangle of a large picture, in HR pixels."""
+class CropBox:
+    """A rectangle of an image, in HR pixels."""
 
     top: int
     left: int
@@ -37,29 +46,29 @@ class Place:
     width: int
 
     def of(self, pixels: np.ndarray) -> np.ndarray:
-        """Cut it out of a picture (H, W, 3)."""
+        """Cut it out of an image (H, W, 3)."""
         return pixels[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One upscaling of the place: uint8 pixels and whose they are."""
+    """One upscaling of the crop."""
 
     label: str
     pixels: np.ndarray
 
 
-def telling_place(
+def most_different(
     better: np.ndarray, worse: np.ndarray, original: np.ndarray, side: int = CROP
-) -> Place:
-    """Return the square in which one picture (H, W, 3) has most less squared error than another.
+) -> CropBox:
+    """Return the square in which one image (H, W, 3) has the largest advantage in squared error.
 
-    It lies on whole LR pixels; smaller pictures are taken whole.
+    It is aligned to LR pixels; smaller images are taken whole.
     """
     height, width = original.shape[:2]
     rows, columns = min(side, height), min(side, width)
     strips = []
-    for first in range(0, height // 4 * 4, _STRIP):  # an 8K picture has 0.8 GB as doubles
+    for first in range(0, height // 4 * 4, _STRIP):  # an 8K image has 0.8 GB as doubles
         cut = slice(first, min(first + _STRIP, height // 4 * 4)), slice(0, width // 4 * 4)
         truth = _luma(original[cut])
         spared = (_luma(worse[cut]) - truth) ** 2 - (_luma(better[cut]) - truth) ** 2
@@ -70,26 +79,26 @@ def telling_place(
     sums = total[down:, across:] - total[:-down, across:] - total[down:, :-across]
     sums = sums + total[:-down, :-across]
     top, left = np.unravel_index(int(sums.argmax()), sums.shape)
-    return Place(4 * int(top), 4 * int(left), rows, columns)
+    return CropBox(4 * int(top), 4 * int(left), rows, columns)
 
 
 def side_by_side(
-    title: str, subtitle: str, panels: Sequence[Panel], original: np.ndarray, place: Place
+    title: str, subtitle: str, panels: Sequence[Panel], original: np.ndarray, crop: CropBox
 ) -> Image.Image:
-    """Draw upscalings of a place and the original, their errors, and where the place is.
+    """Draw upscalings of a crop and the original, their errors, and where the crop is.
 
-    Errors of luma and of colour have one scale, that of Lanczos's luma.
+    Errors of luma and of colour share the scale of Lanczos's luma.
 
     Args:
         title: The first line.
         subtitle: The second line.
-        panels: Upscalings of the place, Lanczos's first: gains are over the first.
-        original: The whole original picture, uint8 (H, W, 3).
-        place: What is shown of it.
+        panels: Upscalings of the crop; gains are over the first one, Lanczos's.
+        original: The whole image, uint8 (H, W, 3).
+        crop: The part that is shown.
     """
-    truth = place.of(original)
-    times = max(1, _PANEL // max(place.height, place.width))
-    width, height = max(times * place.width, _NARROWEST), times * place.height
+    truth = crop.of(original)
+    times = max(1, _PANEL // max(crop.height, crop.width))
+    width, height = max(times * crop.width, _NARROWEST), times * crop.height
     limit = _error_limit(panels[0].pixels, truth)
     head, label = 66, 50
     canvas = Image.new(
@@ -124,17 +133,89 @@ def side_by_side(
         tints = _tinted(_chroma(panel.pixels) - _chroma(truth), limit)
         canvas.paste(_magnified(tints, times), (left, lowest + label))
     left = _GAP + len(panels) * (width + _GAP)
-    size = f"{place.width}x{place.height} pixels at {place.left},{place.top}, {times}x enlarged"
+    size = f"{crop.width}x{crop.height} pixels at {crop.left},{crop.top}, {times}x enlarged"
     _labelled(draw, (left, head), "original (HR)", size, width)
     canvas.paste(_magnified(truth, times), (left, head + label))
     whole = f"{original.shape[1]}x{original.shape[0]} pixels"
     _labelled(draw, (left, below), "where it is", whole, width)
-    canvas.paste(_overview(original, place, width, height), (left, below + label))
+    canvas.paste(_overview(original, crop, width, height), (left, below + label))
     told = "grey is no error, a colour is too much of it"
     _labelled(draw, (left, lowest), "legend of colour errors", told, width)
     _draw_plane(canvas, draw, (left, lowest + label), limit)
     _legend(canvas, draw, limit)
     return canvas
+
+
+Which = Literal["best", "worst"]
+
+_MARGIN = 16  # LR pixels around a crop for the teacher, against border effects
+
+
+def extremes(evaluation: Evaluation) -> Mapping[Which, Figures]:
+    """Return the images of the highest and lowest mean gain, each at its extreme QP.
+
+    A single image is the best.
+    """
+    averaged = evaluation.averaged
+    gains = {f.picture: evaluation.gain_db_of(f.picture) for f in averaged}
+    best, worst = max(gains, key=gains.__getitem__), min(gains, key=gains.__getitem__)
+    found: dict[Which, Figures] = {
+        "best": max((f for f in averaged if f.picture == best), key=lambda f: f.gain_db)
+    }
+    if worst != best:
+        found["worst"] = min((f for f in averaged if f.picture == worst), key=lambda f: f.gain_db)
+    return found
+
+
+def draw(
+    which: Which,
+    figures: Figures,
+    picture: NamedPicture,
+    upscaler: Upscaler,
+    teacher: Teacher | None = None,
+    device: str = "cpu",
+) -> Image.Image:
+    """Draw the crop of an image in which a model wins or loses most against Lanczos.
+
+    A teacher is shown too; its input is the one of its training, clean or compressed LR.
+    """
+    original = np.asarray(picture.hr())
+    small = np.asarray(picture.lr(figures.qp))
+    base = lanczos(small)
+    ours = as_tensor(upscaler.upscale(small)).cpu().numpy()
+    pair = (ours, base) if which == "best" else (base, ours)
+    crop = most_different(*pair, original)
+    level = "no compression" if figures.qp is None else f"QP {figures.qp}"
+    panels = [Panel(f"Lanczos ({level})", crop.of(base)), Panel(upscaler.name, crop.of(ours))]
+    if teacher is not None:
+        (seen,) = teacher.levels((figures.qp,))
+        label = f"{teacher.name} (teacher, {'clean LR' if seen is None else level})"
+        lr = np.asarray(picture.lr(seen))
+        panels.append(Panel(label, _teacher_crop(teacher, lr, crop, device)))
+    return side_by_side(
+        f"{figures.picture}, {level}: {which} picture of {upscaler.name}",
+        f"PSNR-Y of the whole picture: Lanczos {figures.lanczos.psnr_y_db:.2f} dB, "
+        f"{upscaler.name} {figures.ours.psnr_y_db:.2f} dB ({figures.gain_db:+.3f} dB; "
+        f"{colour_words(figures.gain_cb_db, figures.gain_cr_db)}). "
+        f"Below: the place where it {'gains' if which == 'best' else 'loses'} most.",
+        panels,
+        original,
+        crop,
+    )
+
+
+def _teacher_crop(teacher: Teacher, lr: np.ndarray, crop: CropBox, device: str) -> np.ndarray:
+    """A teacher's upscaling of a crop alone."""
+    from teachers.cache import upscale_pixels
+
+    top, left = crop.top // SCALE, crop.left // SCALE
+    bottom, right = top + crop.height // SCALE, left + crop.width // SCALE
+    first, before = max(0, top - _MARGIN), max(0, left - _MARGIN)
+    large = upscale_pixels(
+        teacher, lr[first : bottom + _MARGIN, before : right + _MARGIN], device=device
+    )
+    inner = CropBox(SCALE * (top - first), SCALE * (left - before), crop.height, crop.width)
+    return inner.of(large)
 
 
 _NARROWEST = 240  # pixels that a panel's labels need
@@ -175,12 +256,12 @@ def _tinted(errors: np.ndarray, limit: float) -> np.ndarray:
     return np.clip(tints, 0, 255).round().astype(np.uint8)
 
 
-def _overview(original: np.ndarray, place: Place, width: int, height: int) -> Image.Image:
-    """The whole picture within a box, the place framed."""
+def _overview(original: np.ndarray, crop: CropBox, width: int, height: int) -> Image.Image:
+    """The whole image within a box, the crop framed."""
     factor = min(width / original.shape[1], height / original.shape[0], 1.0)
     size = (max(1, round(original.shape[1] * factor)), max(1, round(original.shape[0] * factor)))
     small = Image.fromarray(np.ascontiguousarray(original)).resize(size, Image.Resampling.BOX)
-    corners = (place.left, place.top, place.left + place.width, place.top + place.height)
+    corners = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
     box = [round(corner * factor) for corner in corners]
     box[2], box[3] = min(box[2], size[0]) - 1, min(box[3], size[1]) - 1
     ImageDraw.Draw(small).rectangle(

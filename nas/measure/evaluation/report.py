@@ -1,7 +1,7 @@
 """What an evaluation found, as one document: JSON, Markdown and CSV are views of it.
 
 The row in the shape of the survey's Table 1 stands beside the survey's own rows. Theirs are means
-over 110 pictures that nobody else has, so that only gains over Lanczos compare, and roughly.
+over 110 images that nobody else has, so that only gains over Lanczos compare, and roughly.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nas.measure.cost.memory import Memory, compute_memory
 from nas.measure.evaluation.evaluate import Evaluation
 from nas.measure.evaluation.views import SURVEY_QPS, markdown, pictures_csv, table1_csv
 from nas.measure.latency.measure import Latency
-from nas.measure.quality import CHROMA_FLOOR, Fidelity
+from nas.measure.metrics import CHROMA_FLOOR, Fidelity
 from search_spaces.model_file import Model
 from search_spaces.networks.factory import layout
 from search_spaces.zoo.survey import published
@@ -67,7 +67,7 @@ def score(gain_db: float, runtime_ms: float) -> float | None:
 
 
 def document(entries: Sequence[Entry], pair_set: PairSet, target_note: str) -> dict[str, Any]:
-    """Return everything, fit for JSON: pictures, models, Lanczos, the survey's rows, notes."""
+    """Return everything, fit for JSON: images, models, Lanczos, the survey's rows, notes."""
     first = entries[0].evaluation
     pictures = pair_set.validation
     return {
@@ -100,7 +100,7 @@ def document(entries: Sequence[Entry], pair_set: PairSet, target_note: str) -> d
 def write(found: Mapping[str, Any], folder: Path) -> dict[str, Path]:
     """Write a document as JSON, Markdown and two CSV files; return their paths.
 
-    ``table1.csv`` has a row a model and of the survey, ``pictures.csv`` one for each picture and
+    ``table1.csv`` has a row a model and of the survey, ``pictures.csv`` one for each image and
     QP of each model and of Lanczos.
 
     Raises:
@@ -161,7 +161,7 @@ def _model(entry: Entry) -> dict[str, Any]:
 
 
 def _shaped(evaluation: Evaluation, *, ours: bool = True) -> dict[str, Any] | None:
-    """The columns of Table 1 that pictures decide, or None without its QPs."""
+    """The columns of Table 1 that images decide, or None without its QPs."""
     if not set(SURVEY_QPS) <= set(evaluation.qps):
         return None
     row: dict[str, Any] = {}

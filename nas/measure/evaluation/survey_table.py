@@ -1,4 +1,4 @@
-"""The survey's Table 1, counted again: what each network costs here beside what was published."""
+"""The survey's Table 1 counted again: costs here beside the published ones."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What an evaluation found, as people and other programs read it: tables, Markdown and CSV.
-
-All of it is made of the document of `nas.measure.evaluation.report` alone.
-"""
+"""Tables, Markdown and CSV of the document of `nas.measure.evaluation.report`."""
 
 from __future__ import annotations
 
@@ -131,7 +128,7 @@ def table1_csv(found: Mapping[str, Any]) -> str:
 
 
 def pictures_csv(found: Mapping[str, Any]) -> str:
-    """Return the figures of each picture and QP, of each model and of Lanczos, as CSV."""
+    """Return the figures of each image and QP, of each model and of Lanczos, as CSV."""
     columns = ["model", *found["models"][0]["pictures"][0]]
     records = [
         {column: model["name"] if column == "model" else row.get(column) for column in columns}

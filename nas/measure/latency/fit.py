@@ -1,8 +1,7 @@
-"""A latency model from runtimes that were measured somewhere: a store, or a table of the user's.
+"""Fitting a latency model to measured runtimes, of the store or of a user's table.
 
-Runtimes are comparable only when they were measured alike, so a store is sorted by device,
-precision, size, way of timing and versions, and one kind is fitted. Prices are not negative and
-nothing else is known of the device, so more of anything is never faster.
+Only runtimes of the same device, precision, size, timing and versions are comparable, so a store is
+grouped by these and one group is fitted. Prices are not negative: more work is never faster.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Runtimes:
-    """Runtimes that were measured alike."""
+    """Comparable runtimes."""
 
     device: str
     how: str
@@ -81,7 +80,7 @@ def read_runtimes(
             file beside it, or JSON) and milliseconds, as ``nas front --json`` prints them too.
         only: Words that a store's kind of runtime has to contain, such as ``cuda`` or ``540x960``;
             of the kinds left the one with the most networks is taken.
-        height: Rows of the pictures that a file's runtimes were measured on.
+        height: Rows of the images that a file's runtimes were measured on.
         width: Columns of them.
         precision: What a file's networks ran in.
         progress: Called after every network of a file.
@@ -93,8 +92,8 @@ def read_runtimes(
         return _from_store(path, only)
     rows = list(_rows(path))
     found: dict[str, list[Measured]] = defaultdict(list)
-    for number, (place, row) in enumerate(rows, start=1):
-        measured = _measured(row, place, path.parent, height, width)
+    for number, (where, row) in enumerate(rows, start=1):
+        measured = _measured(row, where, path.parent, height, width)
         found[structure_of(measured.layers)].append(measured)
         progress(number, len(rows), measured.name)
     shown = precision.replace("float", "FP")
@@ -160,10 +159,10 @@ def _from_store(folder: Path, only: Sequence[str]) -> Runtimes:
             unusable += 1
     wanted = {how: k for how, k in kinds.items() if all(w.lower() in how.lower() for w in only)}
     if not wanted:
-        told = f"; it has {'; '.join(sorted(kinds))}" if kinds else ""
+        known = f"; it has {'; '.join(sorted(kinds))}" if kinds else ""
         asked = f" of {' and '.join(only)}" if only else ""
         raise InputError(
-            f"{folder} holds no runtimes{asked} that a model could be fitted to{told}: measure "
+            f"{folder} holds no runtimes{asked} that a model could be fitted to{known}: measure "
             "networks with 'nas latency' or search with --target cuda or cpu"
         )
     how = max(sorted(wanted), key=lambda kind: len(wanted[kind]))
@@ -190,7 +189,7 @@ def _from_store(folder: Path, only: Sequence[str]) -> Runtimes:
 
 
 def _idle(measured: Sequence[Entry]) -> list[Entry]:
-    """Return those beside which the anchor ran as fast as it can; timings without one too."""
+    """Return the timings with an undisturbed anchor or without one."""
     anchors = [entry.latency.details.get("anchor_ms") for entry in measured]
     best = min((anchor for anchor in anchors if anchor), default=0.0)
     return [e for e, a in zip(measured, anchors, strict=True) if not a or a <= BUSY * best]
@@ -244,7 +243,7 @@ def _called(entry: Entry) -> str:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield each row of a CSV or JSON file with a name for its place."""
+    """Yield each row of a CSV or JSON file with its position."""
     if not path.exists():
         raise InputError(f"there is no folder or file {path}")
     text = read_text(path)
@@ -253,7 +252,9 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         try:
             yield from ((f"{path}, line {reader.line_num}", row) for row in reader)
         except csv.Error as error:
-            raise InputError(f"{path}, line {reader.line_num + 1} is no CSV: {error}") from error
+            raise InputError(
+                f"{path}, line {reader.line_num + 1} is not valid CSV: {error}"
+            ) from error
         return
     try:
         document = json.loads(text)
@@ -263,35 +264,35 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         document = [{"network": name, "ms": ms} for name, ms in document.items()]
     for number, row in enumerate(document if isinstance(document, list) else [document], start=1):
         if not isinstance(row, dict):
-            raise InputError(f"{path}, row {number} is no object with {_SENSE}")
+            raise InputError(f"{path}, row {number} is not an object with {_SENSE}")
         yield f"{path}, row {number}", row
 
 
 def _measured(
-    row: Mapping[str, Any], place: str, folder: Path, height: int, width: int
+    row: Mapping[str, Any], where: str, folder: Path, height: int, width: int
 ) -> Measured:
     network = next((row[name] for name in _NAMES if row.get(name)), None)
     runtime = next((row[name] for name in _RUNTIMES if row.get(name) not in (None, "")), None)
     if network is None or runtime is None:
-        raise InputError(f"{place}: a row needs {_SENSE}")
+        raise InputError(f"{where}: a row needs {_SENSE}")
     if row.get("runtime_kind") == "predicted":
-        raise InputError(f"{place}: this runtime is predicted, and a fit wants measured ones")
+        raise InputError(f"{where}: this runtime is predicted, and a fit wants measured ones")
     try:
         ms = float(runtime)
     except (TypeError, ValueError):
         ms = math.nan
     if not 0 < ms < math.inf:
-        raise InputError(f"{place}: {runtime!r} is no number of milliseconds above zero")
-    architecture = _architecture(network, place, folder)
+        raise InputError(f"{where}: {runtime!r} is not a number of milliseconds above zero")
+    architecture = _architecture(network, where, folder)
     try:
         layers = trace(inference_form(architecture, ""), height, width)
     except InputError as error:
-        raise InputError(f"{place}: {error}") from error
+        raise InputError(f"{where}: {error}") from error
     shown = row.get("name") or (network if _is_name(network) else architecture.label)
     return Measured(str(shown), layers, ms)
 
 
-def _architecture(network: Any, place: str, folder: Path) -> Architecture:
+def _architecture(network: Any, where: str, folder: Path) -> Architecture:
     try:
         if isinstance(network, dict):
             return Architecture.from_dict(network)
@@ -307,7 +308,7 @@ def _architecture(network: Any, place: str, folder: Path) -> Architecture:
             raise InputError(f"there is no network or file '{network}'; known are {names}")
         return read_architecture(folder / text)
     except InputError as error:
-        raise InputError(f"{place}: {error}") from error
+        raise InputError(f"{where}: {error}") from error
 
 
 def _is_name(network: Any) -> bool:

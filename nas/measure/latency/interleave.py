@@ -1,8 +1,8 @@
-"""Timing several things fairly: turn by turn, with an anchor that shows whether to believe it.
+"""Interleaved timing of several functions, with an anchor that shows whether to trust it.
 
-Clocks, temperature and neighbours drift. So candidates take turns, a fixed anchor takes its turn
-with them, and a block is repeated where the anchor drifted by more than 2 % within it, or where all
-of it was slower than the anchor is known to be: then something else ran on the device.
+Clock rates, temperature and other load drift. So candidates take turns with a fixed anchor, and a
+block of samples is repeated if the anchor drifts by more than 2 % within it, or is slower than its
+baseline: then something else ran on the device.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ class InterleavedTiming:
     drift: float
     """How far the anchor's median moved between the halves of the block, as a fraction."""
     blocks: int
-    """How many blocks were run to get this one."""
+    """Number of blocks that were run."""
     anchor_baseline_ms: float = math.inf
-    """What the anchor took when nothing else ran, as far as is known."""
+    """Time of the anchor on an idle device, if known."""
 
     @property
     def doubt(self) -> float:
-        """How far the anchor moved, or lay above the usual, as a share of what is tolerated."""
+        """Drift of the anchor, or its excess over the baseline, relative to the tolerance."""
         above = self.ms(ANCHOR) / self.anchor_baseline_ms - 1
         return max(self.drift / TOLERANCE, above / (BUSY - 1))
 
     @property
     def steady(self) -> bool:
-        """Whether the anchor stood still enough, where it usually stands."""
+        """Whether drift and excess are tolerated."""
         return self.doubt <= 1
 
     def ms(self, name: str) -> float:
@@ -52,7 +52,7 @@ TOLERANCE = 0.02
 """Drift of the anchor beyond which a block is repeated."""
 
 BUSY = 1.1
-"""Times the anchor's usual: beyond it, something else ran on the device."""
+"""Ratio to the anchor's baseline beyond which something else ran on the device."""
 
 
 def interleave(
@@ -71,7 +71,7 @@ def interleave(
         rounds: turns of each in a block.
         blocks: how many blocks to try at most.
         seconds: time after which no other block, and beyond four turns no other turn, is begun.
-        anchor_baseline_ms: what the anchor takes when nothing else runs, as far as is known.
+        anchor_baseline_ms: time of the anchor on an idle device, if known.
         clock: where the time comes from.
     """
     began = clock()
@@ -83,8 +83,8 @@ def interleave(
                 break
             for name, sample in samplers.items():
                 samples[name].append(sample())
-        kept = {name: tuple(values) for name, values in samples.items()}
-        block = InterleavedTiming(kept, _drift(kept[ANCHOR]), number, anchor_baseline_ms)
+        fixed = {name: tuple(values) for name, values in samples.items()}
+        block = InterleavedTiming(fixed, _drift(fixed[ANCHOR]), number, anchor_baseline_ms)
         if best is None or block.doubt < best.doubt:
             best = block
         if best.steady or clock() - began > seconds:

@@ -1,9 +1,9 @@
-"""Predicting a runtime from what the layers move and compute.
+"""Predicting runtimes from the bytes moved and the arithmetic of the layers.
 
-One price for each kind of work, summed over the layers. No price is below what the device's data
-sheet allows and none is negative, so more of anything is never faster. Prices are fitted by
-relative error, robustly: a dozen of the survey's 17 runtimes agree with the rest to some percent,
-and the five that lie above all others (layers alone cannot tell why) must not bend it for them.
+One price for each kind of work, summed over the layers. No price is negative or below what the
+device's data sheet allows, so more work is never faster. Prices are fitted by relative error with a
+robust loss: five of the survey's 17 runtimes lie above all others for reasons that layers do not
+show, and must not bend the fit.
 
 ``python -m nas.measure.latency.predict`` fits the shipped profile again.
 """
@@ -26,7 +26,6 @@ from nas.measure.cost.counts import layers_as_run
 from nas.measure.cost.memory import Precision
 from nas.measure.cost.trace import LayerCost, inference_form, trace
 from nas.measure.latency.measure import Latency
-from nas.measure.latency.nonnegative import robust_nonnegative
 from nas.measure.rank_metrics import kendall, mape, spearman
 from search_spaces.architecture import Architecture
 
@@ -53,17 +52,17 @@ RTX4090_FLOORS = {
 }
 """Lowest price of each feature on an RTX 4090, from its data sheet."""
 
-TAKEN = ("auto", "cuda", "cpu")
-"""Targets that are no profiles."""
+RESERVED = ("auto", "cuda", "cpu")
+"""Targets that are not profiles."""
 
 _PADDED = 8  # channels: matrix units take FP16 in groups of eight
-_NO_MATRIX_UNIT = 8  # how much dearer a multiply-accumulate of a grouped convolution is
-_QUADRATIC_TO = 0.05  # relative error up to which squares count: what measuring noise may be
+_NO_MATRIX_UNIT = 8  # price of a multiply-accumulate of a grouped convolution, in dense ones
+_QUADRATIC_TO = 0.05  # relative error up to which the loss is quadratic: measuring noise
 
 
 @dataclass(frozen=True, slots=True)
 class FittedRow:
-    """One network that the model was fitted on."""
+    """One network of the fit."""
 
     name: str
     runtime_ms: float
@@ -74,7 +73,7 @@ class FittedRow:
 
 @dataclass(frozen=True, slots=True)
 class LatencyModel:
-    """Prices of the features, and how far they can be trusted."""
+    """Prices of the features, and their accuracy."""
 
     device: str
     mode: str
@@ -85,7 +84,7 @@ class LatencyModel:
     floors: Mapping[str, float]
     rows: tuple[FittedRow, ...]
     precision: Precision = "float16"
-    """What the networks ran in."""
+    """In which the networks ran."""
 
     @property
     def leave_one_out_mape(self) -> float:
@@ -104,7 +103,7 @@ class LatencyModel:
 
     @property
     def note(self) -> str:
-        """One line that says what predictions are made from and how far to trust them."""
+        """One line: what predictions are based on, and their error."""
         return (
             f"predicted for {self.device} from {self.source}, "
             f"leave-one-out error {self.leave_one_out_mape:.0%}"
@@ -117,9 +116,9 @@ class LatencyModel:
     def predict(
         self, network: nn.Module | Architecture, height: int = 540, width: int = 960
     ) -> Latency:
-        """Return the predicted runtime of a network on (1, 3, height, width), as it runs.
+        """Return the predicted runtime of a network's inference form on (1, 3, height, width).
 
-        An architecture is not built for it: see `nas.measure.cost.counts`.
+        An architecture is not built: see `nas.measure.cost.counts`.
         """
         if isinstance(network, Architecture):
             layers = layers_as_run(network, self.mode, height, width)
@@ -143,7 +142,7 @@ class LatencyModel:
         )
 
     def to_json(self) -> str:
-        """The profile as a file holds it; figures to 6 digits."""
+        """The content of a profile's file; numbers to 6 digits."""
         profile = asdict(self)
         profile["leave_one_out"] = {
             "mape": self.leave_one_out_mape,
@@ -162,7 +161,7 @@ class LatencyModel:
 
     @classmethod
     def load(cls, name: str = "rtx4090") -> LatencyModel:
-        """Return a profile by name: a shipped one, or one that was fitted on this machine.
+        """Return a profile by name, shipped or fitted on this machine.
 
         Raises:
             InputError: there is none of that name, or it cannot be read.
@@ -179,7 +178,7 @@ class LatencyModel:
         """Return the profile in a file.
 
         Raises:
-            InputError: it is none.
+            InputError: the file is not a profile.
         """
         text = read_text(path)
         try:
@@ -187,10 +186,10 @@ class LatencyModel:
             priced = model.prices.keys() == FEATURES.keys()
             sound = priced and all(0 <= price < math.inf for price in model.prices.values())
             if not sound or math.isnan(model.leave_one_out_mape):
-                raise ValueError("prices are missing, negative or without an end")
+                raise ValueError("prices are missing, negative or infinite")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(
-                f"{path} is no latency profile ({error}): make one with 'nas latency fit'"
+                f"{path} is not a latency profile ({error}): make one with 'nas latency fit'"
             ) from error
         check_name(model.device, path)
         return model
@@ -200,27 +199,27 @@ class LatencyModel:
 
 
 def fitted_profiles() -> Path:
-    """Return the folder of the profiles that were fitted on this machine."""
+    """Return the folder of profiles that are fitted on this machine."""
     return cache_root() / "profiles"
 
 
 def profile_names() -> list[str]:
-    """Return the names of the shipped profiles, then of those that were fitted here."""
+    """Return the names of all profiles, shipped ones first."""
     shipped = _names(PROFILES)
     return [*shipped, *(name for name in _names(fitted_profiles()) if name not in shipped)]
 
 
 def check_name(name: str, path: Path | None = None) -> None:
-    """Refuse a profile's name that is malformed or means something else.
+    """Refuse a malformed or reserved name of a profile.
 
     Raises:
         InputError: says why.
     """
     whose = "" if path is None else f"{path}: "
-    if name in TAKEN:
+    if name in RESERVED:
         raise InputError(f"{whose}a latency profile cannot be called '{name}', which is measured")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise InputError(f"{whose}'{name}' is no name for a profile: use letters, digits, . _ -")
+        raise InputError(f"{whose}'{name}' cannot name a profile: use letters, digits, . _ -")
 
 
 def _names(folder: Path) -> list[str]:
@@ -259,14 +258,13 @@ def fit(
 
     Args:
         observations: name -> (traced layers, measured milliseconds); at least 3.
-        floors: lowest price of each feature, from the device's data sheet; zeros where none is
-            known.
+        floors: lowest price of each feature, from the device's data sheet; 0 where unknown.
         device: name of the device, which predictions carry.
         mode: how the runtimes were timed.
         source: where they come from, in a few words.
-        height: rows of the pictures that they were measured on.
-        width: columns of them.
-        precision: what the networks ran in.
+        height: rows of the input image.
+        width: columns of it.
+        precision: in which the networks ran.
     """
     names = list(observations)
     work = np.stack([features(layers) for layers, _ in observations.values()])
@@ -311,12 +309,32 @@ def fit_published() -> LatencyModel:
 def _fit_prices(work: np.ndarray, true: np.ndarray, floor: np.ndarray) -> np.ndarray:
     """Minimise relative errors over prices that are at least ``floor``."""
     relative = work / true[:, None]
-    above = robust_nonnegative(relative, 1 - relative @ floor, quadratic_to=_QUADRATIC_TO)
-    return floor + above
+    return floor + robust_nonnegative(relative, 1 - relative @ floor, quadratic_to=_QUADRATIC_TO)
+
+
+def robust_nonnegative(
+    matrix: np.ndarray, target: np.ndarray, *, quadratic_to: float, rounds: int = 200
+) -> np.ndarray:
+    """Return x >= 0 that minimises the Huber loss of ``matrix @ x - target``.
+
+    Errors beyond ``quadratic_to`` count linearly, so that outliers have little influence.
+    Iteratively reweighted.
+    """
+    from scipy.optimize import nnls  # predictions need no scipy
+
+    weight = np.ones(len(target))
+    x = np.zeros(matrix.shape[1])
+    for _ in range(rounds):
+        previous = x
+        x = nnls(matrix * weight[:, None], target * weight)[0]
+        if np.allclose(x, previous, rtol=1e-10, atol=1e-12):
+            break
+        weight = 1 / np.sqrt(np.maximum(np.abs(matrix @ x - target), quadratic_to))
+    return x
 
 
 def _padding(layer: LayerCost) -> float:
-    """How much more a matrix unit computes than asked, because it pads the channels."""
+    """Factor of extra arithmetic, because matrix units pad the channels."""
     padded = 1.0
     for channels in (layer.channels_in, layer.channels):
         padded *= -(-channels // _PADDED) * _PADDED / channels

@@ -28,7 +28,7 @@ from nas.measure.latency.measure import (
     measure_cuda,
     versions,
 )
-from nas.measure.latency.predict import PROFILES, TAKEN, LatencyModel, profile_names
+from nas.measure.latency.predict import PROFILES, RESERVED, LatencyModel, profile_names
 from nas.measure.latency.store import (
     anchor_baseline,
     load,
@@ -185,7 +185,7 @@ def resolve_target(
         model = LatencyModel.read(Path(name))
         note = model.note
     else:
-        choices = ", ".join([*TAKEN, *profile_names()])
+        choices = ", ".join([*RESERVED, *profile_names()])
         raise InputError(
             f"there is no target '{name}'; choose one of {choices} or the file of a latency profile"
         )

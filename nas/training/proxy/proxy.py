@@ -15,7 +15,7 @@ from nas.common.errors import InputError
 from nas.common.text import Progress, silent
 from nas.data.store import PairSet
 from nas.data.windows import windows
-from nas.measure.device_lock import Turns
+from nas.measure.device_lock import DeviceLock
 from nas.measure.quality import PictureLike, Quality, evaluate
 from nas.training.core.calibration import calibrate
 from nas.training.data.patches import PatchBank, choose, cut_patches, draw
@@ -194,14 +194,14 @@ def run_proxy(
     settings = settings or ProxySettings()
     start = time.perf_counter()
     curve: list[Rung] = []
-    with Turns(data.device) as turns:
-        turns.next()
+    with DeviceLock(data.device) as turns:
+        turns.yield_device()
         network = starting_network(architecture, data.bank, settings)
         training = ProxyTraining(network, data.bank, settings)
         ema = training.ema
         for step in range(1, settings.steps + 1):
             for _ in range(architecture.factor):
-                turns.next()
+                turns.yield_device()
                 training.step()
             if step in rungs and step < settings.steps:
                 quality = _measure(ema.network, data)
