@@ -151,7 +151,7 @@ class TrainingData:
         folder = self.pair_set.teacher_folder
 
         def ask(lr: list[np.ndarray], progress: Progress) -> list[np.ndarray]:
-            return features.of(lr, folder, progress, device=self.device)
+            return features.compute(lr, folder, progress, device=self.device)
 
         return features.channels, self._asked(self._trusted, ask)
 
@@ -187,4 +187,5 @@ class TrainingData:
             self.context.barrier()
         made = ask(lr, self.progress if self.context.size == 1 else silent)
         # Asked about the clean LR, it says the same at every level.
-        return [dict(zip(qps, cycle(maps), strict=False)) for maps in teacher.by_picture(made, qps)]
+        rows = teacher.group_by_image(made, qps)
+        return [dict(zip(qps, cycle(maps), strict=False)) for maps in rows]

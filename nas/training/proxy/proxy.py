@@ -171,7 +171,7 @@ def proxy_data(
 
         shown = [window.lr(level) for window in seen for level in teacher.levels(pair_set.qps)]
         made = teacher_outputs(teacher, shown, pair_set.teacher_folder, progress, device=device)
-        outputs = teacher.by_picture(made, pair_set.qps)
+        outputs = teacher.group_by_image(made, pair_set.qps)
     key = pair_set.digest + (teacher.digest if teacher is not None else "")
     bank = cut_patches(seen, pair_set.qps, teacher_outputs=outputs, key=key, progress=progress)
     return ProxyData(bank.to(device), held_out, pair_set.qps, device)

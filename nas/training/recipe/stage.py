@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from nas.training.core.optim import optimizers
 from nas.training.losses.losses import losses
 from nas.training.recipe import schedules
 
@@ -172,7 +173,7 @@ class Stage(Part):
     losses: Annotated[dict[str, Weight], Field(min_length=1)]
     patch: Annotated[int, Field(ge=8, le=1024)] = 48
     batch: Annotated[int, Field(ge=1)] = 16
-    optimiser: Literal["adam", "muon"] = "adam"
+    optimiser: str = "adam"
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-4
     adam_lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
@@ -194,9 +195,15 @@ class Stage(Part):
     @classmethod
     def _losses_exist(cls, given: dict[str, float]) -> dict[str, float]:
         for name in given:
-            losses[name]  # names the choices if there is none
+            losses[name]  # raises an error with the choices
         if not any(given.values()):
             raise ValueError("one of them must have a weight above 0")
+        return given
+
+    @field_validator("optimiser")
+    @classmethod
+    def _optimizer_exists(cls, given: str) -> str:
+        optimizers[given]
         return given
 
     @field_validator("qps", mode="before")
