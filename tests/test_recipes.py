@@ -11,7 +11,7 @@ from nas.common.errors import InputError
 from nas.training.losses.losses import LUMA_SHARE
 from nas.training.proxy.proxy import ProxySettings
 from nas.training.recipe.recipe import load_recipe, parse_recipe, shipped_recipes
-from nas.training.recipe.stage import Stage, at
+from nas.training.recipe.stage import Stage, value_at
 
 STAGE = {"steps": 10, "losses": {"l1": 1}}
 
@@ -92,8 +92,8 @@ def test_schedules(schedule, rates):
 
 
 def test_weights_may_move_along_a_line():
-    assert [at(0.3, done) for done in (0, 1)] == [0.3, 0.3]
-    assert [at((0.2, 0.0), done) for done in (0, 0.5, 1)] == pytest.approx([0.2, 0.1, 0])
+    assert [value_at(0.3, done) for done in (0, 1)] == [0.3, 0.3]
+    assert [value_at((0.2, 0.0), done) for done in (0, 0.5, 1)] == pytest.approx([0.2, 0.1, 0])
 
 
 @pytest.mark.parametrize(

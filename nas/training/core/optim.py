@@ -162,21 +162,21 @@ class Ema(Generic[N]):
         self._live: list[Tensor] = list(network.parameters())
         self._updates = 0
 
-    def share(self, update: int) -> float:
-        """How far update number ``update`` moves the averages: the first ones move them further."""
+    def weight(self, update: int) -> float:
+        """Weight of the live weights at this update: the first updates count more."""
         return 1 - min(self.decay, update / (update + 9))
 
     @torch.no_grad()
     def update(self) -> None:
         """Move the averages towards the live weights."""
         self._updates += 1
-        torch._foreach_lerp_(self._average, self._live, self.share(self._updates))
+        torch._foreach_lerp_(self._average, self._live, self.weight(self._updates))
 
     @torch.no_grad()
-    def move(self, share: Tensor) -> None:
-        """Do an update whose `share` is known to the device alone; the caller counts."""
+    def lerp(self, weight: Tensor) -> None:
+        """Do an update whose `weight` is on the device; the caller counts updates."""
         change = torch._foreach_sub(self._live, self._average)
-        torch._foreach_mul_(change, share)
+        torch._foreach_mul_(change, weight)
         torch._foreach_add_(self._average, change)
 
     def state_dict(self) -> dict[str, Any]:

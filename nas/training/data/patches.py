@@ -48,7 +48,7 @@ class PatchBank:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PatchIndex:
     """Where a step looks.
 
     The crop and the turn (one of the eight of the square) are those of the whole batch: that costs
@@ -69,7 +69,7 @@ class Choice:
     turn: int
 
     def numbers(self) -> Tensor:
-        """All of it in one row of 2 N + 3 numbers, for `Gatherer`."""
+        """All of it in one row of 2 N + 3 numbers, for `DevicePatchSampler`."""
         crop = torch.tensor([self.top, self.left, self.turn])
         return torch.cat([self.places, self.levels, crop])
 
@@ -102,7 +102,9 @@ def grey(pixels: Tensor) -> Tensor:
     return level.expand(-1, 3, -1, -1)
 
 
-def choose(bank: PatchBank, size: int, patch: int, generator: torch.Generator) -> Choice:
+def sample_indices(
+    bank: PatchBank, size: int, patch: int, generator: torch.Generator
+) -> PatchIndex:
     """Draw ``size`` random places at random QPs, a crop of ``patch`` LR pixels and a turn.
 
     ``generator`` lives on the CPU.
@@ -112,10 +114,10 @@ def choose(bank: PatchBank, size: int, patch: int, generator: torch.Generator) -
     level = torch.randint(levels, (size,), generator=generator)
     spare = bank.side - patch + 1
     top, left, turn = (int(torch.randint(n, (), generator=generator)) for n in (spare, spare, 8))
-    return Choice(where, level, top, left, turn)
+    return PatchIndex(where, level, top, left, turn)
 
 
-def cut(bank: PatchBank, choice: Choice, patch: int) -> PatchBatch:
+def gather_batch(bank: PatchBank, choice: PatchIndex, patch: int) -> PatchBatch:
     """Cut what was chosen; the HR pieces are single pictures, views of the bank where not flipped.
 
     That is the fastest way on a CPU, and impossible on a GPU that must not wait for one.
@@ -138,12 +140,12 @@ def cut(bank: PatchBank, choice: Choice, patch: int) -> PatchBatch:
     return PatchBatch(_turned(lr, choice.turn), hr, teacher)
 
 
-def draw(bank: PatchBank, size: int, patch: int, generator: torch.Generator) -> PatchBatch:
+def sample_batch(bank: PatchBank, size: int, patch: int, generator: torch.Generator) -> PatchBatch:
     """Choose and cut."""
-    return cut(bank, choose(bank, size, patch, generator), patch)
+    return gather_batch(bank, sample_indices(bank, size, patch, generator), patch)
 
 
-class Gatherer:
+class DevicePatchSampler:
     """Makes the batch of a choice that lies on the device: by indices, with nothing to wait for.
 
     Args:
@@ -158,7 +160,7 @@ class Gatherer:
         self._hr = _crop_cells(SCALE * bank.side, SCALE * patch).to(bank.lr.device)
 
     def __call__(self, numbers: Tensor) -> PatchBatch:
-        """The batch of `Choice.numbers`; the HR pictures are one piece."""
+        """The batch of `PatchIndex.numbers`; the HR pictures are one piece."""
         size = (len(numbers) - 3) // 2
         places, levels, (top, left, turn) = (
             numbers[:size, None, None],

@@ -18,10 +18,10 @@ from nas.data.windows import windows
 from nas.measure.device_lock import Turns
 from nas.measure.quality import PictureLike, Quality, evaluate
 from nas.training.core.calibration import calibrate
-from nas.training.data.patches import PatchBank, choose, cut_patches, draw
+from nas.training.data.patches import PatchBank, cut_patches, sample_batch, sample_indices
 from nas.training.losses.phases import PhaseLoss, network_input
-from nas.training.proxy.cuda_graph import Tabled, Way, fastest
-from nas.training.proxy.step import WINDOW, Learner, Stepper, Stepwise
+from nas.training.proxy.cuda_graph import ExecutionMode, GraphStepper, fastest
+from nas.training.proxy.step import WINDOW, EagerStepper, ProxyStep, Stepper
 from nas.training.recipe.schedules import warmed_cosine
 from search_spaces.architecture import Architecture
 from search_spaces.model_file import model_bytes
@@ -126,7 +126,7 @@ class ProxyResult:
         steps: training steps done.
         loss_sum: the losses of all steps, summed: small for who learns fast (known as TSE).
         loss_end: their mean over the last third; not a number where nothing was trained.
-        way: how steps ran, number format included; see `nas.training.proxy.cuda_graph`.
+        mode: how steps ran, number format included; see `nas.training.proxy.cuda_graph`.
     """
 
     gain_db: float
@@ -140,7 +140,7 @@ class ProxyResult:
     steps: int
     loss_sum: float
     loss_end: float
-    way: str
+    mode: str
 
 
 def proxy_data(
@@ -228,7 +228,7 @@ def run_proxy(
         settings.steps,
         loss_sum=sum(training.history),
         loss_end=_mean(training.history[2 * training.total // 3 :]),
-        way=training.steps.way,
+        mode=training.steps.mode,
     )
 
 
@@ -247,7 +247,7 @@ def starting_network(
     network.to(bank.lr.device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(settings.seed)
-    batch = draw(bank, _CALIBRATION_PATCHES, settings.patch, generator)
+    batch = sample_batch(bank, _CALIBRATION_PATCHES, settings.patch, generator)
     calibrate(network, network_input(batch.lr), torch.cat(batch.hr).float().div_(255))
     return network.requires_grad_(True).train()
 
@@ -261,7 +261,9 @@ def _measure(network: Network, data: ProxyData) -> Quality:
 @torch.no_grad()
 def _has_died(network: Network, bank: PatchBank, settings: ProxySettings) -> bool:
     """Whether what the tail reads is the same at every place."""
-    batch = draw(bank, settings.batch, settings.patch, torch.Generator().manual_seed(settings.seed))
+    batch = sample_batch(
+        bank, settings.batch, settings.patch, torch.Generator().manual_seed(settings.seed)
+    )
     features = network.features(network_input(batch.lr))
     inside = features[..., _BORDER:-_BORDER, _BORDER:-_BORDER]  # zeros around it change the border
     return bool((inside.amax((0, 2, 3)) - inside.amin((0, 2, 3))).max() < _CONSTANT)
@@ -288,7 +290,7 @@ class ProxyTraining:
         self.done = 0
         self.total = settings.steps * network.architecture.factor
         self.steps = stepper(network, bank, settings)
-        self.ema = self.steps.learner.ema
+        self.ema = self.steps.proxy_step.ema
         self.planned = self.checked = 0
         self.history: list[float] = []
         self.lowest = math.inf
@@ -309,8 +311,10 @@ class ProxyTraining:
         choices, rates = [], []
         for step in coming:
             rate = warmed_cosine(step / self.total, settings.warmup)
-            share = self.ema.share(step + 1)
-            choices.append(choose(self.bank, settings.batch, settings.patch, self.generator))
+            share = self.ema.weight(step + 1)
+            choices.append(
+                sample_indices(self.bank, settings.batch, settings.patch, self.generator)
+            )
             rates.append((settings.lr * rate, settings.adam_lr * rate, share))
         self.steps.plan(choices, rates)
         self.planned = coming.stop
@@ -350,20 +354,20 @@ def stepper(network: Network, bank: PatchBank, settings: ProxySettings) -> Stepp
     loss = PhaseLoss(network.shuffle, settings.luma_weight, settings.distil_weight)
     grey = round(settings.grey * settings.batch)
     if bank.lr.device.type != "cuda":
-        learner = Learner(network, loss, clip=settings.clip, decay=settings.ema, grey=grey)
-        return Stepwise(learner, bank, settings.patch)
+        proxy_step = ProxyStep(network, loss, clip=settings.clip, decay=settings.ema, grey=grey)
+        return EagerStepper(proxy_step, bank, settings.patch)
 
-    def make(way: Way) -> Tabled:
-        learner = Learner(
+    def make(mode: ExecutionMode) -> GraphStepper:
+        proxy_step = ProxyStep(
             copy.deepcopy(network),
             loss,
             clip=settings.clip,
             decay=settings.ema,
             grey=grey,
-            precision=way.precision,
-            compiled=way.launch == "compiled",
+            precision=mode.precision,
+            compiled=mode.launch == "compiled",
         )
-        return Tabled(learner, bank, settings.patch, settings.batch, str(way))
+        return GraphStepper(proxy_step, bank, settings.patch, settings.batch, str(mode))
 
     return fastest(make, settings.steps * network.architecture.factor)
 

@@ -44,7 +44,7 @@ from teachers.loading import load_teacher
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ProxyDataSpec:
     """What runs train on and are measured by. Small and picklable: workers load the rest.
 
     Attributes:
@@ -61,7 +61,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ProxyJob:
     """One run to do."""
 
     name: str
@@ -70,7 +70,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ProxyRun:
     """What came of a job.
 
     Attributes:
@@ -89,8 +89,8 @@ class Run:
 
 
 def run_all(
-    jobs: Sequence[Job], source: Source, *, workers: int, progress: Progress = silent
-) -> tuple[Run, ...]:
+    jobs: Sequence[ProxyJob], source: ProxyDataSpec, *, workers: int, progress: Progress = silent
+) -> tuple[ProxyRun, ...]:
     """Do the jobs, the long ones first, and return what came of each.
 
     Args:
@@ -104,8 +104,8 @@ def run_all(
     """
     plugins.load_all(source.plugins)
     identity = _identity(source)
-    places = [_place(job, identity) for job in jobs]
-    found = {index: run for index, place in enumerate(places) if (run := _recall(place))}
+    places = [_cache_path(job, identity) for job in jobs]
+    found = {index: run for index, place in enumerate(places) if (run := _load_cached(place))}
     weights = [job.settings.steps + _MEASURING for job in jobs]
     done, total = sum(weights[index] for index in found), sum(weights)
     progress(done, total, "")
@@ -127,7 +127,7 @@ def run_all(
 _MEASURING = 40  # steps that measuring a network takes as long as
 
 
-def _identity(source: Source) -> dict[str, Any]:
+def _identity(source: ProxyDataSpec) -> dict[str, Any]:
     teacher = None if source.teacher is None else load_teacher(source.teacher).digest
     return {
         "version": proxy.VERSION,
@@ -137,7 +137,7 @@ def _identity(source: Source) -> dict[str, Any]:
     }
 
 
-def _place(job: Job, identity: dict[str, str | None]) -> Path:
+def _cache_path(job: ProxyJob, identity: dict[str, str | None]) -> Path:
     told = {
         **identity,
         "layout": layout(job.architecture).to_json(),
@@ -147,18 +147,18 @@ def _place(job: Job, identity: dict[str, str | None]) -> Path:
     return cache_root() / "proxy-runs" / f"{digest}.json"
 
 
-def _recall(place: Path) -> Run | None:
+def _load_cached(place: Path) -> ProxyRun | None:
     with suppress(OSError, ValueError, TypeError):
-        return Run(**(read_json(place) or {}))
+        return ProxyRun(**(read_json(place) or {}))
     return None
 
 
-def _told(job: Job, run: Run) -> str:
+def _told(job: ProxyJob, run: ProxyRun) -> str:
     end = run.fault or f"{run.gain_db:+.3f} dB"
     return f"{job.name}, {job.settings.steps} steps, seed {job.settings.seed}: {end}"
 
 
-def _result(future: Future[Run]) -> Run:
+def _result(future: Future[ProxyRun]) -> ProxyRun:
     try:
         return future.result()
     except BrokenProcessPool as fault:
@@ -188,7 +188,7 @@ class _Pool:
         self._writer.close()
         self._reader.close()
 
-    def submit(self, job: Job, source: Source) -> Future[Run]:
+    def submit(self, job: ProxyJob, source: ProxyDataSpec) -> Future[ProxyRun]:
         """Have a job done."""
         return self._pool.submit(_train, job, source)
 
@@ -207,20 +207,20 @@ def _begin(parent: Connection) -> None:
 
 
 @lru_cache(maxsize=1)
-def _load(source: Source) -> ProxyData:
+def _load(source: ProxyDataSpec) -> ProxyData:
     plugins.load_all(source.plugins)
     teacher = None if source.teacher is None else load_teacher(source.teacher)
     return proxy_data(open_set(source.data), teacher, source.device)
 
 
-def _train(job: Job, source: Source) -> Run:
+def _train(job: ProxyJob, source: ProxyDataSpec) -> ProxyRun:
     data = _load(source)
     try:
         *_, result = proxy.run_proxy(job.architecture, data, job.settings)
     except Diverged as fault:
-        return Run(None, 0.0, None, 0.0, str(fault))
+        return ProxyRun(None, 0.0, None, 0.0, str(fault))
     assert isinstance(result, ProxyResult)
     trained = job.settings.steps > 0
-    return Run(
+    return ProxyRun(
         result.gain_db, result.loss_sum, result.loss_end if trained else None, result.seconds
     )

@@ -7,7 +7,7 @@ that a GPU can replay the very same step (`nas.training.proxy.cuda_graph`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nas.measure.latency.backends import compiled as by_compiler
 from nas.training.core.optim import Ema, Optimizer
 from nas.training.core.precision import Precision
-from nas.training.data.patches import Choice, PatchBank, PatchBatch, cut
+from nas.training.data.patches import PatchBank, PatchBatch, PatchIndex, gather_batch
 from nas.training.losses.phases import PhaseLoss, network_input, trained_phases
 from search_spaces.networks.network import Network
 
@@ -24,7 +24,7 @@ WINDOW = 25
 waits for all that runs there."""
 
 
-class Learner:
+class ProxyStep:
     """A network, its moving average and the optimisers of both kinds of parameters.
 
     Attributes:
@@ -61,14 +61,14 @@ class Learner:
         self._parameters = list(network.parameters())
         self._optimizer = Optimizer(self._parameters, tensor_rates=True)
 
-    def learn(self, batch: PatchBatch, rates: Tensor) -> Tensor:
+    def __call__(self, batch: PatchBatch, rates: Tensor) -> Tensor:
         """Do one step and return its loss.
 
         Args:
             batch: what to learn from.
             rates: those of Muon and of Adam, and the share by which the average follows.
         """
-        self.forget_gradients()
+        self.clear_gradients()
         batch = batch.greyed(self._grey)
         pictures = len(batch.lr)
         losses = []
@@ -80,10 +80,10 @@ class Learner:
         nn.utils.clip_grad_norm_(self._parameters, self._clip)
         lr, adam_lr, share = rates.unbind()
         self._optimizer.step(lr, adam_lr)
-        self.ema.move(share)
+        self.ema.lerp(share)
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
-    def forget_gradients(self) -> None:
+    def clear_gradients(self) -> None:
         """Free the gradients of the last step."""
         for parameter in self._parameters:
             parameter.grad = None
@@ -116,42 +116,50 @@ _CPU_PIXELS = 16 * 64 * 64
 from the system anew each time: 64 patches at once took 1.2 to 1.4 times as long a patch as 16."""
 
 
+Rates: TypeAlias = tuple[float, float, float]
+"""Learning rates of Muon and of Adam, and the weight of the moving average's update."""
+
+
 class Stepper(Protocol):
     """Does the steps of a window that was planned.
 
     Attributes:
-        learner: what the steps move.
+        proxy_step: what the steps move.
         losses: of the steps of the window, (`WINDOW`,).
-        way: how steps run, in words.
+        mode: how steps run, in words.
     """
 
-    learner: Learner
+    proxy_step: ProxyStep
     losses: Tensor
-    way: str
+    mode: str
 
-    def plan(self, choices: Sequence[Choice], rates: Sequence[tuple[float, float, float]]) -> None:
+    def plan(self, choices: Sequence[PatchIndex], rates: Sequence[Rates]) -> None:
         """Begin a window: what each of its steps sees, and its rates."""
 
     def step(self) -> None:
         """Do the next step of the window."""
 
 
-class Stepwise:
-    """A CPU's way: each batch is cut as it is needed."""
+class EagerStepper:
+    """A CPU's mode: each batch is cut as it is needed."""
 
-    def __init__(self, learner: Learner, bank: PatchBank, patch: int) -> None:
-        self.learner, self.losses, self.way = learner, torch.zeros(WINDOW), "step by step, fp32"
+    def __init__(self, proxy_step: ProxyStep, bank: PatchBank, patch: int) -> None:
+        self.proxy_step, self.losses, self.mode = (
+            proxy_step,
+            torch.zeros(WINDOW),
+            "step by step, fp32",
+        )
         self._bank, self._patch = bank, patch
-        self._choices: Sequence[Choice] = ()
+        self._choices: Sequence[PatchIndex] = ()
         self._rates = torch.zeros(0, 3)
         self._next = 0
 
-    def plan(self, choices: Sequence[Choice], rates: Sequence[tuple[float, float, float]]) -> None:
+    def plan(self, choices: Sequence[PatchIndex], rates: Sequence[Rates]) -> None:
         """Begin a window."""
         self._choices, self._rates, self._next = choices, torch.tensor(rates), 0
 
     def step(self) -> None:
         """Do the next step of the window."""
-        batch = cut(self._bank, self._choices[self._next], self._patch)
-        self.losses[self._next] = self.learner.learn(batch, self._rates[self._next])
+        batch = gather_batch(self._bank, self._choices[self._next], self._patch)
+        self.losses[self._next] = self.proxy_step(batch, self._rates[self._next])
         self._next += 1

@@ -16,13 +16,13 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from nas.common.errors import InputError
 from nas.common.files import read_text
 from nas.common.yaml import load_plain
-from nas.training.recipe.stage import Part, Stage
+from nas.training.recipe.stage import Stage, StrictModel
 
 FOLDER = Path(__file__).parent
 SUFFIXES = (".yaml", ".yml")
 
 
-class Recipe(Part):
+class Recipe(StrictModel):
     """How a network is trained.
 
     Attributes:

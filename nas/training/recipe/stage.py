@@ -18,7 +18,7 @@ Ramp: TypeAlias = Weight | tuple[Weight, Weight]
 MixRamp: TypeAlias = Share | tuple[Share, Share]
 
 
-class Part(BaseModel):
+class StrictModel(BaseModel):
     """Frozen, and strict about names: a misspelt field is an error that lists the right ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
@@ -34,7 +34,7 @@ class Part(BaseModel):
         return given
 
 
-class Cosine(Part):
+class Cosine(StrictModel):
     """A rise in a line, then half a cosine down to ``end``, a share of the peak."""
 
     kind: Literal["cosine"] = "cosine"
@@ -46,7 +46,7 @@ class Cosine(Part):
         return schedules.warmed_cosine(progress, self.warmup, self.end)
 
 
-class Linear(Part):
+class Linear(StrictModel):
     """A rise, the peak until ``hold``, then a line down to ``end``."""
 
     kind: Literal["linear"]
@@ -61,7 +61,7 @@ class Linear(Part):
         return schedules.linear(progress, self.end, hold) if rising is None else rising
 
 
-class Constant(Part):
+class Constant(StrictModel):
     """A rise, then the peak."""
 
     kind: Literal["constant"]
@@ -73,7 +73,7 @@ class Constant(Part):
         return 1.0 if rising is None else rising
 
 
-class Steps(Part):
+class Steps(StrictModel):
     """A rise, then the rate is multiplied by ``factor`` at these shares of the stage."""
 
     kind: Literal["step"]
@@ -87,7 +87,7 @@ class Steps(Part):
         return schedules.stepped(progress, self.at, self.factor) if rising is None else rising
 
 
-class Restarts(Part):
+class Restarts(StrictModel):
     """Cosines in a row, each from a lower peak: ``factor`` times the one before."""
 
     kind: Literal["restarts"]
@@ -110,14 +110,14 @@ Schedule: TypeAlias = Annotated[
 ]
 
 
-class OutputDistillation(Part):
+class OutputDistillation(StrictModel):
     """An added loss between the student's output and the teacher's."""
 
     weight: Ramp = 0.1
     loss: Literal["l1", "mse"] = "mse"
 
 
-class Distillation(Part):
+class Distillation(StrictModel):
     """What is learned from the teacher, if one is given.
 
     Attributes:
@@ -143,7 +143,7 @@ class Distillation(Part):
         return any_of(self.affinity)
 
 
-class Stage(Part):
+class Stage(StrictModel):
     """A part of a training with settings of its own.
 
     Attributes:
@@ -217,6 +217,6 @@ def any_of(weight: float | tuple[float, float]) -> bool:
     return max(weight) > 0 if isinstance(weight, tuple) else weight > 0
 
 
-def at(weight: float | tuple[float, float], progress: float) -> float:
+def value_at(weight: float | tuple[float, float], progress: float) -> float:
     """A ramp's value when this share of its stage is done."""
     return schedules.ramp(progress, *weight) if isinstance(weight, tuple) else weight
