@@ -23,7 +23,7 @@ from nas.training.core.precision import Precision
 from nas.training.data.patches import DevicePatchSampler, PatchBank, PatchIndex
 from nas.training.proxy.step import WINDOW, ProxyStep, Rates
 
-# Adam is made for a capture; that it steps before one, to warm up, is meant so.
+# Adam is capturable; it also steps before the capture, to warm up.
 warnings.filterwarnings("ignore", "This instance was constructed with capturable=True")
 
 
@@ -53,15 +53,15 @@ MODES = (
     ExecutionMode("compiled", Precision("fp32")),
     ExecutionMode("compiled", Precision("bf16")),
 )
-"""All that are tried, the most promising first."""
+"""All modes that are tried, the most promising first."""
 
 
 class GraphStepper:
-    """Steps that find all they need in tables on the device.
+    """Steps that read their indices and rates from tables on the device.
 
-    The tables are filled for a window of steps at a time, and a counter on the device says which
-    row is next, so that the same kernels on the same memory do every step. Until they are filled
-    the rates are zero: such a step moves no weight.
+    The tables are filled for a window of steps, and a counter on the device selects the next row,
+    so that every step runs the same kernels on the same memory. Before that the rates are zero:
+    such a step changes no weight.
 
     Attributes:
         proxy_step: what the steps move.
@@ -99,9 +99,9 @@ class GraphStepper:
         self._run()
 
     def capture(self) -> None:
-        """Capture a step, to replay it from now on; to be called before the first one is planned.
+        """Capture a step, to replay it from now on; call it before the first `plan`.
 
-        The steps done on the way leave nothing behind.
+        Its warm-up steps have no effect.
 
         Raises:
             RuntimeError: the step cannot be captured.
@@ -110,13 +110,13 @@ class GraphStepper:
         with torch.cuda.device(device), _stream_kept(device):
             side = torch.cuda.Stream(device)
             side.wait_stream(torch.cuda.current_stream(device))
-            # What libraries set up at the first use of a kernel on a stream cannot be captured, and
-            # the nodes that sum up gradients belong to the stream that they were first used on.
+            # Lazy set-up at the first use of a kernel on a stream cannot be captured, and nodes
+            # that accumulate gradients belong to the stream of their first use.
             with torch.cuda.stream(side):
                 for _ in range(_WARM_UPS):
                     self.idle()
             torch.cuda.current_stream(device).wait_stream(side)
-            self.proxy_step.clear_gradients()  # new ones are made in the graph's own memory
+            self.proxy_step.clear_gradients()  # new ones are allocated in the graph's memory
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, stream=side):
                 self._kernels()
@@ -124,12 +124,12 @@ class GraphStepper:
         self.begin()
 
     def idle(self) -> None:
-        """Do a step that moves no weight, to warm up or to take its time."""
+        """Do a step that changes no weight, to warm up or for timing."""
         self._row.zero_()
         self._run()
 
     def begin(self) -> None:
-        """Forget what steps without a plan left in the optimisers."""
+        """Reset the optimizer after steps without a plan."""
         self.proxy_step.reset_optimizer()
         self._row.zero_()
 
@@ -175,7 +175,7 @@ def fastest(make: Callable[[ExecutionMode], GraphStepper], steps: int) -> GraphS
 
 
 def _worth(mode: ExecutionMode, now: Precision) -> float:
-    """The share of the time so far that a way must stay under."""
+    """Share of the best time so far that a mode must stay under."""
     return _LOWER_WORTH if mode.precision.name != "fp32" and now.name == "fp32" else 1.0
 
 
@@ -189,10 +189,10 @@ def _ready(
         return tried
     try:
         tried.capture()
-    except Exception as fault:  # compilers of torch's, Triton's and the system's have no base class
+    except Exception as fault:  # errors of compilers have no common base
         faults = list(_back(fault))
         for other in faults:
-            # A capture that something else breaks off (an interrupt, a time limit) raises in turn.
+            # An interrupt or a time limit that breaks a capture raises another error there.
             if isinstance(other, torch.OutOfMemoryError) or not isinstance(other, Exception):
                 raise other from None
         first = faults[-1]
@@ -203,14 +203,14 @@ def _ready(
 
 
 def _back(fault: BaseException | None) -> Iterator[BaseException]:
-    """An exception, what was being handled when it was raised, and so on."""
+    """An exception and its chain of contexts."""
     while fault is not None:
         yield fault
         fault = fault.__context__
 
 
 def _seconds(steps: GraphStepper) -> float:
-    """What a step takes: the best of a few rounds, for others may use the GPU meanwhile."""
+    """Seconds a step: the best of a few rounds, as others may use the GPU."""
     taken = []
     for _ in range(_ROUNDS):
         steps.losses.sum().item()  # waits for the device
@@ -224,7 +224,7 @@ def _seconds(steps: GraphStepper) -> float:
 
 @contextmanager
 def _stream_kept(device: torch.device) -> Iterator[None]:
-    """Come back to the current stream, also where a capture broke off inside its own."""
+    """Restore the current stream, also after a failed capture."""
     before = torch.cuda.current_stream(device)
     try:
         yield

@@ -39,12 +39,12 @@ HELD_OUT_AREA = 200_000
 """LR pixels that candidates are measured on: a few seconds of a core at five QPs."""
 
 VERSION = 3
-"""Raise it when equal settings train otherwise: results of before do not compare with new ones, so
-that their studies are not continued."""
+"""Increase it when equal settings train differently: earlier results are not comparable then, and
+their studies cannot be continued."""
 
 
 class Diverged(ArithmeticError):
-    """The training left the rails; the message says how and at which step."""
+    """Training diverged; the message says how and at which step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class ProxySettings:
     warmup: float = 0.1
     """Share of the steps in which the rate rises; then it falls as a cosine to zero."""
     clip: float = 1.0
-    """Longest gradient; longer ones are shortened to it."""
+    """Largest norm of the gradient."""
     ema: float = 0.98
     """Decay of the moving average of the weights, which is what is measured and kept."""
     distil_weight: float = 0.1
@@ -86,11 +86,11 @@ class ProxySettings:
 
 @dataclass(frozen=True, slots=True)
 class ProxyData:
-    """What every candidate of a study trains on and is measured by.
+    """Training and validation data of all candidates of a study.
 
     Attributes:
         bank: training patches on the device.
-        validation: the most detailed windows of the held-out pictures.
+        validation: the most detailed windows of the held-out images.
         qps: QPs trained on and measured at.
         device: where candidates are trained.
     """
@@ -124,9 +124,9 @@ class ProxyResult:
         state: deploy weights as the content of a model's file; see `search_spaces.model_file`.
         seconds: training and measuring.
         steps: training steps done.
-        loss_sum: the losses of all steps, summed: small for who learns fast (known as TSE).
-        loss_end: their mean over the last third; not a number where nothing was trained.
-        mode: how steps ran, number format included; see `nas.training.proxy.cuda_graph`.
+        loss_sum: sum of the losses of all steps (TSE): small for networks that learn fast.
+        loss_end: their mean over the last third; NaN if nothing was trained.
+        mode: how steps ran, with the number format; see `nas.training.proxy.cuda_graph`.
     """
 
     gain_db: float
@@ -150,19 +150,19 @@ def proxy_data(
     *,
     progress: Progress = silent,
 ) -> ProxyData:
-    """Cut the training patches, and let the teacher upscale the places they come from once.
+    """Cut the training patches and compute the teacher's output for them.
 
-    Of large pictures the most detailed windows are used, see `nas.data.windows.windows`. The
-    teacher works on ``device`` too. Everything is cached: a second call reads files.
+    Of large images the most detailed windows are used, see `nas.data.windows.windows`. The
+    teacher runs on ``device`` too. Everything is cached.
 
     Raises:
-        InputError: the set has no training picture of sufficient size or holds out none, or the
+        InputError: the dataset has no training image of sufficient size or holds out none, or the
             cache cannot be written.
     """
     held_out = windows(pair_set.validation, HELD_OUT_AREA)
     if not held_out:
         raise InputError(
-            f"{pair_set.path} holds out no picture of more than one colour to measure candidates on"
+            f"{pair_set.path} holds out no image of more than one colour to measure candidates on"
         )
     seen = windows(pair_set.train, TRAINING_AREA)
     outputs = None
@@ -185,10 +185,10 @@ def run_proxy(
 ) -> Iterator[Rung | ProxyResult]:
     """Train one candidate; yield a `Rung` after each step count in ``rungs``, last a `ProxyResult`.
 
-    Stop early by closing the generator.
+    Close the generator to stop early.
 
     Raises:
-        Diverged: loss or weights are no numbers any more, the loss exploded, or all features died.
+        Diverged: loss or weights are not finite, the loss exploded, or all features died.
     """
     settings = settings or ProxySettings()
     start = time.perf_counter()
@@ -237,8 +237,8 @@ def starting_network(
 ) -> Network:
     """The network that the run trains, in deploy form, on the bank's device.
 
-    Which branches a block has in training is a matter of the full training: they cost time and
-    moved the ranking by less than the seed did. So equal deploy forms get equal results.
+    Branches of training forms are left to full training: they cost time and changed the ranking
+    less than the seed did. So equal deploy forms get equal results.
     """
     network = fuse(build(architecture, settings.seed))
     with torch.random.fork_rng(devices=[]):
@@ -260,7 +260,7 @@ def _measure(network: Network, data: ProxyData) -> Quality:
 
 @torch.no_grad()
 def _has_died(network: Network, bank: PatchBank, settings: ProxySettings) -> bool:
-    """Whether what the tail reads is the same at every place."""
+    """Whether the input of the tail is constant over the image."""
     batch = sample_batch(
         bank, settings.batch, settings.patch, torch.Generator().manual_seed(settings.seed)
     )
@@ -270,13 +270,13 @@ def _has_died(network: Network, bank: PatchBank, settings: ProxySettings) -> boo
 
 
 class ProxyTraining:
-    """The moving parts of one run: steps, schedule, sampling, watch over the loss.
+    """Steps, schedule, sampling and divergence check of one run.
 
     Attributes:
-        steps: does them.
-        ema: the moving average of what is trained.
+        steps: does the steps.
+        ema: moving average of the network.
         done: steps done.
-        history: their losses, as far as they were looked at.
+        history: their losses, up to the last check.
 
     Args:
         network: as `starting_network` made it.
@@ -305,7 +305,7 @@ class ProxyTraining:
             self.check()
 
     def plan(self) -> None:
-        """Draw what the coming steps see, and say at what rates they move."""
+        """Sample the batches of the next window, with their rates."""
         settings = self.settings
         coming = range(self.done, min(self.done + WINDOW, self.total))
         choices, rates = [], []
@@ -320,19 +320,19 @@ class ProxyTraining:
         self.planned = coming.stop
 
     def check(self) -> None:
-        """Look at the losses since the last look.
+        """Check the losses since the last check.
 
         Raises:
-            Diverged: they are no numbers, or far above what they were.
+            Diverged: they are not finite, or far above the lowest.
         """
         if self.checked == self.done:
             return
-        # Windows begin where a check ended: its losses are the first ones.
+        # A window starts where the last check ended.
         losses = self.steps.losses[: self.done - self.checked].tolist()
         self.checked = self.done
         mean = _mean(losses)
         if self.lowest == math.inf:
-            self.lowest = losses[0]  # before the first step: nothing can have exploded yet
+            self.lowest = losses[0]  # before the first step: it cannot have exploded yet
         self.history += losses
         if not math.isfinite(mean):
             raise Diverged(f"the loss is {mean} before step {self.done}")
@@ -344,7 +344,7 @@ class ProxyTraining:
 
 
 def stepper(network: Network, bank: PatchBank, settings: ProxySettings) -> Stepper:
-    """What does the steps of a run: on a GPU the fastest way that trying finds, on a copy.
+    """The stepper of a run: on a GPU the fastest mode, on a copy of the network.
 
     Args:
         network: as `starting_network` made it.

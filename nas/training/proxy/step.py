@@ -1,7 +1,7 @@
-"""One step of a proxy run, as kernels see it: what it moves, by how much, on which batch.
+"""One step of a proxy run.
 
-All that changes from step to step comes in tensors, and nothing of it is looked at from the CPU, so
-that a GPU can replay the very same step (`nas.training.proxy.cuda_graph`).
+Everything that changes between steps is in tensors that the CPU never reads, so that a GPU can
+replay the step as a CUDA graph (`nas.training.proxy.cuda_graph`).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from nas.training.losses.phases import PhaseLoss, network_input, trained_phases
 from search_spaces.networks.network import Network
 
 WINDOW = 25
-"""Steps that are planned together, and whose losses are looked at together: on a GPU each look
-waits for all that runs there."""
+"""Steps that are planned together and whose losses are read together: on a GPU each read waits for
+all running work."""
 
 
 class ProxyStep:
-    """A network, its moving average and the optimisers of both kinds of parameters.
+    """A network with its moving average and optimizer; a call does one step.
 
     Attributes:
         network: what is trained, in place.
@@ -33,12 +33,12 @@ class ProxyStep:
 
     Args:
         network: on the device, in the form to train.
-        loss: what is minimised.
-        clip: longest gradient.
-        decay: of the average.
+        loss: to minimize.
+        clip: largest norm of the gradient.
+        decay: of the moving average.
         grey: patches of each batch that lose their colours, where the network predicts colours.
         precision: number format of the features, and memory layout.
-        compiled: have `torch.compile` make kernels for the features.
+        compiled: compile the features by `torch.compile`.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class ProxyStep:
         """Do one step and return its loss.
 
         Args:
-            batch: what to learn from.
-            rates: those of Muon and of Adam, and the share by which the average follows.
+            batch: on the device.
+            rates: as `Rates`, in a tensor.
         """
         self.clear_gradients()
         batch = batch.greyed(self._grey)
@@ -113,7 +113,7 @@ class ProxyStep:
 
 _CPU_PIXELS = 16 * 64 * 64
 """LR pixels that go through the network at once. Beyond it tensors outgrow 32 MB, which glibc takes
-from the system anew each time: 64 patches at once took 1.2 to 1.4 times as long a patch as 16."""
+from the system each time: 64 patches at once took 1.2 to 1.4 times as long a patch as 16."""
 
 
 Rates: TypeAlias = tuple[float, float, float]
@@ -121,12 +121,12 @@ Rates: TypeAlias = tuple[float, float, float]
 
 
 class Stepper(Protocol):
-    """Does the steps of a window that was planned.
+    """Does the steps of a planned window.
 
     Attributes:
-        proxy_step: what the steps move.
+        proxy_step: does a step on a batch.
         losses: of the steps of the window, (`WINDOW`,).
-        mode: how steps run, in words.
+        mode: how steps run.
     """
 
     proxy_step: ProxyStep
@@ -134,7 +134,7 @@ class Stepper(Protocol):
     mode: str
 
     def plan(self, choices: Sequence[PatchIndex], rates: Sequence[Rates]) -> None:
-        """Begin a window: what each of its steps sees, and its rates."""
+        """Begin a window: the batch indices and rates of each step."""
 
     def step(self) -> None:
         """Do the next step of the window."""

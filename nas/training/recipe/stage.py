@@ -1,4 +1,4 @@
-"""What a stage of a recipe says: how long, on what, by which optimiser, towards what."""
+"""Stages of a recipe: length, data, optimizer, schedule, losses, distillation."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class OutputDistillation(StrictModel):
 
 
 class Distillation(StrictModel):
-    """What is learned from the teacher, if one is given.
+    """What is distilled from a teacher, if one is given.
 
     Attributes:
         output: an added loss between both outputs.
@@ -134,7 +134,7 @@ class Distillation(StrictModel):
 
     @property
     def wants_output(self) -> bool:
-        """Whether the teacher's pictures are needed."""
+        """Whether the teacher's output is needed."""
         return self.output is not None or any_of(self.mix) or any_of(self.contrastive)
 
     @property
@@ -144,27 +144,26 @@ class Distillation(StrictModel):
 
 
 class Stage(StrictModel):
-    """A part of a training with settings of its own.
+    """One stage of a training.
 
     Attributes:
         steps: how many; ``nas train --steps`` scales those of all stages.
         patch: LR side of a crop; rounded up to what the network's working resolution divides.
         batch: crops of a step, over all processes.
-        optimiser: ``muon`` moves kernels by Muon and the rest by Adam; ``adam`` all by Adam.
+        optimiser: ``muon`` (Muon for kernels, Adam for the rest) or ``adam``.
         lr: peak rate.
-        adam_lr: with ``muon``, the peak rate of what Adam moves.
+        adam_lr: with ``muon``, the peak rate of Adam.
         betas: Adam's.
-        schedule: how the rates move.
+        schedule: of the rates.
         losses: name -> weight.
-        distillation: what is learned from the teacher.
+        distillation: from the teacher.
         qps: those of the set to train on, or names of the recipe's curriculum; all if not given.
         fold: first fold every block into a plain convolution, and train that.
-        remove_bias: first take all biases away; until then a network has them, whatever its
-            description says.
-        freeze: patterns of names of parameters that stay as they are, such as ``stem.*``.
+        remove_bias: first remove all biases; earlier stages train with them.
+        freeze: patterns of names of parameters that are not trained, such as ``stem.*``.
         auxiliary_x2: weight of the loss of a second output at 2x, which is deleted afterwards.
-        grey: share of the crops of a batch that lose their colours, from which networks learn that
-            grey stays grey; no meaning for those that predict luma.
+        grey: share of the crops of a batch that lose their colours, so that grey stays grey;
+            ignored for networks that predict luma.
         clip: largest norm of the gradient; 0 does not clip.
         ema: decay of the moving average of the weights.
     """
