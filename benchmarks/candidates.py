@@ -147,7 +147,7 @@ def train(name: str, data: ProxyData, settings: ProxySettings) -> str:
     """Run one candidate and return the way its steps ran."""
     *_, result = run_proxy(published[name].architecture, data, settings)
     assert isinstance(result, ProxyResult)
-    return result.way
+    return result.mode
 
 
 def load(device: str) -> ProxyData:

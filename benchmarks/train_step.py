@@ -57,7 +57,7 @@ from nas.training.core.optim import Optimizer
 from nas.training.data.patches import PatchBank, cut_patches
 from nas.training.proxy import proxy
 from nas.training.proxy.proxy import ProxySettings, ProxyTraining, starting_network
-from nas.training.proxy.step import Learner
+from nas.training.proxy.step import ProxyStep
 from search_spaces import Architecture, Network, Stage, build, fuse, published
 
 NAMES = ("RepTCN", "ANUNet", "RVSR", "16x4", "16x4 luma", "32x8", "32x8 luma")
@@ -90,7 +90,7 @@ class Row:
     network: str
     batch: int
     device: str
-    way: str
+    mode: str
     usual_steps_per_s: float
     same_form_steps_per_s: float
     our_adam_steps_per_s: float
@@ -150,7 +150,7 @@ def line(row: Row) -> str:
         f"same form {row.same_form_steps_per_s:7.2f}   our Adam {row.our_adam_steps_per_s:7.2f}   "
         f"ours {row.ours_steps_per_s:7.2f}   ratio {row.ratio:5.2f}{processor}   "
         f"outside kernels {row.usual_outside_kernels:.0%}, ours {row.ours_outside_kernels:.0%}"
-        f"   ({row.way}; started in {row.ours_start_s:.1f} s)"
+        f"   ({row.mode}; started in {row.ours_start_s:.1f} s)"
     )
 
 
@@ -168,16 +168,16 @@ def measure(name: str, loop: Usual, bank: PatchBank, seconds: float) -> Row:
     start = time.perf_counter() - began
     ours, ours_cpu = pace(training.step, seconds, device)
     outside = outside_kernels(training.step, 1 / ours, device)
-    way = training.steps.way
+    mode = training.steps.mode
     del training
-    with mock.patch.object(proxy, "Learner", _AdamLearner):
+    with mock.patch.object(proxy, "ProxyStep", _AdamStep):
         training = ProxyTraining(starting_network(architecture, bank, settings), bank, settings)
     adam, _ = pace(training.step, seconds, device)
     return Row(
         network=name,
         batch=batch,
         device=device.type,
-        way=way,
+        mode=mode,
         usual_steps_per_s=usual,
         same_form_steps_per_s=form,
         our_adam_steps_per_s=adam,
@@ -246,7 +246,7 @@ def bank_of(pair_set: PairSet, device: str) -> PatchBank:
     return PatchBank(bank.lr, bank.hr, teacher=bank.hr.clone()[:, None]).to(device)
 
 
-class _AdamLearner(Learner):
+class _AdamStep(ProxyStep):
     """Moves all parameters by Adam."""
 
     def __init__(self, network: Network, *arguments: Any, **options: Any) -> None:

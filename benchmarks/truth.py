@@ -24,7 +24,7 @@ from benchmarks.options import numbers, parser_of
 from nas.data.sample import sample_set
 from nas.measure.rank_metrics import SIMILAR, Field, judge
 from nas.training.proxy.proxy import VERSION, ProxySettings
-from nas.training.proxy.runs import Job, Run, Source, run_all
+from nas.training.proxy.runs import ProxyDataSpec, ProxyJob, ProxyRun, run_all
 from studies.sampling.gain_model import features, fit_gains, shipped_prior
 
 SAMPLE = "sample"
@@ -56,20 +56,21 @@ def read_proxies(path: Path = TABLES / "proxies.csv") -> list[Proxy]:
 def run_missing(
     rows: Sequence[Row], folders: Mapping[str, Path], budgets: Sequence[int], workers: int
 ) -> None:
-    """Run what the table lacks, a network at a time, and add a line for each run."""
+    """ProxyRun what the table lacks, a network at a time, and add a line for each run."""
     path = TABLES / "proxies.csv"
     done = {(proxy.data, proxy.key, proxy.steps) for proxy in read_proxies()}
     for row in rows:
         for name, folder in folders.items():
             steps = [n for n in budgets if (name, row.entry.key, n) not in done]
             jobs = [
-                Job(row.entry.name, row.entry.architecture, ProxySettings(steps=n)) for n in steps
+                ProxyJob(row.entry.name, row.entry.architecture, ProxySettings(steps=n))
+                for n in steps
             ]
-            runs = run_all(jobs, Source(folder, "hat-tiny"), workers=workers)
+            runs = run_all(jobs, ProxyDataSpec(folder, "hat-tiny"), workers=workers)
             _add(path, [_cells(name, row, n, run) for n, run in zip(steps, runs, strict=True)])
 
 
-def _cells(name: str, row: Row, steps: int, run: Run) -> list[str]:
+def _cells(name: str, row: Row, steps: int, run: ProxyRun) -> list[str]:
     gain = "-inf" if run.gain_db is None else f"{run.gain_db:.5f}"
     return [name, row.entry.key, str(steps), "0", gain, f"{run.seconds:.1f}", str(VERSION)]
 
@@ -144,7 +145,7 @@ def table(rows: Sequence[Row], proxies: Sequence[Proxy]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Run what is missing and print the table."""
+    """ProxyRun what is missing and print the table."""
     parser = parser_of(__doc__)
     parser.add_argument("--data", action="append", default=[], help=f"a prepared set, or {SAMPLE}")
     parser.add_argument("--steps", type=numbers, default=[300, 600, 1200, 2400], metavar="A,B")

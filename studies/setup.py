@@ -38,7 +38,7 @@ from studies.sampling.samplers import sampler_factory
 from studies.sampling.slack import slack
 from studies.settings import MAX_WORKERS, SearchSettings
 from studies.storage.store import masked
-from teachers.loading import Teacher, load_teacher, named_input
+from teachers.loading import Teacher, load_teacher, split_input
 
 if TYPE_CHECKING:
     from studies.runners.ray_session import Facilities
@@ -276,7 +276,7 @@ def _proven(teacher: Teacher, pair_set: PairSet, device: str, progress: Progress
 
 def _absolute(teacher: str | None) -> str | None:
     """Workers run elsewhere: a file needs its whole path, a shipped name stays."""
-    bare, _ = named_input(teacher or "")
+    bare, _ = split_input(teacher or "")
     if teacher is None or not Path(bare).is_file():
         return teacher
     return teacher.replace(bare, str(Path(bare).absolute()), 1)

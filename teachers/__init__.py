@@ -1,1 +1,1 @@
-"""Who teaches: HAT, its checkpoints and the cache of its outputs."""
+"""Teachers: families of networks, their checkpoints and the cache of their outputs."""

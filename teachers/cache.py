@@ -1,9 +1,8 @@
-"""Teacher outputs, computed once and kept by content.
+"""Teacher outputs, computed once and cached by content.
 
-An entry's name is the hash of everything that it depends on: the teacher's weights, the tiling and
-the pixels of the LR picture. So any set, study or process that asks for the same thing shares it,
-and nothing can be stale. An entry ends with a hash of itself: one that a crash or a disk has
-damaged is seen and computed again.
+The name of an entry is the hash of everything it depends on: the teacher's weights, the tiling and
+the pixels of the LR image. So all datasets, studies and processes share entries, and none can be
+stale. Each file has an embedded checksum; a corrupt one is detected and computed again.
 """
 
 from __future__ import annotations
@@ -37,25 +36,24 @@ def teacher_outputs(
     tile: int = TILE,
     overlap: int = OVERLAP,
 ) -> list[np.ndarray]:
-    """Return the teacher's 8-bit upscaling of every picture, from the cache where it is there.
+    """Return the teacher's 8-bit output for every image, from the cache if possible.
 
-    The network uses as many cores as ``torch.get_num_threads()`` says. Several processes may ask
-    at once: each output is computed by one of them, and the others wait for it.
+    Several processes may call this at once: one of them computes an output, the others wait.
 
     Args:
-        teacher: Who upscales.
-        images: LR pictures, uint8 ``(H, W, 3)`` RGB.
-        folder: Where the outputs are kept, 48 bytes an LR pixel.
-        progress: Called after every picture.
-        device: Where the network runs; it is left there.
-        tile: Largest side of a tile in LR pixels.
-        overlap: Overlap of tiles in LR pixels.
+        teacher: the network to run, on ``torch.get_num_threads()`` cores.
+        images: LR, uint8 ``(H, W, 3)`` RGB.
+        folder: of the cache; 48 bytes an LR pixel.
+        progress: called after every image.
+        device: where the network runs; it stays there.
+        tile: largest side of a tile in LR pixels.
+        overlap: of tiles in LR pixels.
 
     Returns:
         uint8 ``(4H, 4W, 3)`` arrays, memory-mapped and read-only.
 
     Raises:
-        InputError: The folder cannot be written.
+        InputError: the folder cannot be written.
     """
     outputs = []
     for done, image in enumerate(images, start=1):
@@ -65,39 +63,39 @@ def teacher_outputs(
         def make(image: np.ndarray = image) -> np.ndarray:
             return upscale_pixels(teacher, image, device=device, tile=tile, overlap=overlap)
 
-        outputs.append(kept(folder, _key(teacher, image, tile, overlap), shape, make))
+        outputs.append(cached_array(folder, _key(teacher, image, tile, overlap), shape, make))
         progress(done, len(images), teacher.name)
     return outputs
 
 
-def kept(
+def cached_array(
     folder: Path, key: str, shape: tuple[int, ...], make: Callable[[], np.ndarray]
 ) -> np.ndarray:
-    """Return the array of a key, memory-mapped; make it where there is none, or a damaged one.
+    """Return the array of a key, memory-mapped; compute it if it is missing or damaged.
 
     Args:
-        folder: Where arrays are kept.
-        key: A hash, in hex digits, of everything that the array depends on.
-        shape: What it must have.
-        make: Called if it is not there, by one process at a time.
+        folder: of the cache.
+        key: hash, in hex digits, of everything that the array depends on.
+        shape: of the array.
+        make: computes it; called by one process at a time.
 
     Raises:
-        InputError: The folder cannot be written, or a disk does not keep what it is given.
+        InputError: the folder cannot be written, or the disk corrupts what is written.
     """
     path = folder / f"{key}.npy"
-    array = _stored(path, shape)
+    array = _read(path, shape)
     if array is not None:
         return array
     try:
-        with _claimed(folder, key):
-            array = _stored(path, shape)  # another process may have made it meanwhile
+        with _locked(folder, key):
+            array = _read(path, shape)  # another process may have computed it
             if array is None:
                 write_array(path, make())
-                array = _stored(path, shape)
+                array = _read(path, shape)
     except OSError as fault:
         raise InputError(
-            f"the teacher's outputs cannot be kept in {folder} ({reason(fault)}): "
-            "make room, or allow writing there"
+            f"the teacher's outputs cannot be written to {folder} ({reason(fault)}): "
+            "free some space, or allow writing there"
         ) from fault
     if array is None:
         raise InputError(f"{path} does not read back as it was written: check that disk")
@@ -112,7 +110,7 @@ def upscale_pixels(
     tile: int = TILE,
     overlap: int = OVERLAP,
 ) -> np.ndarray:
-    """Upscale one uint8 ``(H, W, 3)`` picture to uint8 ``(4H, 4W, 3)``, clamped and rounded."""
+    """Upscale one uint8 ``(H, W, 3)`` image to uint8 ``(4H, 4W, 3)``, clamped and rounded."""
     network = teacher.network.to(device)
     pixels = torch.from_numpy(np.array(image)).to(device)  # a copy: maps may be read-only
     lr = pixels.permute(2, 0, 1)[None].float() / 255
@@ -122,22 +120,22 @@ def upscale_pixels(
 
 def _key(teacher: Teacher, image: np.ndarray, tile: int, overlap: int) -> str:
     if max(image.shape[:2]) <= tile:
-        tile = overlap = 0  # in one piece: how it would have been cut does not matter
-    told = f"{LAYOUT} {teacher.digest} {tile} {overlap} {GRID} {image.shape}"
-    return hashlib.sha256(told.encode() + image.tobytes()).hexdigest()
+        tile = overlap = 0  # in one piece, whatever the tiling
+    content = f"{LAYOUT} {teacher.digest} {tile} {overlap} {GRID} {image.shape}"
+    return hashlib.sha256(content.encode() + image.tobytes()).hexdigest()
 
 
-def _stored(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Map an entry, or None where there is none or it is damaged."""
-    output = read_array(path)
-    return output if output is not None and output.shape == shape else None
+def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Map an entry; None if it is missing or damaged."""
+    array = read_array(path)
+    return array if array is not None and array.shape == shape else None
 
 
 @contextmanager
-def _claimed(folder: Path, key: str) -> Iterator[None]:
-    """Hold an entry against other processes: one byte of one lock file for each.
+def _locked(folder: Path, key: str) -> Iterator[None]:
+    """Lock an entry against other processes: one byte of one lock file for each.
 
-    The system lets go of it when the process ends, however it ends.
+    The system releases the lock when the process ends.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("ab") as file:

@@ -1,7 +1,7 @@
-"""What a teacher sees on the way to its output: feature maps, computed once and kept by content.
+"""Feature maps of teachers, computed once and cached by content.
 
 Maps are taken at half of the teacher's depth and at its end, averaged over squares of `STRIDE` LR
-pixels and kept in half precision: as large on disk as outputs are, and as much as a loss on spatial
+pixels and stored in half precision: as large on disk as outputs, and as much as a loss on spatial
 similarities can use.
 """
 
@@ -20,20 +20,16 @@ from torch.nn import functional as F
 
 from nas.common.errors import InputError
 from nas.common.text import Progress, silent
-from search_spaces.networks.network import Network
-from teachers.cache import kept
-from teachers.hat.blocks import HybridBlock
-from teachers.hat.network import HAT
+from teachers.cache import cached_array
 from teachers.loading import Teacher
+from teachers.registry import family_of
 
 STRIDE = 4
-"""LR pixels a side that one place of a map stands for."""
+"""LR pixels a side of one element of a map."""
 
 MAPS = 2
 LAYOUT = 1  # raise it when the same inputs would give other maps
-_TILE, _MARGIN = 192, 32  # LR pixels; a margin is seen and thrown away
-_FEWEST = 8  # channels of a map of features; fewer are a picture
-_PICTURES = tuple(3 * shuffle**2 for shuffle in (2, 3, 4))  # and so are these, before a shuffle
+_TILE, _MARGIN = 192, 32  # LR pixels; outputs in the margin are discarded
 
 
 class Features:
@@ -42,27 +38,25 @@ class Features:
     Attributes:
         channels: of each map, in order.
 
-    Args:
-        teacher: Whose.
-
     Raises:
-        InputError: It has no layer at about the LR's resolution.
+        InputError: it has no layer at about the LR's resolution.
     """
 
     def __init__(self, teacher: Teacher) -> None:
         self.teacher = teacher
-        layers = _layers(teacher.network)
+        self._family = family_of(teacher.network)
+        layers = self._family.feature_layers(teacher.network)
         if not layers:
             raise InputError(
                 f"the teacher {teacher.name} has no features at the LR's resolution: "
                 "take a recipe without affinity"
             )
         depths = [math.ceil(len(layers) * (i + 1) / MAPS) - 1 for i in range(MAPS)]
-        self._taps = [layers[depth] for depth in sorted(set(depths))]
+        self._layers = [layers[depth] for depth in sorted(set(depths))]
         probe = self._maps(torch.zeros(1, 3, 32, 32, device=_device(teacher.network)))
         self.channels = tuple(map_.shape[1] for map_ in probe)
 
-    def of(
+    def compute(
         self,
         images: Sequence[np.ndarray],
         folder: Path,
@@ -70,35 +64,35 @@ class Features:
         *,
         device: str | torch.device = "cpu",
     ) -> list[np.ndarray]:
-        """Return the maps of every picture, from the cache where they are there.
+        """Return the maps of every image, from the cache if possible.
 
         Args:
-            images: LR pictures, uint8 ``(H, W, 3)`` RGB.
-            folder: Where the maps are kept.
-            progress: Called after every picture.
-            device: Where the network runs; it is left there.
+            images: LR, uint8 ``(H, W, 3)`` RGB.
+            folder: of the cache.
+            progress: called after every image.
+            device: where the network runs; it stays there.
 
         Returns:
             float16 ``(H // 4, W // 4, sum of channels)`` arrays, memory-mapped and read-only; the
-            maps' channels one after the other.
+            channels of all maps are concatenated.
 
         Raises:
-            InputError: The folder cannot be written.
+            InputError: the folder cannot be written.
         """
-        found = []
+        results = []
         for done, image in enumerate(images, start=1):
             image = np.ascontiguousarray(image)
-            told = f"features {LAYOUT} {self.teacher.digest} {STRIDE} {image.shape}"
-            key = hashlib.sha256(told.encode() + image.tobytes()).hexdigest()
+            content = f"features {LAYOUT} {self.teacher.digest} {STRIDE} {image.shape}"
+            key = hashlib.sha256(content.encode() + image.tobytes()).hexdigest()
             rows, columns = (length // STRIDE for length in image.shape[:2])
             shape = (rows, columns, sum(self.channels))
 
             def make(image: np.ndarray = image) -> np.ndarray:
                 return self._whole(image, device)
 
-            found.append(kept(folder, key, shape, make))
+            results.append(cached_array(folder, key, shape, make))
             progress(done, len(images), f"{self.teacher.name}'s features")
-        return found
+        return results
 
     @torch.no_grad()
     def _whole(self, image: np.ndarray, device: str | torch.device) -> np.ndarray:
@@ -122,48 +116,17 @@ class Features:
         return whole
 
     def _maps(self, lr: Tensor) -> list[Tensor]:
-        """Maps (N, C, H/4, W/4) of pictures whose sides are multiples of 4."""
-        taken: list[Tensor] = []
+        """Maps (N, C, H/4, W/4) of LR images whose sides are multiples of 4."""
+        outputs: list[Tensor] = []
         with ExitStack() as hooks:
-            for layer in self._taps:
-                hook = layer.register_forward_hook(lambda m, inputs, out: taken.append(out))
+            for layer in self._layers:
+                hook = layer.register_forward_hook(lambda m, inputs, out: outputs.append(out))
                 hooks.callback(hook.remove)
             with torch.no_grad():
                 self.teacher.network(lr)
         size = (lr.shape[-2] // STRIDE, lr.shape[-1] // STRIDE)
-        return [self._pooled(map_, lr, size) for map_ in taken]
-
-    def _pooled(self, map_: Tensor, lr: Tensor, size: tuple[int, int]) -> Tensor:
-        if isinstance(self.teacher.network, HAT):  # (N, H, W, C), and padded to whole windows
-            map_ = map_.permute(0, 3, 1, 2)[..., : lr.shape[-2], : lr.shape[-1]]
-        return F.adaptive_avg_pool2d(map_, size)
-
-
-def _layers(network: nn.Module) -> list[nn.Module]:
-    """The layers to choose from, from first to last."""
-    if isinstance(network, HAT):
-        return [m for m in network.layers.modules() if isinstance(m, HybridBlock)]
-    if isinstance(network, Network):
-        return list(network.body) or [network.stem]
-    return _convolutions(network)
-
-
-def _convolutions(network: nn.Module) -> list[nn.Module]:
-    """Convolutions of any network that put out features at the LR's resolution or a bit below."""
-    side, found = 48, []
-
-    def note(layer: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-        channels, width = out.shape[1], out.shape[-1]
-        if channels >= _FEWEST and side // 4 <= width <= side and channels not in _PICTURES:
-            found.append(layer)
-
-    with ExitStack() as hooks:
-        for layer in network.modules():
-            if isinstance(layer, nn.Conv2d):
-                hooks.callback(layer.register_forward_hook(note).remove)
-        with torch.no_grad():
-            network(torch.zeros(1, 3, side, side, device=_device(network)))
-    return [layer for layer in found if found.count(layer) == 1]
+        maps = (self._family.feature_map(output, lr) for output in outputs)
+        return [F.adaptive_avg_pool2d(map_, size) for map_ in maps]
 
 
 def _device(network: nn.Module) -> torch.device:

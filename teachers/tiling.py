@@ -1,4 +1,4 @@
-"""Upscaling pictures of any size in bounded memory: overlapping tiles, blended where they meet."""
+"""Upscaling of images of any size in bounded memory, by overlapping blended tiles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def upscale(network: nn.Module, lr: Tensor, *, tile: int = TILE, overlap: int = 
 
     A tile counts for nothing in the outer quarter of an overlap, where its context is cut off, and
     fades in over the middle half. A network that reaches at most ``overlap / 4`` pixels gives what
-    it would give for the whole picture.
+    it would give for the whole image.
 
     Args:
         network: 4x network in the mode that it shall run in, ``(N, 3, H, W)`` to 4 times the sides.

@@ -160,7 +160,7 @@ def test_a_set_without_room_for_the_teachers_outputs_is_named(pair_set, disk):
             (shutil.copytree if item.is_dir() else shutil.copy)(item, disk.path / item.name)
     disk.fill(leave=8192)
     with pytest.raises(
-        InputError, match=r"outputs cannot be kept in .*no space is left.*make room"
+        InputError, match=r"outputs cannot be written to .*no space is left.*free some space"
     ):
         proxy_data(open_set(disk.path), load_teacher("hat-tiny"))
 

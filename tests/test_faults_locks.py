@@ -18,7 +18,7 @@ from nas.training.proxy.proxy import proxy_data
 from studies.runners.bundle import material_of
 from studies.storage.locks import is_alive, mark_alive, mutex, run_once, try_lock
 from studies.storage.store import Store
-from teachers.cache import kept
+from teachers.cache import cached_array
 from teachers.loading import load_teacher
 
 
@@ -44,7 +44,9 @@ def test_a_set_is_prepared_taught_and_packed(pair_set, tmp_path):
     assert report.made == 6
     assert proxy_data(pair_set, load_teacher("hat-tiny")).bank.teacher is not None
     array = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    assert np.array_equal(kept(tmp_path / "new", "0123456789", array.shape, lambda: array), array)
+    assert np.array_equal(
+        cached_array(tmp_path / "new", "0123456789", array.shape, lambda: array), array
+    )
     material = material_of(pair_set.path, None, ())
     content = np.frombuffer(material.file.read_bytes(), np.uint8)
     material.file.unlink()

@@ -182,7 +182,7 @@ def test_a_teacher_of_no_numbers_is_refused(tmp_path):
     network = HAT(HAT_SMALL)
     network.conv_first.bias.data[0] = float("nan")
     save_teacher(network, tmp_path / "t.safetensors")
-    with pytest.raises(InputError, match=r"t\.safetensors holds weights that are no numbers"):
+    with pytest.raises(InputError, match=r"t\.safetensors holds weights that are NaN"):
         load_teacher(tmp_path / "t.safetensors")
 
 

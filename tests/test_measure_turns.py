@@ -83,9 +83,9 @@ class Noted:
     def _watched(self, trial: int):
         from nas.measure.latency import measure
         from nas.training.proxy import proxy
-        from nas.training.proxy.step import Learner
+        from nas.training.proxy.step import ProxyStep
 
-        hold, learn, start = measure.exclusive, Learner.learn, proxy.starting_network
+        hold, learn, start = measure.exclusive, ProxyStep.__call__, proxy.starting_network
 
         @contextmanager
         def held(device):
@@ -100,11 +100,11 @@ class Noted:
             with self._noted(trial, "calibrated"):
                 return start(*arguments)
 
-        measure.exclusive, Learner.learn, proxy.starting_network = held, learned, started
+        measure.exclusive, ProxyStep.__call__, proxy.starting_network = held, learned, started
         try:
             yield
         finally:
-            measure.exclusive, Learner.learn, proxy.starting_network = hold, learn, start
+            measure.exclusive, ProxyStep.__call__, proxy.starting_network = hold, learn, start
 
     @contextmanager
     def _noted(self, trial: int, what: str):

@@ -25,8 +25,8 @@ from nas.training.engine.student import initial_student
 from nas.training.losses.distillation import affinity, contrastive, lanczos_up
 from nas.training.losses.losses import losses
 from nas.training.losses.phases import PhaseLoss
-from nas.training.proxy.cuda_graph import Tabled
-from nas.training.proxy.step import Learner
+from nas.training.proxy.cuda_graph import GraphStepper
+from nas.training.proxy.step import ProxyStep
 from search_spaces import Architecture, Stage, build, fuse, published
 from search_spaces.architecture import SCALE
 from search_spaces.components import residuals
@@ -92,8 +92,8 @@ def test_a_proxy_step_looks_at_no_value_and_stays_on_its_device(name, heard, mon
     bank = PatchBank(pixels(6, 5, 3, 56, 56), pixels(6, 3, 224, 224), pixels(6, heard, 3, 224, 224))
     network = fuse(build(ARCHITECTURES[name], seed=0)).to(DEVICE).requires_grad_(True).train()
     loss = PhaseLoss(network.shuffle, 0.5, 0.5)
-    learner = Learner(network, loss, clip=1.0, decay=0.98, precision=Precision())
-    steps = Tabled(learner, bank, patch=48, batch=4)
+    proxy_step = ProxyStep(network, loss, clip=1.0, decay=0.98, precision=Precision())
+    steps = GraphStepper(proxy_step, bank, patch=48, batch=4)
     with OneDevice():
         steps.idle()
     assert steps.losses.device == DEVICE

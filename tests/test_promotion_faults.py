@@ -51,7 +51,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(folder):
     (folder / "quick.yaml").write_text(RECIPE.replace("steps: 12", "steps: 100"))
     code = (
         "import sys\n"
-        "from nas.training import trainer\n"
+        "from nas.training.engine import trainer\n"
         "trainer.train.__kwdefaults__['checkpoint_seconds'] = 0.1\n"
         "from nas.cli import main\n"
         "main()\n"

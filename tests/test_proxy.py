@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from nas.measure.quality import evaluate
 from nas.training.core.calibration import calibrate
 from nas.training.core.optim import Ema, Muon, orthogonalised
-from nas.training.data.patches import PatchBank, draw
+from nas.training.data.patches import PatchBank, sample_batch
 from nas.training.losses.phases import target_phases
 from nas.training.proxy import proxy
 from nas.training.proxy.proxy import (
@@ -185,7 +185,7 @@ def test_the_start_is_already_at_the_baseline(data):
 def test_patches_of_lr_and_hr_stay_aligned_through_crops_and_turns(bank):
     generator = torch.Generator().manual_seed(0)
     for _ in range(16):
-        batch = draw(bank, 2, 24, generator)
+        batch = sample_batch(bank, 2, 24, generator)
         assert batch.lr.shape == (2, 3, 24, 24)
         hr = torch.cat(batch.hr)
         assert hr.shape == (2, 3, 96, 96)

@@ -25,7 +25,7 @@ from nas.measure.rank_metrics import Field, Pairs, judge
 from nas.training.proxy import proxy, runs
 from nas.training.proxy.check import REFERENCE_SEED, Plan, check, read_reference
 from nas.training.proxy.proxy import ProxySettings
-from nas.training.proxy.runs import Job, Source, run_all
+from nas.training.proxy.runs import ProxyDataSpec, ProxyJob, run_all
 from search_spaces import Architecture, published
 
 pytestmark = pytest.mark.usefixtures("own_place")
@@ -100,36 +100,44 @@ def test_luck_moves_kendalls_coefficient_as_far_as_is_said():
 
 def test_finished_runs_are_kept_and_never_repeated(prepared, tmp_path, monkeypatch):
     settings = ProxySettings(steps=3, batch=2, patch=24)
-    jobs = [Job("net2", SMALL["net2"], replace(settings, seed=seed)) for seed in (0, 1)]
+    jobs = [ProxyJob("net2", SMALL["net2"], replace(settings, seed=seed)) for seed in (0, 1)]
     heard = []
-    first = run_all(jobs, Source(prepared), workers=1, progress=lambda *told: heard.append(told))
+
+    def record(*call):
+        heard.append(call)
+
+    first = run_all(
+        jobs, ProxyDataSpec(prepared), workers=1, progress=lambda *told: heard.append(told)
+    )
     assert first[0].gain_db != first[1].gain_db and first[0].seconds > 0
     assert first[0].loss_sum == pytest.approx(3 * first[0].loss_end, rel=0.9)
     assert heard[0][0] == 0 and heard[-1][0] == heard[-1][1]
     assert "net2, 3 steps, seed 1: " in heard[-1][2] + heard[-2][2]
     monkeypatch.setattr(runs, "_Pool", None)  # nothing may be run again
-    assert run_all(jobs, Source(prepared), workers=1) == first
+    assert run_all(jobs, ProxyDataSpec(prepared), workers=1) == first
     renamed = [replace(job, name="other") for job in jobs]
-    assert run_all(renamed, Source(prepared), workers=1) == first
+    assert run_all(renamed, ProxyDataSpec(prepared), workers=1) == first
     changed = [replace(jobs[0], settings=replace(settings, lr=0.01))]
     with pytest.raises(TypeError):
-        run_all(changed, Source(prepared), workers=1)
+        run_all(changed, ProxyDataSpec(prepared), workers=1)
     monkeypatch.setattr(proxy, "VERSION", -1)
     with pytest.raises(TypeError):
-        run_all(jobs, Source(prepared), workers=1)
+        run_all(jobs, ProxyDataSpec(prepared), workers=1)
 
 
 def test_a_check_holds_every_guess_against_a_long_training(prepared):
     settings = ProxySettings(batch=2, patch=24)
     plan = Plan(SMALL, (2, 4), 2, None, long_steps=9, settings=settings)
     target = resolve_target("rtx4090")
-    found = check(plan, Source(prepared), target, workers=1)
+    found = check(plan, ProxyDataSpec(prepared), target, workers=1)
     assert [g.steps for g in found.guesses] == [2, 2, 2, 4, 4, 4, 0, 0, 0, 0]
     references = [subject.reference_db for subject in found.subjects]
     assert references == sorted(references, reverse=True)
     for subject in found.subjects:
         long = replace(settings, steps=9, seed=REFERENCE_SEED)
-        (alone,) = run_all([Job("x", subject.architecture, long)], Source(prepared), workers=1)
+        (alone,) = run_all(
+            [ProxyJob("x", subject.architecture, long)], ProxyDataSpec(prepared), workers=1
+        )
         assert subject.reference_db == alone.gain_db
         assert set(subject.runs) == {0, 2, 4} and len(subject.runs[4]) == 2
         assert subject.runs[0][0].loss_end is None
@@ -147,7 +155,7 @@ def test_networks_that_diverge_are_left_out_by_name(prepared):
     settings = ProxySettings(batch=2, patch=24, lr=1e30, clip=1e30)
     plan = Plan(SMALL, (30,), 1, dict.fromkeys(SMALL, 0.1), settings=settings)
     with pytest.raises(InputError, match="diverged: net2 after 30 steps"):
-        check(plan, Source(prepared), resolve_target("rtx4090"), workers=1)
+        check(plan, ProxyDataSpec(prepared), resolve_target("rtx4090"), workers=1)
 
 
 def test_the_command_prints_a_table_and_writes_document_and_picture(nas, prepared, tmp_path):
@@ -212,13 +220,14 @@ LONG = """
 import signal
 import sys
 from nas.training.proxy.proxy import ProxySettings
-from nas.training.proxy.runs import Job, Source, run_all
+from nas.training.proxy.runs import ProxyJob, ProxyDataSpec, run_all
 from search_spaces import Architecture
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-    jobs = [Job("x", Architecture(width=2), ProxySettings(steps=s, batch=2, patch=24))
+    jobs = [ProxyJob("x", Architecture(width=2), ProxySettings(steps=s, batch=2, patch=24))
             for s in (1, 10_000_000)]
-    run_all(jobs, Source(sys.argv[1]), workers=2, progress=lambda *told: print(*told, flush=True))
+    data = ProxyDataSpec(sys.argv[1])
+    run_all(jobs, data, workers=2, progress=lambda *told: print(*told, flush=True))
 """
 
 

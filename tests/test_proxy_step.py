@@ -16,10 +16,10 @@ from nas.data.sample import sample_set
 from nas.data.store import open_set
 from nas.data.windows import Window
 from nas.training.core.precision import Precision
-from nas.training.data.patches import Gatherer, PatchBank, choose, cut
+from nas.training.data.patches import DevicePatchSampler, PatchBank, gather_batch, sample_indices
 from nas.training.losses.phases import PhaseLoss
 from nas.training.proxy import cuda_graph
-from nas.training.proxy.cuda_graph import Tabled, Way, fastest
+from nas.training.proxy.cuda_graph import ExecutionMode, GraphStepper, fastest
 from nas.training.proxy.proxy import (
     ProxyData,
     ProxySettings,
@@ -27,7 +27,7 @@ from nas.training.proxy.proxy import (
     run_proxy,
     starting_network,
 )
-from nas.training.proxy.step import WINDOW, Learner, Stepwise
+from nas.training.proxy.step import WINDOW, EagerStepper, ProxyStep
 from search_spaces import Architecture, Stage, published
 
 SETTINGS = ProxySettings(batch=3, patch=24)
@@ -47,19 +47,21 @@ def bank() -> PatchBank:
     return PatchBank(lr, hr, teacher=(255 - hr)[:, None])
 
 
-def learner_of(architecture: Architecture, bank: PatchBank, **options) -> Learner:
+def proxy_step_of(architecture: Architecture, bank: PatchBank, **options) -> ProxyStep:
     network = starting_network(architecture, bank, SETTINGS)
     loss = PhaseLoss(network.shuffle, SETTINGS.luma_weight, SETTINGS.distil_weight)
-    return Learner(network, loss, clip=1.0, decay=0.98, **options)
+    return ProxyStep(network, loss, clip=1.0, decay=0.98, **options)
 
 
-def tabled(architecture: Architecture, bank: PatchBank) -> Tabled:
-    return Tabled(learner_of(architecture, bank), bank, SETTINGS.patch, SETTINGS.batch)
+def tabled(architecture: Architecture, bank: PatchBank) -> GraphStepper:
+    return GraphStepper(proxy_step_of(architecture, bank), bank, SETTINGS.patch, SETTINGS.batch)
 
 
 def window(bank: PatchBank, steps: int = WINDOW, seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
-    choices = [choose(bank, SETTINGS.batch, SETTINGS.patch, generator) for _ in range(steps)]
+    choices = [
+        sample_indices(bank, SETTINGS.batch, SETTINGS.patch, generator) for _ in range(steps)
+    ]
     return choices, [(0.02, 1e-3, 0.5 / (step + 1)) for step in range(steps)]
 
 
@@ -68,25 +70,25 @@ def trained(steps, bank: PatchBank, count: int = 6) -> list[torch.Tensor]:
     steps.plan(*window(bank))
     for _ in range(count):
         steps.step()
-    learner = steps.learner
-    weights = [*learner.network.parameters(), *learner.ema.network.parameters()]
+    proxy_step = steps.proxy_step
+    weights = [*proxy_step.network.parameters(), *proxy_step.ema.network.parameters()]
     return [tensor.detach().cpu().clone() for tensor in (steps.losses[:count], *weights)]
 
 
 def test_a_choice_shows_the_same_pixels_by_slices_and_by_indices(bank):
-    gather = Gatherer(bank, 24)
-    choice = choose(bank, 4, 24, torch.Generator().manual_seed(1))
+    gather = DevicePatchSampler(bank, 24)
+    choice = sample_indices(bank, 4, 24, torch.Generator().manual_seed(1))
     for turn in range(8):
         turned = replace(choice, turn=turn)
-        sliced, gathered = cut(bank, turned, 24), gather(turned.numbers())
+        sliced, gathered = gather_batch(bank, turned, 24), gather(turned.numbers())
         assert torch.equal(sliced.lr, gathered.lr)
         assert torch.equal(torch.cat(sliced.hr), torch.cat(gathered.hr))
         assert torch.equal(torch.cat(sliced.teacher), torch.cat(gathered.teacher))
 
 
 def test_the_first_patches_lose_their_colours_however_the_batch_is_cut(bank):
-    choice = choose(bank, 4, 24, torch.Generator().manual_seed(1))
-    pieces, whole = cut(bank, choice, 24), Gatherer(bank, 24)(choice.numbers())
+    choice = sample_indices(bank, 4, 24, torch.Generator().manual_seed(1))
+    pieces, whole = gather_batch(bank, choice, 24), DevicePatchSampler(bank, 24)(choice.numbers())
     for batch in (pieces, whole):
         grey = batch.greyed(3)
         assert grey.lr.shape == batch.lr.shape and grey.lr.dtype == torch.uint8
@@ -122,7 +124,7 @@ def test_the_gradient_is_the_one_that_autograd_finds(shuffle):
 
 @ARCHITECTURES
 def test_steps_from_tables_learn_what_steps_from_python_learn(architecture, bank):
-    stepwise = Stepwise(learner_of(architecture, bank), bank, SETTINGS.patch)
+    stepwise = EagerStepper(proxy_step_of(architecture, bank), bank, SETTINGS.patch)
     torch.testing.assert_close(
         trained(tabled(architecture, bank), bank),
         trained(stepwise, bank),
@@ -152,32 +154,32 @@ def test_a_second_window_goes_on_where_the_first_ended(bank):
 
 
 def test_a_batch_that_outgrows_the_cache_is_learned_from_in_parts(bank, monkeypatch):
-    whole = trained(Stepwise(learner_of(PLAIN, bank), bank, SETTINGS.patch), bank)
+    whole = trained(EagerStepper(proxy_step_of(PLAIN, bank), bank, SETTINGS.patch), bank)
     monkeypatch.setattr("nas.training.proxy.step._CPU_PIXELS", 2 * SETTINGS.patch**2)
-    parts = trained(Stepwise(learner_of(PLAIN, bank), bank, SETTINGS.patch), bank)
+    parts = trained(EagerStepper(proxy_step_of(PLAIN, bank), bank, SETTINGS.patch), bank)
     torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
 
 
 def test_features_in_bf16_learn_nearly_the_same(bank):
     half = Precision("bf16")
-    full = trained(Stepwise(learner_of(PLAIN, bank), bank, SETTINGS.patch), bank)[0]
-    low = Stepwise(learner_of(PLAIN, bank, precision=half), bank, SETTINGS.patch)
+    full = trained(EagerStepper(proxy_step_of(PLAIN, bank), bank, SETTINGS.patch), bank)[0]
+    low = EagerStepper(proxy_step_of(PLAIN, bank, precision=half), bank, SETTINGS.patch)
     torch.testing.assert_close(trained(low, bank)[0], full, rtol=0.02, atol=0)
 
 
 def test_where_nothing_can_be_captured_steps_run_kernel_by_kernel_and_say_why(bank, monkeypatch):
-    def fails(self: Tabled) -> None:
+    def fails(self: GraphStepper) -> None:
         try:
             raise RuntimeError("operation not permitted when capturing\nand more")
         finally:  # as torch closes a capture
             raise RuntimeError("capture was invalidated")
 
-    monkeypatch.setattr(Tabled, "capture", fails)
+    monkeypatch.setattr(GraphStepper, "capture", fails)
     with pytest.warns(UserWarning, match="a proxy step cannot run as") as told:
         steps = fastest(make_from(bank), steps=10**6)
     assert str(told[0].message).endswith("channels_last': operation not permitted when capturing")
     assert all("and more" not in str(warning.message) for warning in told)
-    assert steps.way == "eager, fp32, channels_last"
+    assert steps.mode == "eager, fp32, channels_last"
     assert trained(steps, bank)[0].isfinite().all()
 
 
@@ -185,15 +187,15 @@ def test_where_nothing_can_be_captured_steps_run_kernel_by_kernel_and_say_why(ba
 def test_compilers_may_fail_in_any_way(bank, monkeypatch, first):
     """Triton calls that of the system, and raises while it handles what a cache did not hold."""
 
-    def fails(self: Tabled) -> None:
+    def fails(self: GraphStepper) -> None:
         try:
             raise first
         except Exception:
             raise RuntimeError("no kernel") from None
 
-    monkeypatch.setattr(Tabled, "capture", fails)
+    monkeypatch.setattr(GraphStepper, "capture", fails)
     with pytest.warns(UserWarning, match=f"a proxy step cannot run as .*: {re.escape(str(first))}"):
-        assert fastest(make_from(bank), steps=10**6).way == "eager, fp32, channels_last"
+        assert fastest(make_from(bank), steps=10**6).mode == "eager, fp32, channels_last"
 
 
 @pytest.mark.parametrize("closing", [False, True])
@@ -201,14 +203,14 @@ def test_a_time_limit_that_strikes_during_a_capture_is_kept(bank, monkeypatch, c
     class TimeUp(BaseException):
         pass
 
-    def interrupted(self: Tabled) -> None:
+    def interrupted(self: GraphStepper) -> None:
         try:
             raise TimeUp
         finally:
             if closing:
                 raise RuntimeError("capture was invalidated")
 
-    monkeypatch.setattr(Tabled, "capture", interrupted)
+    monkeypatch.setattr(GraphStepper, "capture", interrupted)
     with pytest.raises(TimeUp):
         fastest(make_from(bank), steps=10**6)
 
@@ -225,24 +227,24 @@ def test_a_time_limit_that_strikes_during_a_capture_is_kept(bank, monkeypatch, c
 def test_the_fastest_way_is_chosen_and_lower_precision_must_gain(
     bank, monkeypatch, seconds, chosen
 ):
-    monkeypatch.setattr(Tabled, "capture", lambda self: None)
+    monkeypatch.setattr(GraphStepper, "capture", lambda self: None)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    monkeypatch.setattr(cuda_graph, "_seconds", lambda steps: seconds.get(steps.way, 2.0))
+    monkeypatch.setattr(cuda_graph, "_seconds", lambda steps: seconds.get(steps.mode, 2.0))
     monkeypatch.setattr(cuda_graph, "_WORTH_COMPILING_S", float("inf"))
-    assert chosen in fastest(make_from(bank), steps=10**6).way
+    assert chosen in fastest(make_from(bank), steps=10**6).mode
 
 
 def test_a_short_run_tries_one_way(bank, monkeypatch):
     made = []
-    monkeypatch.setattr(Tabled, "capture", lambda self: made.append(self.way))
+    monkeypatch.setattr(GraphStepper, "capture", lambda self: made.append(self.mode))
     fastest(make_from(bank), steps=1)
     assert made == ["graph, fp32, channels_last"]
 
 
 def make_from(bank: PatchBank):
-    def make(way: Way) -> Tabled:
-        learner = learner_of(PLAIN, bank, precision=way.precision)
-        return Tabled(learner, bank, SETTINGS.patch, SETTINGS.batch, str(way))
+    def make(mode: ExecutionMode) -> GraphStepper:
+        proxy_step = proxy_step_of(PLAIN, bank, precision=mode.precision)
+        return GraphStepper(proxy_step, bank, SETTINGS.patch, SETTINGS.batch, str(mode))
 
     return make
 
@@ -257,10 +259,10 @@ def test_a_graph_learns_what_its_kernels_learn_one_by_one(architecture, name, ba
     loss = PhaseLoss(network.shuffle, SETTINGS.luma_weight, SETTINGS.distil_weight)
     results = []
     for graphed in (False, True):
-        learner = Learner(
+        proxy_step = ProxyStep(
             copy.deepcopy(network), loss, clip=1.0, decay=0.98, precision=Precision(name)
         )
-        steps = Tabled(learner, there, SETTINGS.patch, SETTINGS.batch)
+        steps = GraphStepper(proxy_step, there, SETTINGS.patch, SETTINGS.batch)
         if graphed:
             steps.capture()
         results.append(trained(steps, there, WINDOW))
@@ -270,7 +272,7 @@ def test_a_graph_learns_what_its_kernels_learn_one_by_one(architecture, name, ba
 @pytest.mark.gpu
 @GPU
 def test_a_run_on_a_gpu_ends_where_one_on_a_cpu_ends(monkeypatch):
-    monkeypatch.setattr(cuda_graph, "WAYS", cuda_graph.WAYS[:1])
+    monkeypatch.setattr(cuda_graph, "MODES", cuda_graph.MODES[:1])
     gains = [gain(PLAIN, device) for device in ("cpu", "cuda")]
     assert gains[0] == pytest.approx(gains[1], abs=0.02)
 

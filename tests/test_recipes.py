@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 import yaml
 
 from nas.common.errors import InputError
+from nas.training.losses.losses import LUMA_SHARE
 from nas.training.proxy.proxy import ProxySettings
 from nas.training.recipe.recipe import load_recipe, parse_recipe, shipped_recipes
-from nas.training.recipe.stage import Stage, at
+from nas.training.recipe.stage import Stage, value_at
 
 STAGE = {"steps": 10, "losses": {"l1": 1}}
 
@@ -39,6 +42,8 @@ def test_the_proxys_recipe_is_what_the_proxy_does():
     same = ["steps", "batch", "patch", "lr", "adam_lr", "warmup", "clip", "ema", "distil_weight"]
     same.append("grey")
     assert told == [getattr(settings, name) for name in same]
+    assert settings.luma_weight == LUMA_SHARE and stage.betas == (0.9, 0.99)
+    assert {field.name for field in fields(settings)} == {*same, "luma_weight", "seed"}
 
 
 def test_a_file_of_ones_own(tmp_path):
@@ -87,8 +92,8 @@ def test_schedules(schedule, rates):
 
 
 def test_weights_may_move_along_a_line():
-    assert [at(0.3, done) for done in (0, 1)] == [0.3, 0.3]
-    assert [at((0.2, 0.0), done) for done in (0, 0.5, 1)] == pytest.approx([0.2, 0.1, 0])
+    assert [value_at(0.3, done) for done in (0, 1)] == [0.3, 0.3]
+    assert [value_at((0.2, 0.0), done) for done in (0, 0.5, 1)] == pytest.approx([0.2, 0.1, 0])
 
 
 @pytest.mark.parametrize(
@@ -99,7 +104,10 @@ def test_weights_may_move_along_a_line():
         ({"losses": {"l1": 0}}, "stage 1, losses: one of them must have a weight above 0"),
         ({"losses": {"l1": -1}}, "stage 1, losses, l1: must be greater than or equal to 0"),
         ({"losses": {}}, "stage 1, losses: "),
-        ({"optimiser": "sgd"}, "stage 1, optimiser: must be 'adam' or 'muon', not 'sgd'"),
+        (
+            {"optimiser": "sgd"},
+            "stage 1, optimiser: there is no optimiser 'sgd'; choose one of adam, muon",
+        ),
         ({"learning_rate": 1}, "there is no field 'learning_rate' here; it takes steps, losses,"),
         ({"schedule": {"kind": "cos"}}, "stage 1, schedule: needs a kind: cosine, linear,"),
         ({"schedule": {"kind": "step", "end": 0}}, "no field 'end' here; it takes kind, at,"),

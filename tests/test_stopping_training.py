@@ -18,7 +18,8 @@ from promoting import copied
 from test_stopping import wait_for
 
 from nas.cli import main
-from nas.training.core import runtime, trainer
+from nas.training.core import runtime
+from nas.training.engine import trainer
 from nas.training.engine.stage import StageTrainer
 from nas.training.teacher import run
 from nas.training.teacher.run import train_teacher

@@ -87,7 +87,7 @@ def test_damaged_entries_are_computed_again(tmp_path, images, damage):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, images):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"cannot be kept in .*file"):
+    with pytest.raises(InputError, match=r"cannot be written to .*file"):
         teacher_outputs(Teacher("t", Counting(), "a"), images, tmp_path / "file")
 
 

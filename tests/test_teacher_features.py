@@ -26,7 +26,7 @@ def picture(height: int, width: int) -> np.ndarray:
 
 def test_maps_are_the_layers_averaged_over_squares(tmp_path):
     taught, image = teacher(), picture(18, 23)
-    (found,) = Features(taught).of([image], tmp_path)
+    (found,) = Features(taught).compute([image], tmp_path)
     assert found.shape == (4, 5, 8 + 12) and found.dtype == np.float16
     x = torch.from_numpy(image[:16, :20].copy()).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
@@ -38,19 +38,19 @@ def test_maps_are_the_layers_averaged_over_squares(tmp_path):
 
 def test_tiles_leave_no_trace(tmp_path, monkeypatch):
     image = picture(72, 100)
-    (whole,) = Features(teacher()).of([image], tmp_path / "whole")
+    (whole,) = Features(teacher()).compute([image], tmp_path / "whole")
     monkeypatch.setattr(features, "_TILE", 32)
     monkeypatch.setattr(features, "_MARGIN", 16)
-    (tiled,) = Features(teacher()).of([image], tmp_path / "tiled")
+    (tiled,) = Features(teacher()).compute([image], tmp_path / "tiled")
     assert np.allclose(whole, tiled, atol=1e-3)
 
 
 def test_a_second_call_reads_what_the_first_kept(tmp_path, monkeypatch):
     taught, image, told = teacher(), picture(16, 16), []
-    Features(taught).of([image], tmp_path)
+    Features(taught).compute([image], tmp_path)
     again = Features(taught)
     monkeypatch.setattr(again, "_whole", lambda *_: pytest.fail("computed again"))
-    again.of([image], tmp_path, lambda *args: told.append(args))
+    again.compute([image], tmp_path, lambda *args: told.append(args))
     assert told == [(1, 1, "t's features")]
 
 
@@ -58,13 +58,13 @@ def test_a_second_call_reads_what_the_first_kept(tmp_path, monkeypatch):
 def test_hat_gives_its_blocks(tmp_path, size):
     found = Features(load_teacher("hat-tiny"))
     assert found.channels == (48, 48)
-    (maps,) = found.of([picture(*size)], tmp_path)
+    (maps,) = found.compute([picture(*size)], tmp_path)
     assert maps.shape == (size[0] // 4, size[1] // 4, 96)
     assert np.isfinite(maps).all() and maps.std() > 0
 
 
 def test_coarser_layers_are_maps_too(tmp_path):
-    (found,) = Features(teacher(stem="unshuffle2")).of([picture(16, 24)], tmp_path)
+    (found,) = Features(teacher(stem="unshuffle2")).compute([picture(16, 24)], tmp_path)
     assert found.shape == (4, 6, 20)
 
 

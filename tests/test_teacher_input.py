@@ -14,7 +14,7 @@ from nas.data.store import lanczos
 from nas.training.core.runtime import DistContext
 from nas.training.data.batches import BatchCutter, CropSource
 from nas.training.data.crops import Crops
-from nas.training.data.patches import Gatherer, PatchBank, choose, cut
+from nas.training.data.patches import DevicePatchSampler, PatchBank, gather_batch, sample_indices
 from nas.training.proxy.proxy import proxy_data
 from teachers.hat.network import HAT, HATSettings
 from teachers.loading import load_teacher, save_teacher
@@ -50,11 +50,11 @@ def test_a_step_hears_what_the_teacher_says_of_the_level_that_is_shown():
     lr = torch.randint(0, 256, (6, 2, 3, 32, 32), dtype=torch.uint8, generator=generator)
     hr = torch.randint(0, 256, (6, 3, 128, 128), dtype=torch.uint8, generator=generator)
     bank = PatchBank(lr, hr, teacher=torch.stack([255 - hr, hr], 1))
-    gather = Gatherer(bank, 24)
+    gather = DevicePatchSampler(bank, 24)
     levels = torch.tensor([0, 1, 0, 1, 1])
     for turn in range(8):
-        choice = replace(choose(bank, 5, 24, generator), levels=levels, turn=turn)
-        for batch in (cut(bank, choice, 24), gather(choice.numbers())):
+        choice = replace(sample_indices(bank, 5, 24, generator), levels=levels, turn=turn)
+        for batch in (gather_batch(bank, choice, 24), gather(choice.numbers())):
             truth, taught = torch.cat(batch.hr), torch.cat(batch.teacher)
             first = (levels == 0)[:, None, None, None]
             assert torch.equal(taught, torch.where(first, 255 - truth, truth))

@@ -18,8 +18,9 @@ from nas.common.errors import InputError
 from search_spaces import Architecture, build, fuse
 from search_spaces.model_file import Model, save_model
 from teachers.features import Features
+from teachers.hat.adapter import settings_of
 from teachers.hat.network import HAT, PRESETS, HATSettings
-from teachers.loading import load_teacher, save_teacher, settings_of
+from teachers.loading import load_teacher, save_teacher
 
 OFFICIAL_LIKE = HATSettings(12, (2, 1), (2, 3), window=4, compress=3, squeeze=4, features=8)
 OURS = dataclasses.replace(OFFICIAL_LIKE, conv_scale=0.5, image_skip=True, mlp_ratio=1.5)
@@ -45,7 +46,7 @@ def test_networks_that_spandrel_knows_can_teach(tmp_path):
     lr = torch.rand(1, 3, 7, 9)
     with torch.inference_mode():
         assert torch.equal(teacher.network(lr), network(lr).clamp(0, 1))
-    maps = Features(teacher).of([np.zeros((9, 13, 3), np.uint8)], tmp_path / "maps")
+    maps = Features(teacher).compute([np.zeros((9, 13, 3), np.uint8)], tmp_path / "maps")
     assert maps[0].shape == (2, 3, 16)
     torch.save(compact(num_feat=8, upscale=2).state_dict(), tmp_path / "x2.pth")
     with pytest.raises(InputError, match="3 channels by 2, not RGB by 4"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import skimage.data
@@ -21,6 +23,7 @@ from teachers.cache import upscale_pixels
 from teachers.hat import network
 from teachers.hat.network import HATSettings
 from teachers.loading import load_teacher, save_teacher
+from teachers.registry import families
 
 QUICK = TeacherTraining(steps=6, batch=2, patch=8)
 
@@ -43,7 +46,9 @@ def pair_set(tmp_path_factory) -> PairSet:
 @pytest.fixture(autouse=True)
 def small_preset(monkeypatch):
     small = HATSettings(8, (1,), (1,), window=4, compress=1, squeeze=2, features=4, image_skip=True)
-    monkeypatch.setattr("nas.training.teacher.run.PRESETS", {**network.PRESETS, "small": small})
+    hat = families["hat"]
+    presets = {**hat.presets, "small": lambda: network.HAT(small)}
+    monkeypatch.setitem(families._items, "hat", replace(hat, presets=presets))
 
 
 def weights(path) -> torch.Tensor:

@@ -70,7 +70,7 @@ def proxy_check(
     from nas.measure.device import usable_device
     from nas.measure.latency.target import resolve_target
     from nas.training.proxy.check import check, document
-    from nas.training.proxy.runs import Source
+    from nas.training.proxy.runs import ProxyDataSpec
     from studies.report.static import scatter
 
     if networks is not None and space is not None:
@@ -86,7 +86,7 @@ def proxy_check(
     runtimes = resolve_target(target)
     with progress_bar("sample set") as progress:
         folder = data or sample_set(progress)
-    source = Source(
+    source = ProxyDataSpec(
         folder.absolute(), None if teacher == "none" else teacher, where, tuple(plugin or ())
     )
     cores = len(os.sched_getaffinity(0))

@@ -119,9 +119,9 @@ def _teacher(source: str, wanted: bool) -> Teacher | None:
     if source == "none" or not wanted:
         return None
     from nas.deploy.models import find_file, shipped
-    from teachers.loading import load_teacher, named_input
+    from teachers.loading import load_teacher, split_input
 
-    bare, _ = named_input(source)
+    bare, _ = split_input(source)
     is_model = bare in shipped() or Path(bare).is_dir()
     return load_teacher(source.replace(bare, str(find_file(bare)), 1) if is_model else source)
 

@@ -1,4 +1,4 @@
-"""The best last layer for the features that a network has: linear regression, in closed form."""
+"""Calibration of a network's last layer by linear regression, in closed form."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ PENALTY = 1e-4
 
 @torch.no_grad()
 def calibrate(network: Network, lr: Tensor, hr: Tensor) -> bool:
-    """Replace a deploy form's last convolution by the one of least squared error on some pictures.
+    """Replace a deploy form's last convolution by the one of least squared error on some images.
 
-    Learning starts where a linear readout of the features ends. The change is penalised, so that
-    little data do little.
+    Training then starts from the best linear readout of the features. The change is penalized.
 
     Args:
         network: in deploy form.
@@ -26,7 +25,7 @@ def calibrate(network: Network, lr: Tensor, hr: Tensor) -> bool:
         hr: (N, 3, 4H, 4W) floats.
 
     Returns:
-        Whether it was done: not where the output is no plain convolution, or is no number.
+        Whether it was done: not without a plain convolution at the end and a finite result.
     """
     last = network.tail if network.lift is None else list(network.lift.children())[-1]
     if not isinstance(last, nn.Conv2d):
@@ -50,7 +49,7 @@ def calibrate(network: Network, lr: Tensor, hr: Tensor) -> bool:
         inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], 1)
         now = torch.cat([now, last.bias[None]])
     gram = (inputs.T @ inputs).double()
-    # The least there is: features that are zero everywhere, of dead ReLUs, ask for no change.
+    # The minimum keeps features that are zero everywhere (dead ReLUs) solvable.
     gram.diagonal().add_(PENALTY * gram.diagonal().mean()).clamp_(min=1e-12)
     change = torch.linalg.solve(gram, (inputs.T @ (outputs - inputs @ now)).double())
     best = now + change.to(now)

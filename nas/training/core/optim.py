@@ -29,7 +29,7 @@ def is_kernel(parameter: Tensor) -> bool:
 
 
 class Muon:
-    """Moves matrices; everything else is another optimiser's.
+    """Muon: momentum with orthogonalized updates, for convolution kernels.
 
     Attributes:
         means: the running means of gradients, in the order of the kernels' shapes.
@@ -80,7 +80,7 @@ class Muon:
         return {"means": list(self.means)}
 
     def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
-        """Go on from what `state_dict` returned, for the same kernels."""
+        """Continue from what `state_dict` returned, for the same kernels."""
         for mean, saved in zip(self.means, state["means"], strict=True):
             mean.copy_(saved)
 
@@ -148,11 +148,11 @@ N = TypeVar("N", bound=nn.Module)
 
 
 class Ema(Generic[N]):
-    """A running average of a network's parameters.
+    """Exponential moving average of a network's parameters.
 
     Attributes:
         network: a copy of the network in eval mode that holds the averages.
-        decay: how much of the average stays at each update, once warm.
+        decay: weight of the average at an update, after warm-up.
     """
 
     def __init__(self, network: N, decay: float = 0.99) -> None:
@@ -162,29 +162,29 @@ class Ema(Generic[N]):
         self._live: list[Tensor] = list(network.parameters())
         self._updates = 0
 
-    def share(self, update: int) -> float:
-        """How far update number ``update`` moves the averages: the first ones move them further."""
+    def weight(self, update: int) -> float:
+        """Weight of the live weights at this update: the first updates count more."""
         return 1 - min(self.decay, update / (update + 9))
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move the averages towards the live weights."""
+        """Move the averages toward the current weights."""
         self._updates += 1
-        torch._foreach_lerp_(self._average, self._live, self.share(self._updates))
+        torch._foreach_lerp_(self._average, self._live, self.weight(self._updates))
 
     @torch.no_grad()
-    def move(self, share: Tensor) -> None:
-        """Do an update whose `share` is known to the device alone; the caller counts."""
+    def lerp(self, weight: Tensor) -> None:
+        """Do an update whose `weight` is on the device; the caller counts updates."""
         change = torch._foreach_sub(self._live, self._average)
-        torch._foreach_mul_(change, share)
+        torch._foreach_mul_(change, weight)
         torch._foreach_add_(self._average, change)
 
     def state_dict(self) -> dict[str, Any]:
-        """What to go on from: the averages and how many updates made them."""
+        """The averages and the number of updates."""
         return {"average": self.network.state_dict(), "updates": self._updates}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Continue from what `state_dict` returned."""
         self.network.load_state_dict(state["average"])
         self._updates = state["updates"]
 

@@ -1,4 +1,4 @@
-"""Number formats of a step on a GPU: measured on the network at hand, not assumed."""
+"""Number formats and memory layouts of a step on a GPU, chosen by timing."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ PrecisionName: TypeAlias = Literal["fp32", "bf16", "fp16"]
 
 CHOICES: tuple[PrecisionName, ...] = ("fp32", "bf16", "fp16")
 _WORTH = 0.95
-"""Lower precision must take less than this share of the time: what it gains must show."""
+"""Lower precision must take less than this share of the time to be chosen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Precision:
     """How the features of a network are computed; weights, tail and loss are always FP32.
 
-    The output is left in FP32 because numbers of 8 bits, such as BF16 has between 0.5 and 1, are a
-    grey level apart.
+    The output stays in FP32: between 0.5 and 1, BF16 has steps of a grey level.
 
     Attributes:
         name: of the number format.
-        channels_last: memory layout of pictures and kernels.
+        channels_last: memory layout of images and kernels.
     """
 
     name: PrecisionName = "fp32"
@@ -35,14 +34,14 @@ class Precision:
 
     @property
     def layout(self) -> torch.memory_format:
-        """The layout, as torch calls it."""
+        """The memory format."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def __str__(self) -> str:
         return f"{self.name}{', channels_last' if self.channels_last else ''}"
 
     def autocast(self, device: str) -> AbstractContextManager[object]:
-        """Inside it, convolutions use the number format."""
+        """Context in which convolutions use the number format."""
         if self.name == "fp32":
             return nullcontext()
         kind = torch.bfloat16 if self.name == "bf16" else torch.float16
@@ -85,10 +84,10 @@ def fastest(step: Callable[[Precision], None], device: str, rounds: int = 10) ->
 
 
 class LossScale:
-    """Keeps FP16's gradients from vanishing: the loss is multiplied, and the gradients divided.
+    """Dynamic loss scale for FP16; the factor of other formats is always one.
 
-    Where they overflow the step is left out and the factor halved; after many good steps it is
-    doubled. With other formats the factor is one for ever.
+    If gradients overflow, the step is skipped and the factor halved; after many good steps it is
+    doubled.
     """
 
     _GOOD = 2000
@@ -109,12 +108,12 @@ class LossScale:
             self.factor /= 2
         elif self._good % self._GOOD == 0:
             self.factor *= 2
-        return usable or self.factor < 1  # then it is no overflow: the guard must see it
+        return usable or self.factor < 1  # then it is no overflow, and the guard must handle it
 
     def state_dict(self) -> dict[str, float]:
-        """What to go on from."""
+        """The state."""
         return {"factor": self.factor, "good": self._good}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Continue from what `state_dict` returned."""
         self.factor, self._good = state["factor"], int(state["good"])

@@ -1,1 +1,1 @@
-"""Where training samples come from."""
+"""Training data: crops, patches and teacher outputs."""

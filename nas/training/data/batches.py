@@ -1,4 +1,4 @@
-"""What each step trains on: cut ahead of time, as a function of the step and nothing else."""
+"""Batches of crops, cut ahead of time; each is a function of the seed and the step alone."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from search_spaces.architecture import SCALE
 from teachers.features import STRIDE
 
 AHEAD = 3
-"""Steps that are cut while one runs."""
+"""Batches that are cut while a step runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one step trains on.
+    """Crops of one step.
 
     Attributes:
         lr: uint8 (N, 3, p, p).
         hr: uint8 (N, 3, 4p, 4p).
-        teacher: as ``hr``, or None.
-        features: of the teacher, each (N, C, p/s, p/s) floats.
+        teacher: the teacher's output, as ``hr``.
+        features: the teacher's feature maps, floats (N, C, p/s, p/s) each.
     """
 
     lr: Tensor
@@ -39,30 +39,30 @@ class Batch:
     features: tuple[Tensor, ...] = ()
 
     def greyed(self, count: int) -> Batch:
-        """The batch with the first ``count`` crops in grey; the teacher's features stay."""
+        """The batch with its first ``count`` crops in grey; features do not change."""
         if not count:
             return self
         lr, hr, *teacher = (
-            torch.cat([grey(pictures[:count]), pictures[count:]])
-            for pictures in (self.lr, self.hr, self.teacher)
-            if pictures is not None
+            torch.cat([grey(images[:count]), images[count:]])
+            for images in (self.lr, self.hr, self.teacher)
+            if images is not None
         )
         return Batch(lr, hr, teacher[0] if teacher else None, self.features)
 
 
 Maps: TypeAlias = Mapping[int | None, np.ndarray]
-"""Compression level of the LR -> what a teacher makes of a picture."""
+"""QP of the LR -> array of one image, such as a teacher's output."""
 
 
 @dataclass(frozen=True, slots=True)
 class CropSource:
-    """What batches are cut from.
+    """What the batches of a stage are cut from.
 
     Attributes:
-        crops: the pictures of a stage.
-        outputs: the teacher's output for each of them by compression level, or none at all.
-        features: the teacher's feature maps of each of them likewise, or none at all.
-        channels: how the features divide into maps.
+        crops: the images.
+        outputs: the teacher's output for each image; empty if not used.
+        features: the teacher's feature maps for each image; empty if not used.
+        channels: of each feature map.
     """
 
     crops: Crops
@@ -72,18 +72,17 @@ class CropSource:
 
 
 class BatchCutter:
-    """Cuts the batches of consecutive steps in a thread of its own.
+    """Cuts the batches of consecutive steps in a background thread.
 
-    Batch ``n`` depends on ``key`` and n alone, so that a training that goes on needs to remember
-    nothing. Several processes cut different parts of the same batch: their number changes nothing
-    but the order of sums.
+    Batch ``n`` depends on ``key`` and n alone, so a resumed training needs no state. Several
+    processes cut different parts of the same batch: their number changes only the order of sums.
 
     Args:
         source: where to cut.
         size: crops of a batch, over all processes.
-        key: numbers that, with the step, decide what is cut.
-        device: where batches are wanted.
-        context: which part of each is cut here.
+        key: numbers that, with the step, seed the crops.
+        device: of the batches.
+        context: decides which part is cut here.
     """
 
     def __init__(
@@ -98,11 +97,11 @@ class BatchCutter:
         chosen = crops.choose(self.size, np.random.default_rng((*self.key, step)))[self.part]
         teacher, features = None, ()
         if source.outputs:
-            teacher = self._there(crops.aligned(chosen, source.outputs, SCALE))
+            teacher = self._to_device(crops.aligned(chosen, source.outputs, SCALE))
         if source.features:
-            maps = self._there(crops.aligned(chosen, source.features, 1 / STRIDE))
+            maps = self._to_device(crops.aligned(chosen, source.features, 1 / STRIDE))
             features = maps.float().split(source.channels, dim=1)
-        lr, hr = self._there(crops.lr(chosen)), self._there(crops.hr(chosen))
+        lr, hr = self._to_device(crops.lr(chosen)), self._to_device(crops.hr(chosen))
         return Batch(lr, hr, teacher, features)
 
     def batches(self, first: int) -> Generator[Batch, None, None]:
@@ -121,7 +120,7 @@ class BatchCutter:
             finally:
                 thread.shutdown(wait=True, cancel_futures=True)
 
-    def _there(self, tensor: Tensor) -> Tensor:
+    def _to_device(self, tensor: Tensor) -> Tensor:
         if not self.device.startswith("cuda"):
             return tensor
         return tensor.pin_memory().to(torch.device(self.device), non_blocking=True)

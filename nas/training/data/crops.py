@@ -1,4 +1,4 @@
-"""Random crops of whole pictures, detailed places preferred: what long trainings see."""
+"""Random crops of whole images for long trainings, with a preference for detail."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from search_spaces.architecture import SCALE
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A place to cut, and how to turn it.
+    """Position and orientation of a crop.
 
     Attributes:
-        picture: index among the pictures.
+        picture: index of the image.
         top: first row in LR pixels.
         left: first column in LR pixels.
-        qp: compression level of the LR; None is the clean one.
-        turn: which of the eight ways of the square.
+        qp: of the LR; None is the clean LR.
+        turn: one of the eight rotations and reflections, 0 to 7.
     """
 
     picture: int
@@ -36,23 +36,22 @@ class Crop:
 
 
 class Crops:
-    """Draws aligned LR and HR crops from memory-mapped pictures, for any number of steps.
+    """Samples aligned LR and HR crops from memory-mapped images.
 
-    Places are drawn in proportion to their detail: the standard deviation of luma that is lost at
-    a quarter of the size. Flat places, which teach nothing, are hardly drawn, and no picture is
-    left out. Unlike a bank of fixed patches it shows every alignment of every place.
+    Crops are sampled in proportion to their detail: the standard deviation of luma that is lost at
+    a quarter of the size. Flat areas are hardly sampled, but no image is left out. Unlike a bank of
+    fixed patches this samples every alignment.
 
     Attributes:
-        pictures: those that are large enough.
-        patch: LR side of a crop.
-        indices: where ``pictures`` were among those given.
+        pictures: the images that are large enough.
+        indices: of these among those given.
 
     Args:
-        pictures: Where to crop.
+        pictures: images to crop.
         patch: LR side of a crop.
-        qps: Compression levels to draw from, each equally often; None is the clean LR.
-        grid: Crops start at multiples of it, in LR pixels.
-        progress: Called after every picture.
+        qps: sampled uniformly; None is the clean LR.
+        grid: crops start at multiples of it, in LR pixels.
+        progress: called after every image.
     """
 
     def __init__(
@@ -73,8 +72,8 @@ class Crops:
         maps = []
         for done, picture in enumerate(self.pictures, 1):
             maps.append(_cells(picture.hr(), patch))
-            progress(done, len(self.pictures), "looking for detail")
-        # Opening a picture takes longer than cutting it; each open one keeps a file descriptor.
+            progress(done, len(self.pictures), "measuring detail")
+        # Opening an image takes longer than cutting it; each open one holds a file descriptor.
         self._opened = lru_cache(maxsize=_OPEN)(self._open)
         self._widths = [cells.shape[1] for cells in maps]
         self._bounds = np.cumsum([0, *(cells.size for cells in maps)])
@@ -85,27 +84,23 @@ class Crops:
         return len(self.pictures)
 
     def choose(self, batch: int, rng: np.random.Generator) -> list[Crop]:
-        """Draw places, QPs and turns."""
+        """Sample positions, QPs and turns."""
         chosen = np.searchsorted(self._cumulative, rng.random(batch) * self._cumulative[-1])
         return [self._crop(int(cell), rng) for cell in chosen.clip(max=self._bounds[-1] - 1)]
 
     def draw(self, batch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Choose crops and cut them.
-
-        Returns:
-            LR ``(batch, 3, patch, patch)`` and HR ``(batch, 3, 4 patch, 4 patch)``, uint8.
-        """
+        """Sample LR ``(batch, 3, patch, patch)`` and HR ``(batch, 3, 4 patch, 4 patch)``, uint8."""
         crops = self.choose(batch, rng)
         return self.lr(crops), self.hr(crops)
 
     def lr(self, crops: Sequence[Crop]) -> Tensor:
-        """Cut the LR pictures: uint8 ``(N, 3, patch, patch)``."""
+        """Cut LR crops: uint8 ``(N, 3, patch, patch)``."""
         return _stacked(
             [self._cut(crop, self._opened(crop.picture, False, crop.qp)) for crop in crops]
         )
 
     def hr(self, crops: Sequence[Crop]) -> Tensor:
-        """Cut the HR pictures: uint8 ``(N, 3, 4 patch, 4 patch)``."""
+        """Cut HR crops: uint8 ``(N, 3, 4 patch, 4 patch)``."""
         return _stacked(
             [self._cut(crop, self._opened(crop.picture, True), SCALE) for crop in crops]
         )
@@ -113,10 +108,10 @@ class Crops:
     def aligned(
         self, crops: Sequence[Crop], maps: Sequence[Mapping[int | None, np.ndarray]], scale: float
     ) -> Tensor:
-        """Cut the same places from maps ``(h, w, C)`` of each picture, by compression level.
+        """Cut the same crops from maps ``(h, w, C)`` of each image and QP.
 
-        The maps have ``scale`` times the LR's resolution: a whole number, or one over a number
-        that divides ``grid`` and ``patch``.
+        The maps have ``scale`` times the LR's resolution: an integer, or one over a divisor of
+        ``grid`` and ``patch``.
         """
         return _stacked([self._cut(crop, maps[crop.picture][crop.qp], scale) for crop in crops])
 
@@ -127,15 +122,15 @@ class Crops:
         index = int(np.searchsorted(self._bounds, cell, side="right")) - 1
         picture = self.pictures[index]
         row, column = divmod(cell - int(self._bounds[index]), self._widths[index])
-        # A cell is half a patch; the crop lies anywhere that has its centre in the cell.
+        # A cell is half a patch; the crop has its centre anywhere in the cell.
         half = self.patch // 2
         near = rng.integers(-half // 2, half - half // 2, size=2)
         starts = []
-        for place, moved, length in zip(
+        for index_, shift, length in zip(
             (row, column), near, (picture.height, picture.width), strict=True
         ):
             limit = length // SCALE - self.patch
-            start = int(np.clip(place * half - half // 2 + moved, 0, limit))
+            start = int(np.clip(index_ * half - half // 2 + shift, 0, limit))
             starts.append(start // self.grid * self.grid)
         qp = self.qps[int(rng.integers(len(self.qps)))]
         return Crop(index, starts[0], starts[1], qp, int(rng.integers(8)))
@@ -153,7 +148,7 @@ def _stacked(parts: Sequence[np.ndarray]) -> Tensor:
 
 
 def _turned(pixels: np.ndarray, turn: int) -> np.ndarray:
-    """Rotate and mirror ``(H, W, C)`` one of eight ways, to ``(C, H, W)``."""
+    """Rotate and mirror ``(H, W, C)``, to ``(C, H, W)``."""
     pixels = np.rot90(pixels, turn % 4)
     if turn >= 4:
         pixels = pixels[:, ::-1]
@@ -161,9 +156,9 @@ def _turned(pixels: np.ndarray, turn: int) -> np.ndarray:
 
 
 def _cells(hr: np.ndarray, patch: int) -> np.ndarray:
-    """Detail averaged over cells of half an LR patch, in grey levels; nowhere zero."""
+    """Mean detail of cells of half an LR patch, in grey levels; never zero."""
     cell = max(patch // 2, 1)
-    found = detail(hr)
-    rows, columns = found.shape[0] // cell, found.shape[1] // cell
-    blocks = found[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell)
+    values = detail(hr)
+    rows, columns = values.shape[0] // cell, values.shape[1] // cell
+    blocks = values[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell)
     return blocks.mean(axis=(1, 3), dtype=np.float64) + 0.1

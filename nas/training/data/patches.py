@@ -1,4 +1,4 @@
-"""Training patches: cut once from a set, shared by every process, drawn by index on the device."""
+"""Training patches of proxy runs: cut once, shared by all processes, sampled on the device."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from search_spaces.networks.parts import luma
 
 @dataclass(frozen=True, slots=True)
 class PatchBank:
-    """Patches of P places in the pictures, all uint8 and on one device.
+    """P patches, all uint8 and on one device.
 
     Attributes:
-        lr: (P, Q, 3, side, side), each place at Q compression levels.
+        lr: (P, Q, 3, side, side), at Q compression levels.
         hr: (P, 3, 4 side, 4 side).
-        teacher: what the teacher makes of the same places: (P, T, 3, 4 side, 4 side), T being Q
-            where it saw each compression level, else 1; None without a teacher.
+        teacher: the teacher's output: (P, T, 3, 4 side, 4 side), where T is Q if its input is
+            compressed and 1 otherwise.
     """
 
     lr: Tensor
@@ -48,18 +48,17 @@ class PatchBank:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Where a step looks.
+class PatchIndex:
+    """Indices of the batch of one step.
 
-    The crop and the turn (one of the eight of the square) are those of the whole batch: that costs
-    one slice and one view, and steps are many.
+    Crop and turn are those of the whole batch, which costs only one slice and one view.
 
     Attributes:
-        places: N places of the bank, on the CPU.
-        levels: the compression level of each.
-        top: first row of the crop, in LR pixels of a patch of the bank.
+        places: N patches of the bank, on the CPU.
+        levels: compression level of each.
+        top: first row of the crop, in LR pixels of the patch.
         left: first column.
-        turn: 0 to 7.
+        turn: one of the eight rotations and reflections, 0 to 7.
     """
 
     places: Tensor
@@ -69,18 +68,18 @@ class Choice:
     turn: int
 
     def numbers(self) -> Tensor:
-        """All of it in one row of 2 N + 3 numbers, for `Gatherer`."""
+        """All indices as 2 N + 3 numbers, for `DevicePatchSampler`."""
         crop = torch.tensor([self.top, self.left, self.turn])
         return torch.cat([self.places, self.levels, crop])
 
 
 @dataclass(frozen=True, slots=True)
 class PatchBatch:
-    """What one step trains on, uint8. HR pictures come in pieces, so that none need be copied.
+    """Crops of one step, uint8. HR comes in pieces, so that views need no copy.
 
     Attributes:
         lr: (N, 3, patch, patch).
-        hr: pieces (n, 3, 4 patch, 4 patch), of N pictures together.
+        hr: pieces (n, 3, 4 patch, 4 patch), N crops in total.
         teacher: as ``hr``; empty without a teacher.
     """
 
@@ -97,28 +96,27 @@ class PatchBatch:
 
 
 def grey(pixels: Tensor) -> Tensor:
-    """Uint8 (N, 3, H, W) with every pixel's luma in place of its colours."""
+    """Replace the colours of uint8 (N, 3, H, W) by luma."""
     level = luma(pixels.to(torch.float32)).round_().clamp_(0, 255).to(torch.uint8)
     return level.expand(-1, 3, -1, -1)
 
 
-def choose(bank: PatchBank, size: int, patch: int, generator: torch.Generator) -> Choice:
-    """Draw ``size`` random places at random QPs, a crop of ``patch`` LR pixels and a turn.
-
-    ``generator`` lives on the CPU.
-    """
+def sample_indices(
+    bank: PatchBank, size: int, patch: int, generator: torch.Generator
+) -> PatchIndex:
+    """Sample ``size`` patches and QPs, a crop of ``patch`` LR pixels and a turn, on the CPU."""
     places, levels = bank.lr.shape[:2]
     where = torch.randint(places, (size,), generator=generator)
     level = torch.randint(levels, (size,), generator=generator)
     spare = bank.side - patch + 1
     top, left, turn = (int(torch.randint(n, (), generator=generator)) for n in (spare, spare, 8))
-    return Choice(where, level, top, left, turn)
+    return PatchIndex(where, level, top, left, turn)
 
 
-def cut(bank: PatchBank, choice: Choice, patch: int) -> PatchBatch:
-    """Cut what was chosen; the HR pieces are single pictures, views of the bank where not flipped.
+def gather_batch(bank: PatchBank, choice: PatchIndex, patch: int) -> PatchBatch:
+    """Gather a batch; the HR pieces are single crops, views of the bank unless flipped.
 
-    That is the fastest way on a CPU, and impossible on a GPU that must not wait for one.
+    This is the fastest way on a CPU; a GPU would have to wait for the CPU.
     """
     rows, columns = (slice(start, start + patch) for start in (choice.top, choice.left))
     large = [slice(SCALE * start, SCALE * (start + patch)) for start in (choice.top, choice.left)]
@@ -138,18 +136,13 @@ def cut(bank: PatchBank, choice: Choice, patch: int) -> PatchBatch:
     return PatchBatch(_turned(lr, choice.turn), hr, teacher)
 
 
-def draw(bank: PatchBank, size: int, patch: int, generator: torch.Generator) -> PatchBatch:
-    """Choose and cut."""
-    return cut(bank, choose(bank, size, patch, generator), patch)
+def sample_batch(bank: PatchBank, size: int, patch: int, generator: torch.Generator) -> PatchBatch:
+    """Sample indices and gather their batch."""
+    return gather_batch(bank, sample_indices(bank, size, patch, generator), patch)
 
 
-class Gatherer:
-    """Makes the batch of a choice that lies on the device: by indices, with nothing to wait for.
-
-    Args:
-        bank: where to cut.
-        patch: LR side of a crop.
-    """
+class DevicePatchSampler:
+    """Gathers batches by indices that are on the device, without waiting for the CPU."""
 
     def __init__(self, bank: PatchBank, patch: int) -> None:
         self._bank, self._patch = bank, patch
@@ -158,7 +151,7 @@ class Gatherer:
         self._hr = _crop_cells(SCALE * bank.side, SCALE * patch).to(bank.lr.device)
 
     def __call__(self, numbers: Tensor) -> PatchBatch:
-        """The batch of `Choice.numbers`; the HR pictures are one piece."""
+        """The batch of `PatchIndex.numbers`; HR is a single piece."""
         size = (len(numbers) - 3) // 2
         places, levels, (top, left, turn) = (
             numbers[:size, None, None],
@@ -176,14 +169,14 @@ class Gatherer:
         hr = bank.hr.flatten(2)[places, self._channels, cells].unflatten(-1, sides)
         teacher: tuple[Tensor, ...] = ()
         if bank.teacher is not None:
-            heard = levels.remainder(bank.teacher.shape[1])
-            taught = bank.teacher.flatten(3)[places, heard, self._channels, cells]
+            level = levels.remainder(bank.teacher.shape[1])
+            taught = bank.teacher.flatten(3)[places, level, self._channels, cells]
             teacher = (taught.unflatten(-1, sides),)
         return PatchBatch(lr.unflatten(-1, (self._patch, self._patch)), (hr,), teacher)
 
 
 def _greyed(pieces: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
-    """Pieces of a batch with its first ``count`` pictures in grey."""
+    """Pieces of a batch with its first ``count`` crops in grey."""
     made = []
     for piece in pieces:
         part = min(count, len(piece))
@@ -193,10 +186,7 @@ def _greyed(pieces: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
 
 
 def _crop_cells(side: int, length: int) -> Tensor:
-    """Which cells of a square a crop at its corner shows, in each of the eight turns.
-
-    (8, length^2): a crop elsewhere is so many cells further on.
-    """
+    """Flat indices (8, length^2) of a crop at the corner of a square, for each turn."""
     crop = torch.arange(side * side).view(side, side)[:length, :length]
     return torch.stack([_turned(crop, turn).flatten() for turn in range(8)])
 
@@ -218,30 +208,29 @@ def cut_patches(
     key: str = "",
     progress: Progress = silent,
 ) -> PatchBank:
-    """Cut the detailed places of the pictures, on a grid of half-overlapping squares.
+    """Cut detailed patches of images, on a grid of half-overlapping squares.
 
-    Flat places teach nothing and let a fraction of a grey level decide the mean, so that the least
-    detailed fifth is left out; of the others ``limit`` are kept, detailed ones preferred. The
-    patches are kept in the cache and memory-mapped: processes share them and open them at once.
+    The flattest fifth is left out: it teaches nothing, and would let fractions of a grey level
+    decide the mean. Of the rest ``limit`` are sampled, with a preference for detail. Patches are
+    cached and memory-mapped, so processes share them.
 
     Args:
-        pictures: where to cut; whole pictures are windows too.
+        pictures: windows of images.
         qps: compression levels of the LR patches; None is the clean LR.
         side: LR side of a patch.
-        limit: most places to keep (0.26 MB each at side 56 with five QPs).
-        teacher_outputs: uint8 (H, W, 3) from the teacher, for each picture one, or one for each of
-            ``qps``.
-        key: what the content depends on beside these (digests of the set and of the teacher).
-        progress: called after every picture looked at.
+        limit: maximum number of patches (0.26 MB each at side 56 with five QPs).
+        teacher_outputs: uint8 (H, W, 3), for each image one, or one for each of ``qps``.
+        key: digests of dataset and teacher, for the cache.
+        progress: called after every image.
 
     Returns:
         The bank, on the CPU.
 
     Raises:
-        InputError: no picture is large enough, or the cache cannot be written.
+        InputError: no image is large enough, or the cache cannot be written.
     """
-    heard = len(teacher_outputs[0]) if teacher_outputs else 0
-    content = [key, [p.name for p in pictures], list(qps), side, limit, heard]
+    levels = len(teacher_outputs[0]) if teacher_outputs else 0
+    content = [key, [p.name for p in pictures], list(qps), side, limit, levels]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
     folder = cache_root() / "patches" / digest
     names = ("lr", "hr", "teacher") if teacher_outputs else ("lr", "hr")
@@ -257,7 +246,7 @@ def cut_patches(
 
 
 def _read(folder: Path, names: Sequence[str]) -> dict[str, np.ndarray] | None:
-    """Map what was cut before; None where some of it is missing or damaged."""
+    """Map cached arrays; None if any is missing or damaged."""
     # Copy-on-write mapping: torch wants writable memory, and pages stay shared while unwritten.
     found = {name: read_array(folder / f"{name}.npy", "c") for name in names}
     whole = {name: array for name, array in found.items() if array is not None}
@@ -272,11 +261,11 @@ def _write(path: Path, array: np.ndarray) -> None:
 
 
 Place = tuple[int, int, int]
-"""Index of the picture, top and left in LR pixels."""
+"""Index of the image, top and left in LR pixels."""
 
 
 def _choose(pictures: Sequence[Window], side: int, limit: int, progress: Progress) -> list[Place]:
-    """The places to keep, in a fixed order."""
+    """The patches to keep, in a fixed order."""
     places: list[Place] = []
     found: list[float] = []
     for index, picture in enumerate(pictures):
@@ -286,15 +275,15 @@ def _choose(pictures: Sequence[Window], side: int, limit: int, progress: Progres
             for left in lefts:
                 places.append((index, top, left))
                 found.append(float(energy[top : top + side, left : left + side].mean()))
-        progress(index + 1, len(pictures), "looking for detail")
+        progress(index + 1, len(pictures), "measuring detail")
     if not places:
         least = SCALE * side
-        raise InputError(f"there is no training picture of at least {least} x {least} pixels")
+        raise InputError(f"there is no training image of at least {least} x {least} pixels")
     score = np.array(found)
     kept = np.flatnonzero(score >= np.quantile(score, 0.2))
     # Weighted choice without replacement (Efraimidis and Spirakis): the largest u^(1/weight).
-    luck = np.random.default_rng(0).random(len(kept))
-    order = np.argsort(np.log(luck) / (np.sqrt(score[kept]) + 1e-3))[::-1][:limit]
+    uniform = np.random.default_rng(0).random(len(kept))
+    order = np.argsort(np.log(uniform) / (np.sqrt(score[kept]) + 1e-3))[::-1][:limit]
     return [places[i] for i in sorted(kept[order])]
 
 
@@ -315,11 +304,11 @@ def _cut(
     teacher_outputs: Sequence[Sequence[np.ndarray]] | None,
 ) -> np.ndarray:
     scale = 1 if name == "lr" else SCALE
-    heard = len(teacher_outputs[0]) if teacher_outputs else 0
-    depth = {"lr": (len(qps),), "teacher": (heard,)}.get(name, ())
+    levels = len(teacher_outputs[0]) if teacher_outputs else 0
+    depth = {"lr": (len(qps),), "teacher": (levels,)}.get(name, ())
     patches = np.empty((len(places), *depth, 3, scale * side, scale * side), np.uint8)
     for index, picture in enumerate(pictures):
-        # One map of each picture at a time: a map counts as memory while a patch refers to it.
+        # One image at a time: its map counts as memory while a patch refers to it.
         if name == "lr":
             whole = np.stack([picture.lr(qp) for qp in qps])
         elif name == "teacher" and teacher_outputs is not None:

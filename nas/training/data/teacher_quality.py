@@ -18,20 +18,20 @@ from nas.common.files import cache_root
 from nas.common.text import Progress, silent
 from nas.data.store import PairSet, Picture, lanczos
 from nas.data.windows import Window, with_detail
-from nas.measure.quality import psnr_y
+from nas.measure.metrics import psnr_y
 from teachers.cache import teacher_outputs
 from teachers.loading import Teacher, TeacherInput
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherQuality:
-    """How a teacher does on held-out pictures: PSNR-Y in dB, 8-bit outputs, no crop.
+    """PSNR-Y of a teacher on held-out images, in dB: 8-bit outputs, no border crop.
 
     Attributes:
-        input: What it was given: ``clean`` LR, or ``compressed`` at each of the set's QPs.
-        psnr_y_db: Mean over pictures (and QPs).
-        lanczos_psnr_y_db: The same of Lanczos.
-        gain_db_by_picture: Gain over Lanczos of each picture (mean over QPs).
+        input: ``clean`` LR, or ``compressed`` at each QP of the dataset.
+        psnr_y_db: mean over images and QPs.
+        lanczos_psnr_y_db: of Lanczos on the same input.
+        gain_db_by_picture: gain over Lanczos of each image, mean over QPs.
     """
 
     input: TeacherInput
@@ -54,31 +54,30 @@ def evaluate_teacher(
     device: str | torch.device = "cpu",
     progress: Progress = silent,
 ) -> TeacherQuality:
-    """Measure a teacher against Lanczos on held-out pictures, once: figures are kept in the cache.
+    """Measure a teacher against Lanczos on held-out images; figures are cached.
 
     Args:
-        teacher: Whom to measure.
-        pair_set: The set; the teacher is given the clean LR, or one at every QP, as it sees.
-        pictures: What to measure on; None for the set's validation pictures, whole, without
-            those of one colour.
-        folder: Where outputs are cached; None for ``teacher`` in the set's folder.
-        device: Where the teacher runs.
-        progress: Called after every picture.
+        teacher: its input decides whether LR is clean or compressed.
+        pair_set: the dataset.
+        pictures: images to measure on; None for the whole held-out ones of more than one colour.
+        folder: of cached outputs; None for ``teacher`` in the dataset's folder.
+        device: where the teacher runs.
+        progress: called after every image.
 
     Raises:
-        InputError: The set holds out no picture, or none of more than one colour.
+        InputError: the dataset holds out no image, or none of more than one colour.
     """
     pictures = with_detail(pair_set.validation) if pictures is None else pictures
     if not pictures:
-        raise InputError(f"{pair_set.path} holds out no picture to measure a teacher on")
-    told = [pair_set.digest, teacher.digest, [picture.name for picture in pictures]]
-    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
-    place = cache_root() / "teacher-quality" / f"{digest}.json"
-    with suppress(OSError, ValueError, TypeError):  # not there, or damaged
-        return TeacherQuality(**(read_json(place) or {}))
+        raise InputError(f"{pair_set.path} holds out no image to measure a teacher on")
+    content = [pair_set.digest, teacher.digest, [picture.name for picture in pictures]]
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+    path = cache_root() / "teacher-quality" / f"{digest}.json"
+    with suppress(OSError, ValueError, TypeError):  # missing or damaged
+        return TeacherQuality(**(read_json(path) or {}))
     quality = _measured(teacher, pair_set, pictures, folder, device, progress)
-    with suppress(OSError):  # figures stand without their cache
-        write_json(place, asdict(quality))
+    with suppress(OSError):  # the cache is best-effort
+        write_json(path, asdict(quality))
     return quality
 
 
@@ -110,14 +109,10 @@ def _measured(
 
 
 def require_gain(teacher: Teacher, quality: TeacherQuality) -> None:
-    """Refuse a teacher that does not beat Lanczos: its students would learn to be worse.
-
-    Raises:
-        InputError: Its gain is zero or less; names the number.
-    """
+    """Raise an InputError with the gain if a teacher does not beat Lanczos."""
     if not quality.gain_db > 0:
         raise InputError(
             f"the teacher {teacher.name} gains {quality.gain_db:+.2f} dB over Lanczos on "
-            f"{quality.input} LR of the held-out pictures: "
+            f"{quality.input} LR of the held-out images: "
             "give one that gains, or --teacher none"
         )

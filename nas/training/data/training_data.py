@@ -1,4 +1,4 @@
-"""Where the stages of a training get their crops, and what a teacher has to say about them."""
+"""Crops and teacher outputs for the stages of a recipe."""
 
 from __future__ import annotations
 
@@ -27,31 +27,30 @@ from teachers.features import STRIDE, Features
 from teachers.loading import Teacher
 
 _CALIBRATION = 24, 48
-"""Crops and their LR side that the first tail is fitted to, as in the proxy run."""
+"""Number and LR side of crops that the initial tail is fitted to, as in the proxy run."""
 
 
 class TrainingData:
     """What the stages of a training learn from.
 
-    The teacher sees whole pictures, clean or compressed, once: its outputs are kept in the set's
-    folder.
+    The teacher runs once on whole images; its outputs are cached in the dataset's folder.
 
     Attributes:
-        notes: what a person should know, in sentences.
+        notes: sentences for the user.
 
     Args:
-        recipe: its stages say what they want.
-        factor: the network's working factor, which divides every crop.
-        pair_set: its training pictures are used.
-        teacher: whom to ask; None leaves out what the recipe wants of one.
+        recipe: decides what is needed.
+        factor: working factor of the network, which divides every crop.
+        pair_set: the dataset.
+        teacher: None leaves out what the recipe distills.
         held_out: windows on which the teacher must beat Lanczos.
-        context: of several processes the first asks the teacher, the others read what it said.
-        device: where batches are wanted, and where the teacher works.
-        progress: called while it works, and while pictures are searched for detail.
+        context: only the main process runs the teacher.
+        device: of the batches and of the teacher.
+        progress: called while the teacher runs and detail is measured.
 
     Raises:
-        InputError: no training picture is large enough, the set has none of the QPs, the teacher
-            is below Lanczos, or its outputs cannot be kept.
+        InputError: no training image is large enough, the dataset has none of the QPs, the
+            teacher is below Lanczos, or its outputs cannot be written.
     """
 
     def __init__(
@@ -74,32 +73,29 @@ class TrainingData:
         self._crops: dict[tuple[int, tuple[int, ...]], Crops] = {}
         notes = []
         if recipe.wants_teacher and teacher is None:
-            notes.append("no teacher is given: what the recipe would learn from one is left out")
+            notes.append("no teacher is given: the distillation of the recipe is left out")
         if teacher is not None and not recipe.wants_teacher:
-            notes.append(f"recipe {recipe.name} has no use for a teacher: {teacher.name} is idle")
+            notes.append(f"recipe {recipe.name} does not distill: {teacher.name} is not used")
         for index, stage in enumerate(recipe.stages):
             context.part(stage.batch)
             recipe.qps_of(stage, pair_set.qps)
             if (patch := self.patch(index)) < stage.patch:
                 notes.append(
                     f"stage {index + 1} uses crops of {patch} LR pixels, not {stage.patch}: "
-                    "the set's pictures are too small for that"
+                    "the images of the dataset are too small for that"
                 )
         self.notes = tuple(notes)
 
     def patch(self, index: int) -> int:
-        """LR side of a stage's crops: a multiple of the working factor, and not too large.
-
-        Where hardly any picture is as large as the recipe wants, it is what half of them have.
-        """
+        """LR side of a stage's crops: a multiple of the factor that fits half of the images."""
         sides = sorted(min(p.height, p.width) // SCALE for p in self.pair_set.train)
         if not sides:
-            raise InputError(f"{self.pair_set.path} has no picture to train on")
+            raise InputError(f"{self.pair_set.path} has no image to train on")
         wanted = -(-self.recipe.stages[index].patch // self._unit) * self._unit
         room = sides[len(sides) // 2] // self._unit * self._unit
         if room < self._unit * 2:
             raise InputError(
-                f"the training pictures of {self.pair_set.path} are too small: most have sides of "
+                f"the training images of {self.pair_set.path} are too small: most have sides of "
                 f"less than {2 * SCALE * self._unit} pixels"
             )
         return min(wanted, room)
@@ -108,17 +104,17 @@ class TrainingData:
         """What the batches of a stage are cut from."""
         stage = self.recipe.stages[index]
         crops = self._crops_of(index)
-        taught = stage.distillation
+        distillation = stage.distillation
         outputs: Sequence[Maps] = ()
-        if self.teacher is not None and taught.wants_output:
+        if self.teacher is not None and distillation.wants_output:
             outputs = [self._outputs[i] for i in crops.indices]
-        if self.teacher is not None and taught.wants_features:
+        if self.teacher is not None and distillation.wants_features:
             channels, maps = self._features
             return CropSource(crops, outputs, [maps[i] for i in crops.indices], channels)
         return CropSource(crops, outputs)
 
     def calibration(self, seed: int) -> tuple[Tensor, Tensor]:
-        """Pictures that a first tail is fitted to: LR and HR, floats in [0, 1]."""
+        """LR and HR crops that the initial tail is fitted to, floats in [0, 1]."""
         count, side = _CALIBRATION
         crops = self._crops_of(0)
         batch = BatchCutter(CropSource(crops), count, (seed,), self.device, SINGLE).cut(0)
@@ -137,27 +133,27 @@ class TrainingData:
 
     @cached_property
     def _outputs(self) -> list[Maps]:
-        teacher = self._trusted
+        teacher = self._checked_teacher
         folder = self.pair_set.teacher_folder
 
-        def ask(lr: list[np.ndarray], progress: Progress) -> list[np.ndarray]:
+        def run(lr: list[np.ndarray], progress: Progress) -> list[np.ndarray]:
             return teacher_outputs(teacher, lr, folder, progress, device=self.device)
 
-        return self._asked(teacher, ask)
+        return self._run_on_images(teacher, run)
 
     @cached_property
     def _features(self) -> tuple[tuple[int, ...], list[Maps]]:
-        features = Features(self._trusted)
+        features = Features(self._checked_teacher)
         folder = self.pair_set.teacher_folder
 
-        def ask(lr: list[np.ndarray], progress: Progress) -> list[np.ndarray]:
-            return features.of(lr, folder, progress, device=self.device)
+        def run(lr: list[np.ndarray], progress: Progress) -> list[np.ndarray]:
+            return features.compute(lr, folder, progress, device=self.device)
 
-        return features.channels, self._asked(self._trusted, ask)
+        return features.channels, self._run_on_images(self._checked_teacher, run)
 
     @cached_property
-    def _trusted(self) -> Teacher:
-        """The teacher, once it has shown that it beats Lanczos."""
+    def _checked_teacher(self) -> Teacher:
+        """The teacher, after the check that it beats Lanczos."""
         assert self.teacher is not None
         if self.context.is_main:
             quality = evaluate_teacher(
@@ -170,12 +166,12 @@ class TrainingData:
             require_gain(self.teacher, quality)
         return self.teacher
 
-    def _asked(
-        self, teacher: Teacher, ask: Callable[[list[np.ndarray], Progress], list[np.ndarray]]
+    def _run_on_images(
+        self, teacher: Teacher, run: Callable[[list[np.ndarray], Progress], list[np.ndarray]]
     ) -> list[Maps]:
-        """What the teacher makes of every picture at the levels that are trained on.
+        """Results of the teacher for every image at the QPs that are trained on.
 
-        Of several processes the first asks it, and the others read what it kept.
+        The main process computes them, and the others read the cache.
         """
         recipe, prepared = self.recipe, self.pair_set.qps
         used = {qp for stage in recipe.stages for qp in recipe.qps_of(stage, prepared)}
@@ -183,8 +179,9 @@ class TrainingData:
         lr = [p.lr(level) for p in self.pair_set.train for level in teacher.levels(qps)]
         if self.context.size > 1:
             if self.context.is_main:
-                ask(lr, self.progress)
+                run(lr, self.progress)
             self.context.barrier()
-        made = ask(lr, self.progress if self.context.size == 1 else silent)
-        # Asked about the clean LR, it says the same at every level.
-        return [dict(zip(qps, cycle(maps), strict=False)) for maps in teacher.by_picture(made, qps)]
+        results = run(lr, self.progress if self.context.size == 1 else silent)
+        # From the clean LR there is one result for all QPs.
+        rows = teacher.group_by_image(results, qps)
+        return [dict(zip(qps, cycle(maps), strict=False)) for maps in rows]

@@ -1,1 +1,1 @@
-"""The training loop of recipes: stages, validation, checkpoints."""
+"""The training loop: stages, validation, checkpoints."""

@@ -1,4 +1,4 @@
-"""What a training goes on from: one file, replaced whole, that says which training it is of."""
+"""Training checkpoint: one atomic file, bound to the settings of its training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nas.common.files import write_atomic
 from nas.training.engine.folder import LAST
 
 FORMAT = 1
-_EARLIER = b"PK"  # how checkpoints of earlier versions begin, which have no hash
+_EARLIER = b"PK"  # start of checkpoints of earlier versions, which have no checksum
 
 
 def save_checkpoint(path: Path, settings: Mapping[str, str], state: Mapping[str, Any]) -> None:
@@ -24,7 +24,7 @@ def save_checkpoint(path: Path, settings: Mapping[str, str], state: Mapping[str,
     Args:
         path: the file.
         settings: what the training depends on, by name.
-        state: tensors, numbers, strings, and dictionaries, lists and tuples of them.
+        state: tensors, numbers, strings, and containers of them.
 
     Raises:
         InputError: it cannot be written.
@@ -40,52 +40,50 @@ def save_checkpoint(path: Path, settings: Mapping[str, str], state: Mapping[str,
 
 
 def load_checkpoint(path: Path, settings: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return the state that was saved, or None where there is no file.
-
-    Nothing in the file is executed.
+    """Return the saved state, or None if there is no file. Nothing in the file is executed.
 
     Raises:
-        InputError: it is no checkpoint, or that of a training with other settings.
+        InputError: it is not a checkpoint, or of a training with other settings.
     """
     if not path.exists():
         return None
     try:
-        saved = _unsealed(path.read_bytes())
+        saved = _checked(path.read_bytes())
         content: Any = torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
-        kept, state = content["settings"], content["state"]
-        known = content["format"] == FORMAT and isinstance(kept, dict) and isinstance(state, dict)
+        stored, state = content["settings"], content["state"]
+        known = content["format"] == FORMAT and isinstance(stored, dict) and isinstance(state, dict)
     except OSError as fault:
         raise InputError(f"{path} cannot be read: {fault.strerror}") from fault
-    except Exception as fault:  # bytes that are no checkpoint make unpicklers raise anything
+    except Exception as fault:  # unpicklers raise anything on damaged bytes
         raise InputError(_no_checkpoint(path)) from fault
     if not known:
         raise InputError(_no_checkpoint(path))
     for name in settings:
-        if kept.get(name) != settings[name]:
+        if stored.get(name) != settings[name]:
             raise InputError(
-                f"{path} is of a training with another {name}: write to another place, "
-                "or remove that file to begin again"
+                f"{path} is of a training with another {name}: write to another folder, "
+                "or remove that file to start over"
             )
     return dict(state)
 
 
 def _no_checkpoint(path: Path) -> str:
-    told = f"{path} is no checkpoint of a training, or is damaged: remove it to begin again"
+    message = f"{path} is no checkpoint of a training, or is damaged: remove it to start over"
     last = path.with_name(LAST)
     if last.is_file():
-        told += f", or go on from its weights in another folder by --start {last} --out FOLDER"
-    return told
+        message += f", or train from its weights in another folder by --start {last} --out FOLDER"
+    return message
 
 
-def _unsealed(content: bytes) -> bytes:
-    """Return what was saved; its hash goes before, because torch's archive does not check itself.
+def _checked(content: bytes) -> bytes:
+    """Return what follows the checksum; torch's archive has none.
 
     Raises:
-        ValueError: it has changed since it was saved.
+        ValueError: the checksum does not match.
     """
     if content.startswith(_EARLIER):
         return content
-    seal, saved = content[:64], content[64:]
-    if hashlib.sha256(saved).hexdigest().encode() != seal:
+    checksum, saved = content[:64], content[64:]
+    if hashlib.sha256(saved).hexdigest().encode() != checksum:
         raise ValueError("it has changed since it was saved")
     return saved

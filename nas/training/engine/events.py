@@ -1,4 +1,4 @@
-"""What a training tells while it runs: plain, immutable, and enough to draw or log everything."""
+"""Events of a training: immutable, and enough to draw or log everything."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A training begins or goes on.
+    """A training starts or resumes.
 
     Attributes:
-        settings: what it depends on, as strings: network, recipe, data, teacher, seed...
+        settings: what it depends on: network, recipe, data, teacher, seed...
         steps: of all stages.
-        step: those that are done already.
-        notes: what a person should know, in sentences.
+        step: steps that are done already.
+        notes: sentences for the user.
     """
 
     settings: Mapping[str, str]
@@ -29,12 +29,12 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
-    """A stage begins or goes on.
+    """A stage starts or resumes.
 
     Attributes:
         index: from 0.
         step: steps of the training that are done.
-        note: what it does, in a few words.
+        note: what it does.
     """
 
     index: int
@@ -44,15 +44,15 @@ class StageStarted:
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """Some steps were done; comes about every second.
+    """Steps were done; sent about every second.
 
     Attributes:
         step: done in all.
         steps: to do in all.
         stage: index of the stage.
-        loss: mean since the event before.
+        loss: of the last step.
         rate: share of the peak learning rate.
-        steps_per_second: since the event before.
+        steps_per_second: since the last event.
     """
 
     step: int
@@ -65,10 +65,10 @@ class Stepped:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """A piece of a held-out picture in three versions, uint8 (H, W, 3) each.
+    """A crop of a held-out image in three versions, uint8 (H, W, 3) each.
 
     Attributes:
-        name: of the picture.
+        name: of the image.
         qp: compression level of the LR.
         lanczos: the LR upscaled by Lanczos.
         ours: the LR upscaled by the averaged network.
@@ -84,18 +84,18 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """The averaged weights were measured on windows of held-out pictures.
+    """The averaged weights were measured on windows of held-out images.
 
     Attributes:
         step: steps done.
         stage: index of the stage.
-        loss: mean of the training loss since the last look, None at the start.
+        loss: mean training loss since the last validation, None at the start.
         gain_db: PSNR-Y above Lanczos, mean over QPs and windows.
         gain_db_per_qp: the same for each QP.
         psnr_y_db: PSNR-Y for each QP.
-        best: whether it is the best so far, and was kept as such.
-        samples: a few pieces to look at.
-        seconds: of training, over all resumptions.
+        best: whether it is the best so far.
+        samples: a few crops.
+        seconds: training time, over all resumptions.
         gain_cb_db: PSNR of Cb above Lanczos, mean over QPs and windows.
         gain_cr_db: the same of Cr.
     """
@@ -115,7 +115,7 @@ class Validated:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """The checkpoint was replaced: a training that is killed now goes on from here."""
+    """The checkpoint was written: a killed training resumes from here."""
 
     step: int
 
@@ -137,7 +137,7 @@ class RolledBack:
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
-    """The models are being measured on whole held-out pictures: so many of so many are done."""
+    """Progress of the final evaluation on whole held-out images."""
 
     done: int
     pictures: int
@@ -145,22 +145,22 @@ class Measuring:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The training is over; also told by a call that finds it over.
+    """The training is complete; also sent by a later call.
 
     Attributes:
         out: its folder.
         best: file of the best model.
         last: file of the last one.
-        best_step: where the best was.
-        gain_db: of the best: PSNR-Y above Lanczos, mean over QPs and whole held-out pictures.
+        best_step: step of the best model.
+        gain_db: of the best: PSNR-Y above Lanczos, mean over QPs and whole held-out images.
         gain_db_per_qp: the same for each QP.
         psnr_y_db: PSNR-Y for each QP.
         last_gain_db: as ``gain_db``, of the last.
         steps: of the training.
-        seconds: of training, over all resumptions.
-        already: whether it was over before.
-        gain_cb_db: PSNR of Cb above Lanczos, as ``gain_db``; None where it ended before chroma was
-            measured.
+        seconds: training time, over all resumptions.
+        already: whether it was complete before.
+        gain_cb_db: PSNR of Cb above Lanczos, as ``gain_db``; None in results of
+            versions that did not measure chroma.
         gain_cr_db: the same of Cr.
     """
 

@@ -25,7 +25,7 @@ TRAINING = "training.json"
 
 
 class Result(BaseModel):
-    """How a training ended: figures as in `nas.training.engine.events.Finished`."""
+    """Result of a training, as in `nas.training.engine.events.Finished`."""
 
     best_step: int
     gain_db: FiniteFloat
@@ -39,22 +39,17 @@ class Result(BaseModel):
 
 
 class Training(BaseModel):
-    """What is read of ``training.json``.
-
-    Attributes:
-        settings: what the training depends on, by name.
-        result: how it ended; None if it has not.
-    """
+    """Content of ``training.json``; ``result`` is None until the training is complete."""
 
     settings: dict[str, str]
     result: Result | None
 
 
 def read_training(folder: Path) -> Training | None:
-    """Read what a folder says of its training; None where it says nothing.
+    """Read ``training.json`` of a folder; None if there is none.
 
     Raises:
-        InputError: that has changed since it was written.
+        InputError: it is damaged.
     """
     path = folder / TRAINING
     if not path.is_file():
@@ -64,7 +59,7 @@ def read_training(folder: Path) -> Training | None:
     except ValidationError as fault:
         raise InputError(
             f"{path} is damaged, it is not as it was written: "
-            "the command that trained there makes it again"
+            "the command that trained there writes it again"
         ) from fault
 
 
@@ -84,7 +79,7 @@ class Point(BaseModel):
 
 
 def read_curve(folder: Path) -> list[Point]:
-    """Read the looks of a folder's training; a line that a kill or a disk has torn is left out.
+    """Read the validations of a training; incomplete lines are skipped.
 
     Raises:
         OSError: they cannot be read.
@@ -98,11 +93,11 @@ def read_curve(folder: Path) -> list[Point]:
 
 
 class TrainingFolder:
-    """A folder that one training writes.
+    """Folder of one training.
 
     Attributes:
         path: the folder.
-        facts: what its models say of where they come from.
+        facts: provenance that is stored in its models.
     """
 
     def __init__(self, path: Path, name: str, facts: Mapping[str, str]) -> None:
@@ -110,7 +105,7 @@ class TrainingFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """Where the training goes on from."""
+        """File that the training resumes from."""
         return self.path / CHECKPOINT
 
     def save(self, file: str, network: Network, facts: Mapping[str, str]) -> None:
@@ -123,7 +118,7 @@ class TrainingFolder:
         return load_model(self.path / file)
 
     def describe(self, settings: Mapping[str, str], result: Mapping[str, Any] | None) -> None:
-        """Write what the training is, and how it ended once it has."""
+        """Write ``training.json``."""
         made_by = {
             "nas_workbench": version("nas-workbench"),
             "torch": str(torch.__version__),
@@ -141,17 +136,17 @@ class TrainingFolder:
             write_json(self.path / TRAINING, content, indent=2)
 
     def result(self) -> dict[str, Any] | None:
-        """How the training ended; None if it has not, or not all that it left is whole."""
+        """Result of the training; None if it is not complete or a file is damaged."""
         with suppress(InputError):
-            told = read_training(self.path)
-            if told is not None and told.result is not None:
+            training = read_training(self.path)
+            if training is not None and training.result is not None:
                 for file in (BEST, LAST):
                     self.load(file)
-                return told.result.model_dump()
+                return training.result.model_dump()
         return None
 
     def shorten_curve(self, step: int) -> None:
-        """Drop what a killed training wrote of steps that will be done again."""
+        """Drop validations after a step, which will be repeated."""
         if not (self.path / CURVE).exists():
             return
         with self._writing():

@@ -20,8 +20,7 @@ from nas.training.engine.student import HALF, VARIANCE, Student
 from nas.training.losses import distillation
 from nas.training.losses.losses import downscale, l1, losses, mse
 from nas.training.losses.phases import network_input, target_phases, trained_phases
-from nas.training.recipe.stage import Stage, any_of
-from nas.training.recipe.stage import at as value_at
+from nas.training.recipe.stage import Stage, any_of, value_at
 from search_spaces.networks.network import Network
 from search_spaces.networks.parts import LUMA
 

@@ -1,4 +1,4 @@
-"""What is trained: a network with the heads of a stage, and how stages change its form."""
+"""Student: a network with the training-only heads of a stage, and its form in each stage."""
 
 from __future__ import annotations
 
@@ -25,16 +25,11 @@ HALF = "x2"
 VARIANCE = "log_variance"
 
 FIRST_LOG_VARIANCE = -6.0
-"""Of squared errors of 0.0025, somewhat above what training starts with: no pixel is ignored."""
+"""Squared errors of 0.0025, slightly more than at the start, so that no pixel is ignored."""
 
 
 class Student(nn.Module):
-    """A network, and beside it heads that are never deployed.
-
-    Attributes:
-        network: in training or deploy form.
-        heads: by name; empty in most stages.
-    """
+    """A network in training or deploy form, and heads that are never deployed."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -42,28 +37,28 @@ class Student(nn.Module):
         self.heads = nn.ModuleDict()
 
     def trained(self) -> list[nn.Parameter]:
-        """The parameters that move."""
+        """Parameters that require gradients."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
 
 def with_bias_if_removed_later(architecture: Architecture, recipe: Recipe) -> Architecture:
-    """What the first stage trains: with biases, where a later one takes them away."""
+    """The architecture of the first stage: with biases if a later stage removes them."""
     return replace(architecture, bias=True) if recipe.removes_bias else architecture
 
 
 def initial_student(architecture: Architecture, seed: int) -> Student:
-    """The form of a student in which its first stage finds it, with no thought for the weights."""
+    """A student in training form, with random weights."""
     return Student(training_form(architecture, seed))
 
 
 def start_at_baseline(student: Student, lr: Tensor, hr: Tensor, seed: int) -> None:
     """Set the weights so that training starts at the interpolation baseline, or near it.
 
-    The features carry the image where they can, and the tail is the best linear readout on some
-    pictures: how the proxy run starts.
+    The features pass the image through where they can, and the tail is the best linear readout
+    of them on some crops, as in the proxy run.
 
     Args:
-        student: in its `initial_student`.
+        student: from `initial_student`.
         lr: (N, 3, H, W) floats in [0, 1], sides multiples of the working factor.
         hr: (N, 3, 4H, 4W) floats.
         seed: of the random kernels.
@@ -77,10 +72,10 @@ def start_at_baseline(student: Student, lr: Tensor, hr: Tensor, seed: int) -> No
 
 
 def start_from(student: Student, model: Model) -> None:
-    """Set the weights so that the student computes what a trained model does.
+    """Set the weights so that the student computes the same as a trained model.
 
     Raises:
-        InputError: the model is another network.
+        InputError: the model has other layers.
     """
     theirs, ours = model.architecture, student.network.architecture
     same = layout(replace(theirs, bias=True)) == layout(replace(ours, bias=True))
@@ -95,29 +90,28 @@ def start_from(student: Student, model: Model) -> None:
 def enter_stage(student: Student, stage: Stage, seed: int) -> Student:
     """The student in the form that a stage trains.
 
-    Folding changes nothing of what it computes; taking away biases does. ``seed`` is that of new
-    heads.
+    Folding does not change its output; removing biases does. ``seed`` is for new heads.
     """
     network = student.network
     if stage.remove_bias and network.architecture.bias:
         network = without_bias(network)
     if stage.fold:
         network = fuse(network)
-    changed = Student(network)
+    entered = Student(network)
     a = network.architecture
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if stage.auxiliary_x2:
-            changed.heads[HALF] = ImageHead(a, a.planes, 2)
+            entered.heads[HALF] = ImageHead(a, a.planes, 2)
         if any(losses[name].uncertain for name in stage.losses):
-            changed.heads[VARIANCE] = _variance_head(a)
-    changed.to(next(network.parameters()).device)
-    for name, head in student.heads.items():  # go on with those that the stage before had
-        if name in changed.heads:
-            changed.heads[name].load_state_dict(head.state_dict())
-    changed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    set_trainable(changed, stage.freeze)
-    return changed.train()
+            entered.heads[VARIANCE] = _variance_head(a)
+    entered.to(next(network.parameters()).device)
+    for name, head in student.heads.items():  # continue with those of the previous stage
+        if name in entered.heads:
+            entered.heads[name].load_state_dict(head.state_dict())
+    entered.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    set_trainable(entered, stage.freeze)
+    return entered.train()
 
 
 def _variance_head(architecture: Architecture) -> ImageHead:
@@ -129,7 +123,7 @@ def _variance_head(architecture: Architecture) -> ImageHead:
 
 
 def without_bias(network: Network) -> Network:
-    """The same network, in the same form, without the biases that its description speaks of."""
+    """The same network, in the same form, without the biases of its description."""
     bare = replace(network.architecture, bias=False)
     fresh = training_form(bare, 0)
     if _is_folded(network):
@@ -148,10 +142,10 @@ def _is_folded(network: Network) -> bool:
 
 
 def set_trainable(student: Student, freeze: tuple[str, ...]) -> None:
-    """Say which parameters the stage trains.
+    """Freeze parameters by patterns of names.
 
     Raises:
-        InputError: a pattern fits none, or all are frozen.
+        InputError: a pattern matches none, or all are frozen.
     """
     student.requires_grad_(True)
     names = [name for name, _ in student.network.named_parameters()]

@@ -1,8 +1,4 @@
-"""Learning from a teacher: losses between what student and teacher make of the same crops.
-
-Outputs are compared by the losses of `nas.training.losses.losses`. Here is what goes beyond:
-similarities within feature maps, and contrast.
-"""
+"""Distillation losses beyond those on outputs: affinity of features, and contrast."""
 
 from __future__ import annotations
 

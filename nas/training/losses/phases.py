@@ -15,14 +15,14 @@ from search_spaces.networks.parts import LUMA, luma
 
 
 class PhaseLoss:
-    """Squared error of phases against truth and teacher.
+    """Squared error of phases against ground truth and teacher.
 
     Fitting truth and teacher with weights 1 - w and w is, up to a constant, fitting their weighted
     mean: distillation by squared error costs nothing.
 
     Args:
         shuffle: factor r of the pixel-shuffle that the phases have before them.
-        luma_weight: share of the luma error; the rest is that of RGB. No meaning for one plane.
+        luma_weight: share of the luma error; the rest is that of RGB. Ignored for one plane.
         teacher_weight: share of the teacher in the target.
     """
 
@@ -41,15 +41,15 @@ class PhaseLoss:
         """The loss of (N, 3 r^2, h, w) phases of RGB, or (N, r^2, h, w) of luma, and its gradient.
 
         Args:
-            phases: detached from what made them.
-            truths: uint8 pieces (n, 3, h r, w r) of N pictures.
-            taught: the teacher's, in equal pieces, or none.
-            pictures: how many the mean is over, if more than these.
+            phases: detached from the graph.
+            truths: uint8 pieces (n, 3, h r, w r) of N images.
+            taught: the teacher's output, in equal pieces.
+            pictures: number of images in the mean, if more than these.
         """
-        made = phases.permute(0, 2, 3, 1).unflatten(-1, (-1, self.shuffle**2))
-        planes = made.shape[-2]
-        gradient = torch.empty(made.shape, dtype=made.dtype, device=made.device)
-        scale = 2 / (made.numel() / planes / len(phases) * (pictures or len(phases)))
+        outputs = phases.permute(0, 2, 3, 1).unflatten(-1, (-1, self.shuffle**2))
+        planes = outputs.shape[-2]
+        gradient = torch.empty(outputs.shape, dtype=outputs.dtype, device=outputs.device)
+        scale = 2 / (outputs.numel() / planes / len(phases) * (pictures or len(phases)))
         share = self._luma_weight
         doubled: list[Tensor] = []
         done = 0
@@ -61,10 +61,10 @@ class PhaseLoss:
                 target.lerp_(target_phases(taught[index], self.shuffle), self.teacher_weight)
             colours = target.unflatten(-1, (3, -1))
             if planes == 1:
-                error = made[part] - _luma(colours)[..., None, :]
+                error = outputs[part] - _luma(colours)[..., None, :]
                 weighted = torch.mul(error, scale, out=gradient[part])
             else:
-                error = torch.sub(made[part], colours, out=colours)
+                error = torch.sub(outputs[part], colours, out=colours)
                 luma = _luma(error)
                 weighted = torch.mul(error, scale * (1 - share) / 3, out=gradient[part])
                 for channel, weight in enumerate(LUMA):
@@ -84,7 +84,7 @@ def _luma(colours: Tensor) -> Tensor:
 def target_phases(hr: Tensor, shuffle: int) -> Tensor:
     """Undo a pixel-shuffle: uint8 (N, 3, 4H, 4W) to (N, 4H/r, 4W/r, 3 r^2) floats in [0, 1].
 
-    Four bytes beside each other stay so: they move as one word.
+    Four adjacent bytes stay together and are moved as one word.
     """
     words = hr.contiguous().view(torch.int32)
     blocks = words.unflatten(-1, (-1, shuffle // 4)).unflatten(-3, (-1, shuffle))
@@ -93,7 +93,7 @@ def target_phases(hr: Tensor, shuffle: int) -> Tensor:
 
 
 def network_input(lr: Tensor, layout: torch.memory_format = torch.channels_last) -> Tensor:
-    """Make uint8 (N, 3, H, W) a network's input: float in [0, 1].
+    """Convert uint8 (N, 3, H, W) to floats in [0, 1].
 
     The layout channels_last makes a CPU's convolutions of few channels up to twice as fast.
     """

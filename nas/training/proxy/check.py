@@ -21,7 +21,7 @@ from nas.measure.cost.trace import deploy_form
 from nas.measure.latency.target import Target
 from nas.measure.rank_metrics import SIMILAR, Field, Pairs, Verdict, judge
 from nas.training.proxy.proxy import ProxySettings
-from nas.training.proxy.runs import Job, Run, Source, run_all
+from nas.training.proxy.runs import ProxyDataSpec, ProxyJob, ProxyRun, run_all
 from search_spaces.architecture import Architecture
 
 FEWEST = 3
@@ -76,7 +76,7 @@ class Subject:
     runtime_ms: float
     macs: int
     params: int
-    runs: Mapping[int, tuple[Run, ...]]
+    runs: Mapping[int, tuple[ProxyRun, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +114,9 @@ class Check:
 
 
 def check(
-    plan: Plan, source: Source, target: Target, *, workers: int, progress: Progress = silent
+    plan: Plan, source: ProxyDataSpec, target: Target, *, workers: int, progress: Progress = silent
 ) -> Check:
-    """Run what was not run yet, and hold it against the reference.
+    """ProxyRun what was not run yet, and hold it against the reference.
 
     Raises:
         InputError: There are too few networks, the reference lacks one, or all runs of so many
@@ -125,16 +125,16 @@ def check(
     _refuse(plan)
     budgets = tuple(sorted({0, *plan.budgets}))
     jobs = [
-        Job(name, architecture, replace(plan.settings, steps=steps, seed=seed))
+        ProxyJob(name, architecture, replace(plan.settings, steps=steps, seed=seed))
         for name, architecture in plan.networks.items()
         for steps in budgets
         for seed in range(plan.seeds)
     ]
     if plan.reference is None:
         long = replace(plan.settings, steps=plan.long_steps, seed=REFERENCE_SEED)
-        jobs += [Job(name, network, long) for name, network in plan.networks.items()]
+        jobs += [ProxyJob(name, network, long) for name, network in plan.networks.items()]
     done = run_all(jobs, source, workers=workers, progress=progress)
-    runs: dict[str, dict[tuple[int, int], Run]] = {name: {} for name in plan.networks}
+    runs: dict[str, dict[tuple[int, int], ProxyRun]] = {name: {} for name in plan.networks}
     failed: dict[str, str] = {}
     for job, run in zip(jobs, done, strict=True):
         runs[job.name][job.settings.steps, job.settings.seed] = run
@@ -255,7 +255,7 @@ def _refuse(plan: Plan) -> None:
 def _subject(
     plan: Plan,
     name: str,
-    runs: Mapping[tuple[int, int], Run],
+    runs: Mapping[tuple[int, int], ProxyRun],
     budgets: Sequence[int],
     target: Target,
 ) -> Subject:
@@ -294,7 +294,7 @@ def _guesses(subjects: Sequence[Subject], budgets: Sequence[int], ranked: Field)
     return found
 
 
-def _gain(run: Run) -> float:
+def _gain(run: ProxyRun) -> float:
     assert run.gain_db is not None
     return run.gain_db
 

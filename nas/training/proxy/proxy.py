@@ -18,10 +18,10 @@ from nas.data.windows import windows
 from nas.measure.device_lock import DeviceLock
 from nas.measure.quality import PictureLike, Quality, evaluate
 from nas.training.core.calibration import calibrate
-from nas.training.data.patches import PatchBank, choose, cut_patches, draw
+from nas.training.data.patches import PatchBank, cut_patches, sample_batch, sample_indices
 from nas.training.losses.phases import PhaseLoss, network_input
-from nas.training.proxy.cuda_graph import Tabled, Way, fastest
-from nas.training.proxy.step import WINDOW, Learner, Stepper, Stepwise
+from nas.training.proxy.cuda_graph import ExecutionMode, GraphStepper, fastest
+from nas.training.proxy.step import WINDOW, EagerStepper, ProxyStep, Stepper
 from nas.training.recipe.schedules import warmed_cosine
 from search_spaces.architecture import Architecture
 from search_spaces.model_file import model_bytes
@@ -40,12 +40,12 @@ HELD_OUT_AREA = 200_000
 """LR pixels that candidates are measured on: a few seconds of a core at five QPs."""
 
 VERSION = 3
-"""Raise it when equal settings train otherwise: results of before do not compare with new ones, so
-that their studies are not continued."""
+"""Increase it when equal settings train differently: earlier results are not comparable then, and
+their studies cannot be continued."""
 
 
 class Diverged(ArithmeticError):
-    """The training left the rails; the message says how and at which step."""
+    """Training diverged; the message says how and at which step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class ProxySettings:
     warmup: float = 0.1
     """Share of the steps in which the rate rises; then it falls as a cosine to zero."""
     clip: float = 1.0
-    """Longest gradient; longer ones are shortened to it."""
+    """Largest norm of the gradient."""
     ema: float = 0.98
     """Decay of the moving average of the weights, which is what is measured and kept."""
     distil_weight: float = 0.1
@@ -87,11 +87,11 @@ class ProxySettings:
 
 @dataclass(frozen=True, slots=True)
 class ProxyData:
-    """What every candidate of a study trains on and is measured by.
+    """Training and validation data of all candidates of a study.
 
     Attributes:
         bank: training patches on the device.
-        validation: the most detailed windows of the held-out pictures.
+        validation: the most detailed windows of the held-out images.
         qps: QPs trained on and measured at.
         device: where candidates are trained.
     """
@@ -125,9 +125,9 @@ class ProxyResult:
         state: deploy weights as the content of a model's file; see `search_spaces.model_file`.
         seconds: training and measuring.
         steps: training steps done.
-        loss_sum: the losses of all steps, summed: small for who learns fast (known as TSE).
-        loss_end: their mean over the last third; not a number where nothing was trained.
-        way: how steps ran, number format included; see `nas.training.proxy.cuda_graph`.
+        loss_sum: sum of the losses of all steps (TSE): small for networks that learn fast.
+        loss_end: their mean over the last third; NaN if nothing was trained.
+        mode: how steps ran, with the number format; see `nas.training.proxy.cuda_graph`.
     """
 
     gain_db: float
@@ -141,7 +141,7 @@ class ProxyResult:
     steps: int
     loss_sum: float
     loss_end: float
-    way: str
+    mode: str
 
 
 def proxy_data(
@@ -151,19 +151,19 @@ def proxy_data(
     *,
     progress: Progress = silent,
 ) -> ProxyData:
-    """Cut the training patches, and let the teacher upscale the places they come from once.
+    """Cut the training patches and compute the teacher's output for them.
 
-    Of large pictures the most detailed windows are used, see `nas.data.windows.windows`. The
-    teacher works on ``device`` too. Everything is cached: a second call reads files.
+    Of large images the most detailed windows are used, see `nas.data.windows.windows`. The
+    teacher runs on ``device`` too. Everything is cached.
 
     Raises:
-        InputError: the set has no training picture of sufficient size or holds out none, or the
+        InputError: the dataset has no training image of sufficient size or holds out none, or the
             cache cannot be written.
     """
     held_out = windows(pair_set.validation, HELD_OUT_AREA)
     if not held_out:
         raise InputError(
-            f"{pair_set.path} holds out no picture of more than one colour to measure candidates on"
+            f"{pair_set.path} holds out no image of more than one colour to measure candidates on"
         )
     seen = windows(pair_set.train, TRAINING_AREA)
     outputs = None
@@ -172,7 +172,7 @@ def proxy_data(
 
         shown = [window.lr(level) for window in seen for level in teacher.levels(pair_set.qps)]
         made = teacher_outputs(teacher, shown, pair_set.teacher_folder, progress, device=device)
-        outputs = teacher.by_picture(made, pair_set.qps)
+        outputs = teacher.group_by_image(made, pair_set.qps)
     key = pair_set.digest + (teacher.digest if teacher is not None else "")
     bank = cut_patches(seen, pair_set.qps, teacher_outputs=outputs, key=key, progress=progress)
     return ProxyData(bank.to(device), held_out, pair_set.qps, device)
@@ -186,10 +186,10 @@ def run_proxy(
 ) -> Iterator[Rung | ProxyResult]:
     """Train one candidate; yield a `Rung` after each step count in ``rungs``, last a `ProxyResult`.
 
-    Stop early by closing the generator.
+    Close the generator to stop early.
 
     Raises:
-        Diverged: loss or weights are no numbers any more, the loss exploded, or all features died.
+        Diverged: loss or weights are not finite, the loss exploded, or all features died.
     """
     settings = settings or ProxySettings()
     start = time.perf_counter()
@@ -229,7 +229,7 @@ def run_proxy(
         settings.steps,
         loss_sum=sum(training.history),
         loss_end=_mean(training.history[2 * training.total // 3 :]),
-        way=training.steps.way,
+        mode=training.steps.mode,
     )
 
 
@@ -238,8 +238,8 @@ def starting_network(
 ) -> Network:
     """The network that the run trains, in deploy form, on the bank's device.
 
-    Which branches a block has in training is a matter of the full training: they cost time and
-    moved the ranking by less than the seed did. So equal deploy forms get equal results.
+    Branches of training forms are left to full training: they cost time and changed the ranking
+    less than the seed did. So equal deploy forms get equal results.
     """
     network = fuse(build(architecture, settings.seed))
     with torch.random.fork_rng(devices=[]):
@@ -248,7 +248,7 @@ def starting_network(
     network.to(bank.lr.device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(settings.seed)
-    batch = draw(bank, _CALIBRATION_PATCHES, settings.patch, generator)
+    batch = sample_batch(bank, _CALIBRATION_PATCHES, settings.patch, generator)
     calibrate(network, network_input(batch.lr), torch.cat(batch.hr).float().div_(255))
     return network.requires_grad_(True).train()
 
@@ -261,21 +261,23 @@ def _measure(network: Network, data: ProxyData) -> Quality:
 
 @torch.no_grad()
 def _has_died(network: Network, bank: PatchBank, settings: ProxySettings) -> bool:
-    """Whether what the tail reads is the same at every place."""
-    batch = draw(bank, settings.batch, settings.patch, torch.Generator().manual_seed(settings.seed))
+    """Whether the input of the tail is constant over the image."""
+    batch = sample_batch(
+        bank, settings.batch, settings.patch, torch.Generator().manual_seed(settings.seed)
+    )
     features = network.features(network_input(batch.lr))
     inside = features[..., _BORDER:-_BORDER, _BORDER:-_BORDER]  # zeros around it change the border
     return bool((inside.amax((0, 2, 3)) - inside.amin((0, 2, 3))).max() < _CONSTANT)
 
 
 class ProxyTraining:
-    """The moving parts of one run: steps, schedule, sampling, watch over the loss.
+    """Steps, schedule, sampling and divergence check of one run.
 
     Attributes:
-        steps: does them.
-        ema: the moving average of what is trained.
+        steps: does the steps.
+        ema: moving average of the network.
         done: steps done.
-        history: their losses, as far as they were looked at.
+        history: their losses, up to the last check.
 
     Args:
         network: as `starting_network` made it.
@@ -289,7 +291,7 @@ class ProxyTraining:
         self.done = 0
         self.total = settings.steps * network.architecture.factor
         self.steps = stepper(network, bank, settings)
-        self.ema = self.steps.learner.ema
+        self.ema = self.steps.proxy_step.ema
         self.planned = self.checked = 0
         self.history: list[float] = []
         self.lowest = math.inf
@@ -304,32 +306,34 @@ class ProxyTraining:
             self.check()
 
     def plan(self) -> None:
-        """Draw what the coming steps see, and say at what rates they move."""
+        """Sample the batches of the next window, with their rates."""
         settings = self.settings
         coming = range(self.done, min(self.done + WINDOW, self.total))
         choices, rates = [], []
         for step in coming:
             rate = warmed_cosine(step / self.total, settings.warmup)
-            share = self.ema.share(step + 1)
-            choices.append(choose(self.bank, settings.batch, settings.patch, self.generator))
+            share = self.ema.weight(step + 1)
+            choices.append(
+                sample_indices(self.bank, settings.batch, settings.patch, self.generator)
+            )
             rates.append((settings.lr * rate, settings.adam_lr * rate, share))
         self.steps.plan(choices, rates)
         self.planned = coming.stop
 
     def check(self) -> None:
-        """Look at the losses since the last look.
+        """Check the losses since the last check.
 
         Raises:
-            Diverged: they are no numbers, or far above what they were.
+            Diverged: they are not finite, or far above the lowest.
         """
         if self.checked == self.done:
             return
-        # Windows begin where a check ended: its losses are the first ones.
+        # A window starts where the last check ended.
         losses = self.steps.losses[: self.done - self.checked].tolist()
         self.checked = self.done
         mean = _mean(losses)
         if self.lowest == math.inf:
-            self.lowest = losses[0]  # before the first step: nothing can have exploded yet
+            self.lowest = losses[0]  # before the first step: it cannot have exploded yet
         self.history += losses
         if not math.isfinite(mean):
             raise Diverged(f"the loss is {mean} before step {self.done}")
@@ -341,7 +345,7 @@ class ProxyTraining:
 
 
 def stepper(network: Network, bank: PatchBank, settings: ProxySettings) -> Stepper:
-    """What does the steps of a run: on a GPU the fastest way that trying finds, on a copy.
+    """The stepper of a run: on a GPU the fastest mode, on a copy of the network.
 
     Args:
         network: as `starting_network` made it.
@@ -351,20 +355,20 @@ def stepper(network: Network, bank: PatchBank, settings: ProxySettings) -> Stepp
     loss = PhaseLoss(network.shuffle, settings.luma_weight, settings.distil_weight)
     grey = round(settings.grey * settings.batch)
     if bank.lr.device.type != "cuda":
-        learner = Learner(network, loss, clip=settings.clip, decay=settings.ema, grey=grey)
-        return Stepwise(learner, bank, settings.patch)
+        proxy_step = ProxyStep(network, loss, clip=settings.clip, decay=settings.ema, grey=grey)
+        return EagerStepper(proxy_step, bank, settings.patch)
 
-    def make(way: Way) -> Tabled:
-        learner = Learner(
+    def make(mode: ExecutionMode) -> GraphStepper:
+        proxy_step = ProxyStep(
             copy.deepcopy(network),
             loss,
             clip=settings.clip,
             decay=settings.ema,
             grey=grey,
-            precision=way.precision,
-            compiled=way.launch == "compiled",
+            precision=mode.precision,
+            compiled=mode.launch == "compiled",
         )
-        return Tabled(learner, bank, settings.patch, settings.batch, str(way))
+        return GraphStepper(proxy_step, bank, settings.patch, settings.batch, str(mode))
 
     return fastest(make, settings.steps * network.architecture.factor)
 

@@ -1,7 +1,6 @@
-"""Many proxy runs at once, one a core; each finished one is kept, so that nothing runs twice.
+"""Many proxy runs in parallel processes, with a cache of finished runs.
 
-A run's name in the cache is the hash of all that it depends on: network, settings, set, teacher,
-device, and the source of the recipe itself. Whoever changes the recipe measures it anew.
+The cache key is the hash of network, settings, dataset, teacher, device and `proxy.VERSION`.
 """
 
 from __future__ import annotations
@@ -44,14 +43,14 @@ from teachers.loading import load_teacher
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """What runs train on and are measured by. Small and picklable: workers load the rest.
+class ProxyDataSpec:
+    """Data of proxy runs. Small and picklable: workers load the content.
 
     Attributes:
-        data: Folder of a prepared set.
-        teacher: Name or path; None trains without.
-        device: Where networks are trained.
-        plugins: Files that bring blocks.
+        data: folder of a prepared dataset.
+        teacher: name or path; None trains without.
+        device: where networks are trained.
+        plugins: files that register blocks.
     """
 
     data: Path
@@ -61,7 +60,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ProxyJob:
     """One run to do."""
 
     name: str
@@ -70,15 +69,15 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What came of a job.
+class ProxyRun:
+    """Result of a job.
 
     Attributes:
         gain_db: PSNR-Y over Lanczos; None where it diverged.
         loss_sum: Sum of training losses.
         loss_end: Their mean over the last third; None where nothing was trained.
         seconds: What it took.
-        fault: Why it diverged; empty where it did not.
+        fault: why it diverged; empty if it did not.
     """
 
     gain_db: float | None
@@ -89,45 +88,45 @@ class Run:
 
 
 def run_all(
-    jobs: Sequence[Job], source: Source, *, workers: int, progress: Progress = silent
-) -> tuple[Run, ...]:
-    """Do the jobs, the long ones first, and return what came of each.
+    jobs: Sequence[ProxyJob], source: ProxyDataSpec, *, workers: int, progress: Progress = silent
+) -> tuple[ProxyRun, ...]:
+    """Run jobs, long ones first.
 
     Args:
-        jobs: What to run; those that were run before are read from the cache.
-        source: What they train on.
-        workers: Processes at once, of one thread each.
-        progress: Called with training steps done, of all.
+        jobs: finished ones are read from the cache.
+        source: the data.
+        workers: processes of one thread each.
+        progress: called with the number of steps done.
 
     Raises:
-        InputError: Set or teacher cannot be used, or a process was killed.
+        InputError: dataset or teacher cannot be used, or a process was killed.
     """
     plugins.load_all(source.plugins)
     identity = _identity(source)
-    places = [_place(job, identity) for job in jobs]
-    found = {index: run for index, place in enumerate(places) if (run := _recall(place))}
+    paths = [_cache_path(job, identity) for job in jobs]
+    finished = {index: run for index, path in enumerate(paths) if (run := _load_cached(path))}
     weights = [job.settings.steps + _MEASURING for job in jobs]
-    done, total = sum(weights[index] for index in found), sum(weights)
+    done, total = sum(weights[index] for index in finished), sum(weights)
     progress(done, total, "")
-    open_jobs = sorted(set(range(len(jobs))) - set(found), key=lambda index: -weights[index])
+    open_jobs = sorted(set(range(len(jobs))) - set(finished), key=lambda index: -weights[index])
     if open_jobs:
-        _load(source)  # fills the caches once, before all workers ask
+        _load(source)  # fills the caches before the workers read them
         with _Pool(min(workers, len(open_jobs))) as pool:
             futures = {pool.submit(jobs[index], source): index for index in open_jobs}
             for future in as_completed(futures):
                 index, run = futures[future], _result(future)
-                with suppress(OSError):  # the run stands without its cache
-                    write_json(places[index], asdict(run))
-                found[index] = run
+                with suppress(OSError):  # the cache is best-effort
+                    write_json(paths[index], asdict(run))
+                finished[index] = run
                 done += weights[index]
-                progress(done, total, _told(jobs[index], run))
-    return tuple(found[index] for index in range(len(jobs)))
+                progress(done, total, _describe(jobs[index], run))
+    return tuple(finished[index] for index in range(len(jobs)))
 
 
-_MEASURING = 40  # steps that measuring a network takes as long as
+_MEASURING = 40  # measuring a network takes as long as this many steps
 
 
-def _identity(source: Source) -> dict[str, Any]:
+def _identity(source: ProxyDataSpec) -> dict[str, Any]:
     teacher = None if source.teacher is None else load_teacher(source.teacher).digest
     return {
         "version": proxy.VERSION,
@@ -137,64 +136,64 @@ def _identity(source: Source) -> dict[str, Any]:
     }
 
 
-def _place(job: Job, identity: dict[str, str | None]) -> Path:
-    told = {
+def _cache_path(job: ProxyJob, identity: dict[str, str | None]) -> Path:
+    content = {
         **identity,
         "layout": layout(job.architecture).to_json(),
         "settings": asdict(job.settings),
     }
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
     return cache_root() / "proxy-runs" / f"{digest}.json"
 
 
-def _recall(place: Path) -> Run | None:
+def _load_cached(path: Path) -> ProxyRun | None:
     with suppress(OSError, ValueError, TypeError):
-        return Run(**(read_json(place) or {}))
+        return ProxyRun(**(read_json(path) or {}))
     return None
 
 
-def _told(job: Job, run: Run) -> str:
+def _describe(job: ProxyJob, run: ProxyRun) -> str:
     end = run.fault or f"{run.gain_db:+.3f} dB"
     return f"{job.name}, {job.settings.steps} steps, seed {job.settings.seed}: {end}"
 
 
-def _result(future: Future[Run]) -> Run:
+def _result(future: Future[ProxyRun]) -> ProxyRun:
     try:
         return future.result()
     except BrokenProcessPool as fault:
         raise InputError(
-            "a training process was killed, most likely for want of memory: give --workers 1 and "
+            "a training process was killed, most likely for lack of memory: give --workers 1 and "
             "run the same command again, which keeps the finished runs"
         ) from fault
 
 
 class _Pool:
-    """Worker processes that end when this one lets go of them or dies, however it does."""
+    """Worker processes that end when this process closes them or dies."""
 
     def __init__(self, workers: int) -> None:
-        # Workers are forked off a process that has done the imports, and that has no threads.
+        # Workers are forked from a process without threads that has done the imports.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         self._reader, self._writer = context.Pipe(duplex=False)
-        self._pool = ProcessPoolExecutor(workers, context, _begin, (self._reader,))
+        self._pool = ProcessPoolExecutor(workers, context, _init_worker, (self._reader,))
 
     def __enter__(self) -> _Pool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            self._writer.close()  # what runs now is not waited for
+            self._writer.close()  # do not wait for running jobs
         self._pool.shutdown(cancel_futures=True)
         self._writer.close()
         self._reader.close()
 
-    def submit(self, job: Job, source: Source) -> Future[Run]:
-        """Have a job done."""
+    def submit(self, job: ProxyJob, source: ProxyDataSpec) -> Future[ProxyRun]:
+        """Run a job in a worker."""
         return self._pool.submit(_train, job, source)
 
 
-def _begin(parent: Connection) -> None:
-    """Set up a worker: one thread, and an end with whoever started it."""
+def _init_worker(parent: Connection) -> None:
+    """Set up a worker: one thread, and exit when the parent does."""
 
     def watch() -> None:
         with suppress(EOFError, OSError):
@@ -207,20 +206,20 @@ def _begin(parent: Connection) -> None:
 
 
 @lru_cache(maxsize=1)
-def _load(source: Source) -> ProxyData:
+def _load(source: ProxyDataSpec) -> ProxyData:
     plugins.load_all(source.plugins)
     teacher = None if source.teacher is None else load_teacher(source.teacher)
     return proxy_data(open_set(source.data), teacher, source.device)
 
 
-def _train(job: Job, source: Source) -> Run:
+def _train(job: ProxyJob, source: ProxyDataSpec) -> ProxyRun:
     data = _load(source)
     try:
         *_, result = proxy.run_proxy(job.architecture, data, job.settings)
     except Diverged as fault:
-        return Run(None, 0.0, None, 0.0, str(fault))
+        return ProxyRun(None, 0.0, None, 0.0, str(fault))
     assert isinstance(result, ProxyResult)
     trained = job.settings.steps > 0
-    return Run(
+    return ProxyRun(
         result.gain_db, result.loss_sum, result.loss_end if trained else None, result.seconds
     )

@@ -1,13 +1,13 @@
-"""One step of a proxy run, as kernels see it: what it moves, by how much, on which batch.
+"""One step of a proxy run.
 
-All that changes from step to step comes in tensors, and nothing of it is looked at from the CPU, so
-that a GPU can replay the very same step (`nas.training.proxy.cuda_graph`).
+Everything that changes between steps is in tensors that the CPU never reads, so that a GPU can
+replay the step as a CUDA graph (`nas.training.proxy.cuda_graph`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +15,17 @@ from torch import Tensor, nn
 from nas.measure.latency.backends import compiled as by_compiler
 from nas.training.core.optim import Ema, Optimizer
 from nas.training.core.precision import Precision
-from nas.training.data.patches import Choice, PatchBank, PatchBatch, cut
+from nas.training.data.patches import PatchBank, PatchBatch, PatchIndex, gather_batch
 from nas.training.losses.phases import PhaseLoss, network_input, trained_phases
 from search_spaces.networks.network import Network
 
 WINDOW = 25
-"""Steps that are planned together, and whose losses are looked at together: on a GPU each look
-waits for all that runs there."""
+"""Steps that are planned together and whose losses are read together: on a GPU each read waits for
+all running work."""
 
 
-class Learner:
-    """A network, its moving average and the optimisers of both kinds of parameters.
+class ProxyStep:
+    """A network with its moving average and optimizer; a call does one step.
 
     Attributes:
         network: what is trained, in place.
@@ -33,12 +33,12 @@ class Learner:
 
     Args:
         network: on the device, in the form to train.
-        loss: what is minimised.
-        clip: longest gradient.
-        decay: of the average.
+        loss: to minimize.
+        clip: largest norm of the gradient.
+        decay: of the moving average.
         grey: patches of each batch that lose their colours, where the network predicts colours.
         precision: number format of the features, and memory layout.
-        compiled: have `torch.compile` make kernels for the features.
+        compiled: compile the features by `torch.compile`.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class Learner:
         self._parameters = list(network.parameters())
         self._optimizer = Optimizer(self._parameters, tensor_rates=True)
 
-    def learn(self, batch: PatchBatch, rates: Tensor) -> Tensor:
+    def __call__(self, batch: PatchBatch, rates: Tensor) -> Tensor:
         """Do one step and return its loss.
 
         Args:
-            batch: what to learn from.
-            rates: those of Muon and of Adam, and the share by which the average follows.
+            batch: on the device.
+            rates: as `Rates`, in a tensor.
         """
-        self.forget_gradients()
+        self.clear_gradients()
         batch = batch.greyed(self._grey)
         pictures = len(batch.lr)
         losses = []
@@ -80,10 +80,10 @@ class Learner:
         nn.utils.clip_grad_norm_(self._parameters, self._clip)
         lr, adam_lr, share = rates.unbind()
         self._optimizer.step(lr, adam_lr)
-        self.ema.move(share)
+        self.ema.lerp(share)
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
-    def forget_gradients(self) -> None:
+    def clear_gradients(self) -> None:
         """Free the gradients of the last step."""
         for parameter in self._parameters:
             parameter.grad = None
@@ -113,45 +113,53 @@ class Learner:
 
 _CPU_PIXELS = 16 * 64 * 64
 """LR pixels that go through the network at once. Beyond it tensors outgrow 32 MB, which glibc takes
-from the system anew each time: 64 patches at once took 1.2 to 1.4 times as long a patch as 16."""
+from the system each time: 64 patches at once took 1.2 to 1.4 times as long a patch as 16."""
+
+
+Rates: TypeAlias = tuple[float, float, float]
+"""Learning rates of Muon and of Adam, and the weight of the moving average's update."""
 
 
 class Stepper(Protocol):
-    """Does the steps of a window that was planned.
+    """Does the steps of a planned window.
 
     Attributes:
-        learner: what the steps move.
+        proxy_step: does a step on a batch.
         losses: of the steps of the window, (`WINDOW`,).
-        way: how steps run, in words.
+        mode: how steps run.
     """
 
-    learner: Learner
+    proxy_step: ProxyStep
     losses: Tensor
-    way: str
+    mode: str
 
-    def plan(self, choices: Sequence[Choice], rates: Sequence[tuple[float, float, float]]) -> None:
-        """Begin a window: what each of its steps sees, and its rates."""
+    def plan(self, choices: Sequence[PatchIndex], rates: Sequence[Rates]) -> None:
+        """Begin a window: the batch indices and rates of each step."""
 
     def step(self) -> None:
         """Do the next step of the window."""
 
 
-class Stepwise:
-    """A CPU's way: each batch is cut as it is needed."""
+class EagerStepper:
+    """A CPU's mode: each batch is cut as it is needed."""
 
-    def __init__(self, learner: Learner, bank: PatchBank, patch: int) -> None:
-        self.learner, self.losses, self.way = learner, torch.zeros(WINDOW), "step by step, fp32"
+    def __init__(self, proxy_step: ProxyStep, bank: PatchBank, patch: int) -> None:
+        self.proxy_step, self.losses, self.mode = (
+            proxy_step,
+            torch.zeros(WINDOW),
+            "step by step, fp32",
+        )
         self._bank, self._patch = bank, patch
-        self._choices: Sequence[Choice] = ()
+        self._choices: Sequence[PatchIndex] = ()
         self._rates = torch.zeros(0, 3)
         self._next = 0
 
-    def plan(self, choices: Sequence[Choice], rates: Sequence[tuple[float, float, float]]) -> None:
+    def plan(self, choices: Sequence[PatchIndex], rates: Sequence[Rates]) -> None:
         """Begin a window."""
         self._choices, self._rates, self._next = choices, torch.tensor(rates), 0
 
     def step(self) -> None:
         """Do the next step of the window."""
-        batch = cut(self._bank, self._choices[self._next], self._patch)
-        self.losses[self._next] = self.learner.learn(batch, self._rates[self._next])
+        batch = gather_batch(self._bank, self._choices[self._next], self._patch)
+        self.losses[self._next] = self.proxy_step(batch, self._rates[self._next])
         self._next += 1

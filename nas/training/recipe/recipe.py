@@ -1,7 +1,7 @@
-"""Recipes: how a network is trained fully, as YAML that anybody can read, write and share.
+"""Recipes of full training, as YAML.
 
-A recipe is a list of stages. Each stage goes on from the averaged weights of the one before, with a
-fresh optimiser. ``docs/training.md`` shows every field.
+A recipe is a list of stages. Each stage continues from the averaged weights of the previous one,
+with a new optimizer. ``docs/training.md`` documents every field.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from nas.common.errors import InputError
 from nas.common.files import read_text
 from nas.common.yaml import load_plain
-from nas.training.recipe.stage import Part, Stage
+from nas.training.recipe.stage import Stage, StrictModel
 
 FOLDER = Path(__file__).parent
 SUFFIXES = (".yaml", ".yml")
 
 
-class Recipe(Part):
+class Recipe(StrictModel):
     """How a network is trained.
 
     Attributes:
-        description: a line for people.
+        description: a line for the user.
         curriculum: names for lists of QPs, such as ``easy: [31]``.
         stages: in order.
     """
@@ -65,14 +65,14 @@ class Recipe(Part):
 
     @property
     def removes_bias(self) -> bool:
-        """Whether a stage takes the biases away."""
+        """Whether a stage removes the biases."""
         return any(stage.remove_bias for stage in self.stages)
 
     def qps_of(self, stage: Stage, prepared: Sequence[int]) -> tuple[int, ...]:
-        """The QPs of a set that a stage trains on, from light to heavy.
+        """The QPs of a dataset that a stage trains on, from light to heavy.
 
         Raises:
-            InputError: the set has none of them.
+            InputError: the dataset has none of them.
         """
         if stage.qps is None:
             return tuple(prepared)
@@ -89,7 +89,7 @@ class Recipe(Part):
         return found
 
     def scaled(self, steps: int) -> Recipe:
-        """The same recipe, all stages longer or shorter so that they add up to ``steps``.
+        """The same recipe with all stages scaled, to ``steps`` in total.
 
         Raises:
             InputError: fewer steps than stages.
@@ -101,7 +101,7 @@ class Recipe(Part):
         ends = [sum(stage.steps for stage in self.stages[: i + 1]) for i in range(len(self.stages))]
         bounds = [0]
         for index, end in enumerate(ends):
-            after = len(ends) - index - 1  # stages to come, which need a step each
+            after = len(ends) - index - 1  # later stages, which need a step each
             bounds.append(min(max(bounds[-1] + 1, round(steps * end / ends[-1])), steps - after))
         stages = tuple(
             stage.model_copy(update={"steps": bounds[i + 1] - bounds[i]})
@@ -141,12 +141,12 @@ def load_recipe(source: str | Path) -> Recipe:
 
 
 def parse_recipe(given: Any, name: str, source: str = "") -> Recipe:
-    """Make a recipe of what a YAML file holds.
+    """Validate the content of a YAML file.
 
     Args:
         given: nested mappings and lists.
-        name: what it is called.
-        source: where it comes from, for error messages.
+        name: of the recipe.
+        source: for error messages.
 
     Raises:
         InputError: something in it is wrong.
@@ -163,30 +163,29 @@ def parse_recipe(given: Any, name: str, source: str = "") -> Recipe:
 
 
 _TAGS = ("float", "constrained-float", "cosine", "linear", "constant", "step", "restarts")
-"""What pydantic adds to a place to say which kind of value it tried."""
+"""Tags of union members in pydantic's locations."""
 
 
 def _sentence(fault: ValidationError) -> str:
-    """The first of pydantic's complaints as one sentence with the place and the choices."""
+    """The first error of pydantic as a sentence with location and choices."""
     error = fault.errors()[0]
-    place = _place(error["loc"])
-    told = str(error["msg"]).removeprefix("Value error, ")
+    where = _location(error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "missing":
-        told = "must be given"
-    elif place.endswith("schedule") and error["type"] != "value_error":
-        told = "needs a kind: cosine, linear, constant, step or restarts"
+        message = "must be given"
+    elif where.endswith("schedule") and error["type"] != "value_error":
+        message = "needs a kind: cosine, linear, constant, step or restarts"
     elif error["type"] == "too_short":
-        told = "must have one entry at least"
+        message = "must have one entry at least"
     elif error["type"].startswith("tuple_"):
-        told = f"must be a list, not {reprlib.repr(error['input'])}"
-    elif told.startswith("Input should be"):
-        told = (
-            f"{told.replace('Input should be', 'must be', 1)}, not {reprlib.repr(error['input'])}"
-        )
-    return f"{place}: {told}" if place else told
+        message = f"must be a list, not {reprlib.repr(error['input'])}"
+    elif message.startswith("Input should be"):
+        message = message.replace("Input should be", "must be", 1)
+        message += f", not {reprlib.repr(error['input'])}"
+    return f"{where}: {message}" if where else message
 
 
-def _place(location: tuple[int | str, ...]) -> str:
+def _location(location: tuple[int | str, ...]) -> str:
     """``("stages", 0, "losses", "l1")`` as "stage 1, losses, l1"."""
     words: list[str] = []
     before: int | str = ""

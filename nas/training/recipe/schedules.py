@@ -1,4 +1,4 @@
-"""How a rate moves over a stage: pure functions of the share of it that is done."""
+"""Learning-rate schedules: pure functions of the share of a stage that is done."""
 
 from __future__ import annotations
 

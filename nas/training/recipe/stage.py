@@ -1,4 +1,4 @@
-"""What a stage of a recipe says: how long, on what, by which optimiser, towards what."""
+"""Stages of a recipe: length, data, optimizer, schedule, losses, distillation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from nas.training.core.optim import optimizers
 from nas.training.losses.losses import losses
 from nas.training.recipe import schedules
 
@@ -17,7 +18,7 @@ Ramp: TypeAlias = Weight | tuple[Weight, Weight]
 MixRamp: TypeAlias = Share | tuple[Share, Share]
 
 
-class Part(BaseModel):
+class StrictModel(BaseModel):
     """Frozen, and strict about names: a misspelt field is an error that lists the right ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
@@ -33,7 +34,7 @@ class Part(BaseModel):
         return given
 
 
-class Cosine(Part):
+class Cosine(StrictModel):
     """A rise in a line, then half a cosine down to ``end``, a share of the peak."""
 
     kind: Literal["cosine"] = "cosine"
@@ -45,7 +46,7 @@ class Cosine(Part):
         return schedules.warmed_cosine(progress, self.warmup, self.end)
 
 
-class Linear(Part):
+class Linear(StrictModel):
     """A rise, the peak until ``hold``, then a line down to ``end``."""
 
     kind: Literal["linear"]
@@ -60,7 +61,7 @@ class Linear(Part):
         return schedules.linear(progress, self.end, hold) if rising is None else rising
 
 
-class Constant(Part):
+class Constant(StrictModel):
     """A rise, then the peak."""
 
     kind: Literal["constant"]
@@ -72,7 +73,7 @@ class Constant(Part):
         return 1.0 if rising is None else rising
 
 
-class Steps(Part):
+class Steps(StrictModel):
     """A rise, then the rate is multiplied by ``factor`` at these shares of the stage."""
 
     kind: Literal["step"]
@@ -86,7 +87,7 @@ class Steps(Part):
         return schedules.stepped(progress, self.at, self.factor) if rising is None else rising
 
 
-class Restarts(Part):
+class Restarts(StrictModel):
     """Cosines in a row, each from a lower peak: ``factor`` times the one before."""
 
     kind: Literal["restarts"]
@@ -109,15 +110,15 @@ Schedule: TypeAlias = Annotated[
 ]
 
 
-class OutputDistillation(Part):
+class OutputDistillation(StrictModel):
     """An added loss between the student's output and the teacher's."""
 
     weight: Ramp = 0.1
     loss: Literal["l1", "mse"] = "mse"
 
 
-class Distillation(Part):
-    """What is learned from the teacher, if one is given.
+class Distillation(StrictModel):
+    """What is distilled from a teacher, if one is given.
 
     Attributes:
         output: an added loss between both outputs.
@@ -133,7 +134,7 @@ class Distillation(Part):
 
     @property
     def wants_output(self) -> bool:
-        """Whether the teacher's pictures are needed."""
+        """Whether the teacher's output is needed."""
         return self.output is not None or any_of(self.mix) or any_of(self.contrastive)
 
     @property
@@ -142,28 +143,27 @@ class Distillation(Part):
         return any_of(self.affinity)
 
 
-class Stage(Part):
-    """A part of a training with settings of its own.
+class Stage(StrictModel):
+    """One stage of a training.
 
     Attributes:
         steps: how many; ``nas train --steps`` scales those of all stages.
         patch: LR side of a crop; rounded up to what the network's working resolution divides.
         batch: crops of a step, over all processes.
-        optimiser: ``muon`` moves kernels by Muon and the rest by Adam; ``adam`` all by Adam.
+        optimiser: ``muon`` (Muon for kernels, Adam for the rest) or ``adam``.
         lr: peak rate.
-        adam_lr: with ``muon``, the peak rate of what Adam moves.
+        adam_lr: with ``muon``, the peak rate of Adam.
         betas: Adam's.
-        schedule: how the rates move.
+        schedule: of the rates.
         losses: name -> weight.
-        distillation: what is learned from the teacher.
+        distillation: from the teacher.
         qps: those of the set to train on, or names of the recipe's curriculum; all if not given.
         fold: first fold every block into a plain convolution, and train that.
-        remove_bias: first take all biases away; until then a network has them, whatever its
-            description says.
-        freeze: patterns of names of parameters that stay as they are, such as ``stem.*``.
+        remove_bias: first remove all biases; earlier stages train with them.
+        freeze: patterns of names of parameters that are not trained, such as ``stem.*``.
         auxiliary_x2: weight of the loss of a second output at 2x, which is deleted afterwards.
-        grey: share of the crops of a batch that lose their colours, from which networks learn that
-            grey stays grey; no meaning for those that predict luma.
+        grey: share of the crops of a batch that lose their colours, so that grey stays grey;
+            ignored for networks that predict luma.
         clip: largest norm of the gradient; 0 does not clip.
         ema: decay of the moving average of the weights.
     """
@@ -172,7 +172,7 @@ class Stage(Part):
     losses: Annotated[dict[str, Weight], Field(min_length=1)]
     patch: Annotated[int, Field(ge=8, le=1024)] = 48
     batch: Annotated[int, Field(ge=1)] = 16
-    optimiser: Literal["adam", "muon"] = "adam"
+    optimiser: str = "adam"
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-4
     adam_lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
@@ -194,9 +194,15 @@ class Stage(Part):
     @classmethod
     def _losses_exist(cls, given: dict[str, float]) -> dict[str, float]:
         for name in given:
-            losses[name]  # names the choices if there is none
+            losses[name]  # raises an error with the choices
         if not any(given.values()):
             raise ValueError("one of them must have a weight above 0")
+        return given
+
+    @field_validator("optimiser")
+    @classmethod
+    def _optimizer_exists(cls, given: str) -> str:
+        optimizers[given]
         return given
 
     @field_validator("qps", mode="before")
@@ -210,6 +216,6 @@ def any_of(weight: float | tuple[float, float]) -> bool:
     return max(weight) > 0 if isinstance(weight, tuple) else weight > 0
 
 
-def at(weight: float | tuple[float, float], progress: float) -> float:
+def value_at(weight: float | tuple[float, float], progress: float) -> float:
     """A ramp's value when this share of its stage is done."""
     return schedules.ramp(progress, *weight) if isinstance(weight, tuple) else weight

@@ -15,14 +15,14 @@ from nas.common.errors import InputError
 from nas.common.text import Progress, silent
 from nas.data.store import PairSet, lanczos
 from nas.data.windows import Window, windows
-from nas.measure.quality import psnr_y
+from nas.measure.metrics import psnr_y
 from nas.training.data.crops import Crops
 from nas.training.engine.events import Saved, Stepped
 from nas.training.teacher.task import TeacherTrainer, TeacherTraining
 from search_spaces.architecture import SCALE
 from teachers.cache import upscale_pixels
-from teachers.hat.network import HAT, PRESETS
 from teachers.loading import Teacher, load_teacher, save_teacher
+from teachers.registry import families, family_of, new_teacher
 
 CHECKPOINT_SECONDS = 60.0
 NOTE_AREA = 50_000  # LR pixels that the gain in the progress note is measured on
@@ -124,15 +124,13 @@ def _gain_note(network: nn.Module, held_out: Sequence[Window], device: str | tor
     return f"{np.mean(gains):+.2f} dB over Lanczos"
 
 
-def _network(preset: str, start: str | Path | None, seed: int) -> HAT:
-    if start is not None:
-        network = load_teacher(start).network
-        if not isinstance(network, HAT):
-            raise InputError(f"{start} is no HAT: give one as --start, hat-tiny for instance")
-        return network
-    by_name = {name.lower(): settings for name, settings in PRESETS.items()}
-    if preset.lower() not in by_name:
-        raise InputError(f"there is no teacher preset {preset!r}: choose from {', '.join(PRESETS)}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return HAT(by_name[preset.lower()])
+def _network(preset: str, start: str | Path | None, seed: int) -> nn.Module:
+    if start is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return new_teacher(preset)
+    network = load_teacher(start).network
+    trainable = " or ".join(name for name in families if families[name].presets)
+    if not family_of(network).presets:
+        raise InputError(f"--start {start} cannot be trained here: give a teacher of {trainable}")
+    return network

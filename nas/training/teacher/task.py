@@ -14,8 +14,8 @@ from nas.training.core.precision import Precision
 from nas.training.data.batches import Batch, CropSource
 from nas.training.data.crops import Crops
 from nas.training.engine.checkpoint import load_checkpoint, save_checkpoint
+from nas.training.engine.loop import Trainer
 from nas.training.engine.stage import StageTrainer, StepSettings
-from nas.training.engine.trainer import Trainer
 from nas.training.losses.losses import losses
 from nas.training.recipe.schedules import warmed_cosine
 from teachers.loading import TeacherInput
