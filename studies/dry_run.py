@@ -23,7 +23,7 @@ from studies.core.budget import Budget
 from studies.core.parameters import draws
 from studies.evaluation import EvaluationSettings, load_data
 from studies.settings import SearchSettings
-from studies.setup import Prepared, prepare
+from studies.setup import SearchSetup, set_up
 
 _DRAWN = 24  # enough for a first idea of how much of the space the budget leaves
 _SHOWN = 8
@@ -114,8 +114,8 @@ def plan(settings: SearchSettings, progress: Progress = silent) -> Plan:
     Raises:
         InputError: As the search itself would.
     """
-    prepared = prepare(settings, progress)
-    study, evaluation = prepared.study, prepared.evaluation
+    setup = set_up(settings, progress, dry_run=True)
+    study, evaluation = setup.study, setup.evaluation
     drawn = list(islice(_architectures(study.space, study.seed), _DRAWN))
     samples = []
     for done, architecture in enumerate(drawn, start=1):
@@ -123,8 +123,8 @@ def plan(settings: SearchSettings, progress: Progress = silent) -> Plan:
         progress(done, _DRAWN, "costs and runtimes")
     pairs = list(zip(drawn, samples, strict=True))
     within = [pair for pair in pairs if pair[1].verdict == "within"]
-    each = _seconds_each(_middle(within or pairs), prepared)
-    found = expected(study.trials, settings.period_s, each, prepared.concurrency)
+    each = _seconds_each(_middle(within or pairs), setup)
+    found = expected(study.trials, settings.period_s, each, setup.concurrency)
     assert found is not None  # one of the two is given
     return Plan(
         study=study.name,
@@ -134,14 +134,14 @@ def plan(settings: SearchSettings, progress: Progress = silent) -> Plan:
         budget=str(study.budget),
         trials=study.trials,
         time_s=settings.period_s,
-        concurrency=prepared.concurrency,
+        concurrency=setup.concurrency,
         steps=evaluation.proxy.steps,
         share_within=len(within) / len(pairs),
         seconds_each=each,
         trainings=found.trainings,
         seconds=found.seconds,
         runtime_kind=evaluation.target.kind,
-        notes=(*prepared.notes, *prepared.slack()),
+        notes=(*setup.notes, *setup.slack()),
         samples=tuple(samples[:_SHOWN]),
     )
 
@@ -172,9 +172,9 @@ def _middle(pairs: list[tuple[Architecture, Sample]]) -> Architecture:
     return sorted(pairs, key=lambda pair: pair[1].macs_g)[len(pairs) // 2][0]
 
 
-def _seconds_each(architecture: Architecture, prepared: Prepared) -> float:
+def _seconds_each(architecture: Architecture, setup: SearchSetup) -> float:
     """Time a few steps of training and an evaluation, and scale them up."""
-    evaluation = replace(prepared.evaluation, teacher=None)
+    evaluation = replace(setup.evaluation, teacher=None)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker
     try:

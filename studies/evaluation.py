@@ -51,7 +51,7 @@ from studies.core.outcome import (
     Trained,
     Weights,
 )
-from studies.runners.bundle import Material
+from studies.runners.bundle import WorkerBundle
 from teachers.loading import load_teacher
 
 Measure = Callable[[Target, Network], Latency]
@@ -77,7 +77,7 @@ class EvaluationSettings:
         budget: The limits that gate them.
         time_limit_s: A candidate that takes longer is broken; None for no limit.
         plugins: Files that bring blocks of the user.
-        material: What workers on other machines take instead of these paths; None on one machine.
+        bundle: What workers on other machines take instead of these paths; None on one machine.
         measure: How a runtime is asked of the target; elsewhere than here on a cluster.
     """
 
@@ -90,21 +90,21 @@ class EvaluationSettings:
     budget: Budget = field(default_factory=Budget)
     time_limit_s: float | None = None
     plugins: tuple[str, ...] = ()
-    material: Material | None = None
+    bundle: WorkerBundle | None = None
     measure: Measure = Target.latency
 
 
 @lru_cache(maxsize=1)
 def load_data(
-    data: Path, teacher: str | None, device: str, material: Material | None = None
+    data: Path, teacher: str | None, device: str, bundle: WorkerBundle | None = None
 ) -> ProxyData:
     """Load once in a process what every candidate trains on: pictures and teacher outputs.
 
     Raises:
         InputError: When one of them is not there or cannot be used.
     """
-    if material is not None:
-        return material.load(device)
+    if bundle is not None:
+        return bundle.load(device)
     found = None if teacher is None else load_teacher(teacher)
     return proxy_data(open_set(data), found, device)
 
@@ -131,8 +131,8 @@ def evaluate(candidate: Candidate, settings: EvaluationSettings) -> Evaluation:
     Raises:
         InputError: Something is wrong that is not the candidate's fault.
     """
-    load_all(settings.plugins if settings.material is None else settings.material.plugin_files())
-    data = load_data(settings.data, settings.teacher, settings.device, settings.material)
+    load_all(settings.plugins if settings.bundle is None else settings.bundle.plugin_files())
+    data = load_data(settings.data, settings.teacher, settings.device, settings.bundle)
     found, spent = _Found(), 0.0
     proxy = replace(settings.proxy, seed=settings.proxy.seed + candidate.repeat)
     steps = _steps(candidate.architecture, data, replace(settings, proxy=proxy), found)

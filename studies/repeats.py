@@ -22,7 +22,7 @@ from studies.events import OnEvent, Repeated, Started
 from studies.results.front import Member, best_within, front, trained
 
 
-class RepeatDesk:
+class RepeatTrials:
     """Hands out the front's members and contenders, until each was trained ``times`` times.
 
     Several searches may do so on one study: each training is done by one of them.

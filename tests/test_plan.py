@@ -14,7 +14,7 @@ from studies.core.candidate import Candidate
 from studies.dry_run import plan
 from studies.evaluation import evaluate
 from studies.settings import SearchSettings
-from studies.setup import prepare
+from studies.setup import set_up
 from studies.storage.store import Store
 
 SPACE = """
@@ -93,7 +93,7 @@ def test_a_plan_counts_what_fits_and_names_limits_that_exclude_nothing(asked):
 
 
 def test_a_candidate_is_built_to_be_cross_checked_and_trained_not_to_be_rejected(asked, built):
-    prepared = prepare(asked)
+    prepared = set_up(asked, dry_run=True)
     small, large = (
         prepared.study.space.architecture(
             {"stem": "conv", "width": width, "depth": 1, "block": "conv"}
