@@ -23,7 +23,7 @@ from quick_search import TRIALS, Quick, settings, states
 from studies.core.outcome import Trained
 from studies.core.record import count
 from studies.core.weights import weights_file
-from studies.results.analysis import spent
+from studies.results.analysis import time_use
 from studies.results.snapshot import load
 from studies.search import run_study
 
@@ -105,7 +105,7 @@ def test_a_clock_that_jumps_changes_no_result(tmp_path, moved):
     assert [r.outcome for r in whole.records[: len(half)]] == [r.outcome for r in half]
     steady = run_study(settings(tmp_path, name="steady"), Quick())
     assert [m.trial for m in steady.front] == [m.trial for m in whole.front]
-    times = spent(whole.records)
+    times = time_use(whole.records)
     assert 0 <= times.wall_s < 60 and times.overhead_s >= 0
 
 

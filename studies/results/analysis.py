@@ -15,7 +15,7 @@ from studies.core.record import Record
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class TimeUse:
     """Seconds; the first three are sums over candidates, of which several may run at once.
 
     Attributes:
@@ -41,7 +41,7 @@ class Spent:
         return self.total_s / self.wall_s if self.wall_s else 0.0
 
 
-def spent(records: Iterable[Record]) -> Spent:
+def time_use(records: Iterable[Record]) -> TimeUse:
     """Add up what the records say. Duplicates and unfinished candidates are left out."""
     training = evaluating = held = 0.0
     spans = []
@@ -58,7 +58,7 @@ def spent(records: Iterable[Record]) -> Spent:
             held += max(record.finished - record.started, outcome.seconds)
         else:
             held += outcome.seconds
-    return Spent(training, evaluating - training, held - evaluating, _union(spans))
+    return TimeUse(training, evaluating - training, held - evaluating, _union(spans))
 
 
 def _union(spans: Iterable[tuple[float, float]]) -> float:
