@@ -105,7 +105,7 @@ def test_a_search_that_is_started_again_has_the_rest_of_its_time(tmp_path, own_d
 def test_a_time_that_is_none_is_refused(nas, wrong):
     code, _, err = nas("search", f"--time={wrong}", "--dry-run")
     assert code == 2 and len(err.splitlines()) == 1
-    assert f"--time {wrong!r} is no time above zero with a unit of s, m or h" in err
+    assert f"--time {wrong!r} is not a time above zero with a unit of s, m or h" in err
 
 
 @pytest.mark.parametrize(

@@ -217,7 +217,7 @@ def _read(option: str, text: str | None, quantity: _Quantity, example: str) -> f
     value = _value(match) * quantity.factors[match[3].lower()] if match else 0.0
     if not 0.0 < value < math.inf:
         raise InputError(
-            f"{option} {text!r} is no {quantity.description}: write for instance {example}."
+            f"{option} {text!r} is not a {quantity.description}: write for instance {example}."
         )
     return value
 
@@ -228,7 +228,7 @@ def _read_loss(option: str, text: str | None) -> float | None:
     match = re.fullmatch(rf"{_NUMBER}\s*(?:db)?", text.strip(), re.IGNORECASE)
     value = _value(match) if match else math.inf
     if not value < math.inf:
-        raise InputError(f"{option} {text!r} is no loss in dB: write for instance 0.1, or none.")
+        raise InputError(f"{option} {text!r} is not a loss in dB: write for instance 0.1, or none.")
     return value
 
 
