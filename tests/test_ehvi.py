@@ -98,7 +98,7 @@ def test_a_model_follows_the_study_where_it_differs_from_the_table():
 def test_it_finds_more_than_chance_does_and_asks_for_nothing_over_a_limit(tmp_path):
     found = search(tmp_path, name="ehvi", trials=14, seed=1)
     chance = run_study(settings(tmp_path, name="random", sampler="random", trials=14), Quick())
-    assert found.hypervolume > chance.hypervolume
+    assert found.snapshot.hypervolume > chance.snapshot.hypervolume
     own = [record for record in found.records if record.candidate.origin == "sampler"]
     assert not any(record.outcome.runtime.ms > BUDGET.runtime_ms for record in own)
     layouts = [layout(record.candidate.architecture).key for record in own]

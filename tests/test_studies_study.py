@@ -13,6 +13,7 @@ from nas.common.errors import InputError
 from search_spaces.space import Space
 from search_spaces.zoo.survey import published
 from studies.core.outcome import Broken, Rejected, Runtime, Size, Trained
+from studies.core.sampler import SamplerError
 from studies.core.study import open_study
 from studies.results.front import trained
 from studies.results.snapshot import load, load_all
@@ -105,7 +106,7 @@ def test_a_sampler_that_fails_is_not_taken_for_a_broken_database(tmp_path, monke
         raise RuntimeError("the covariance is not positive definite")
 
     monkeypatch.setattr(optuna.samplers.RandomSampler, "sample_independent", fails)
-    with pytest.raises(RuntimeError, match="not positive definite"):
+    with pytest.raises(SamplerError, match=r"sampler .random. failed .*not positive definite"):
         run_study(settings(tmp_path, sampler="random"), Quick())
     monkeypatch.undo()
     assert run_study(settings(tmp_path, sampler="random"), Quick()).counts.done == TRIALS
