@@ -170,8 +170,8 @@ def share_of_ray(trials: int, seconds: float, sampler: str) -> None:
 def run(runner: Runner, trials: int, seconds: float, sampler: str) -> Search:
     """Search in a folder of its own."""
     from studies.runners.ray import RayRunner
-    from studies.runners.ray_session import Session, starting
-    from studies.search import conduct
+    from studies.runners.ray_session import Session, ray_session
+    from studies.search import run_study
 
     finished: list[Mark] = []
     trained = 0
@@ -194,8 +194,8 @@ def run(runner: Runner, trials: int, seconds: float, sampler: str) -> Search:
             sampler=sampler_factory(sampler, partial(known_costs, resolve_target("rtx4090"))),
         )
         if isinstance(runner, RayRunner):
-            stack.enter_context(starting(Session(cpus=runner.concurrency)))
-        summary = conduct(
+            stack.enter_context(ray_session(Session(cpus=runner.concurrency)))
+        summary = run_study(
             settings,
             Wait(seconds),
             runner,

@@ -15,9 +15,9 @@ from studies.evaluation import evaluate
 from studies.events import Event, Finished
 from studies.results.front import eligible, front, hypervolume_history, reference_of, trained
 from studies.runners.inline import InlineRunner
-from studies.search import conduct
+from studies.search import run_study
 from studies.settings import SearchSettings
-from studies.setup import prepare, teach
+from studies.setup import set_up
 from studies.storage.store import Store
 
 
@@ -66,10 +66,10 @@ def run_real(wanted: RealSearch, folder: Path) -> Sequence[Record]:
         tracking_uri=None,
         concurrency=1,
     )
-    prepared = teach(prepare(asked))
-    summary = conduct(
-        prepared.study,
-        partial(evaluate, settings=prepared.evaluation),
+    setup = set_up(asked)
+    summary = run_study(
+        setup.study,
+        partial(evaluate, settings=setup.evaluation),
         InlineRunner(1),
         on_event=partial(_print, wanted.name),
     )

@@ -56,7 +56,7 @@ from studies.results.front import Member, hypervolume, reference_of, trained
 from studies.runners.inline import InlineRunner
 from studies.sampling.gain_model import features
 from studies.sampling.samplers import sampler_factory
-from studies.search import conduct
+from studies.search import run_study
 from studies.setup import known_costs
 from studies.storage.store import Store
 
@@ -153,7 +153,7 @@ def run(arm: Arm, seed: int, trainings: int) -> dict[str, object]:
             patience=3000,
         )
         begun = time.process_time()
-        summary = conduct(
+        summary = run_study(
             settings, lambda c: evaluate(c, arm.gate, seed), InlineRunner(arm.workers)
         )
         seconds = time.process_time() - begun

@@ -32,8 +32,8 @@ _MARKS = "NAS_STARTUP_MARKS"  # the file that all processes of a run write to
 _NAS = "from nas.cli import main; main()"
 _WATCHED = {
     # module: functions whose beginning and end are marked
-    "studies.setup": ("prepare", "teach"),
-    "studies.search": ("conduct",),
+    "studies.setup": ("set_up",),
+    "studies.search": ("run_study",),
     "ray": ("init",),
 }
 

@@ -1,4 +1,4 @@
-"""What a search would do, found out without doing it: ``nas search --dry-run``."""
+"""Estimate of a search without training: ``nas search --dry-run``."""
 
 from __future__ import annotations
 
@@ -23,23 +23,18 @@ from studies.core.budget import Budget
 from studies.core.parameters import draws
 from studies.evaluation import EvaluationSettings, load_data
 from studies.settings import SearchSettings
-from studies.setup import Prepared, prepare
+from studies.setup import set_up
 
-_DRAWN = 24  # enough for a first idea of how much of the space the budget leaves
+_SAMPLES = 24  # enough to estimate how much of the space fits the budget
 _SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A candidate drawn at random from the space.
+    """A random candidate; its figures are those of `studies.results.front.Member`.
 
     Attributes:
-        name: The label of its architecture.
-        runtime_ms: For one 540x960 picture.
-        macs_g: Multiply-accumulates in units of 1e9.
-        params: Parameters of the deploy form.
-        memory_mb: Peak memory of an eager pass in units of 1e6 bytes.
-        verdict: ``within`` or by how much it is over a limit.
+        verdict: ``within``, or by how much it is over a limit.
     """
 
     name: str
@@ -51,26 +46,21 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DryRun:
     """What a search would do.
 
     Attributes:
-        study: Name of its study.
-        space: Name of its space.
         size: Number of parameter sets in the space.
-        known: Published networks that are among the trainings, a third of these at most.
-        budget: The limits, for people.
+        known: Published networks among the trainings.
         trials: Candidates to train; None for no limit.
-        time_s: Seconds to search for; None for no limit.
+        time_s: Time to search; None for no limit.
         concurrency: Candidates at once.
         steps: Training steps of each.
-        share_within: Share of the drawn candidates that are within the budget.
-        seconds_each: Estimated seconds to train and measure one.
-        trainings: Estimated number of candidates that are trained.
-        seconds: Estimated seconds for all of them, without what was trained before.
-        runtime_kind: ``measured`` or ``predicted``.
-        notes: What to read first.
-        samples: Some of the drawn candidates.
+        share_within: Share of random candidates that are within the budget.
+        seconds_each: Estimated time to train and measure one.
+        trainings: Estimated number of trained candidates.
+        seconds: Estimated time for all of them, earlier runs of the study ignored.
+        samples: Some of the random candidates.
     """
 
     study: str
@@ -91,64 +81,64 @@ class Plan:
     samples: tuple[Sample, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan as JSON."""
+        """Return it as JSON."""
         return asdict(self)
 
     def lines(self) -> tuple[str, ...]:
-        """Return the plan for people, without its samples."""
+        """Describe it in sentences, without the samples."""
         known = ", ".join(self.known) or "none"
         return (
             f"study {self.study}: {until(self.trials, self.time_s)}, {self.steps} steps each, "
             f"{self.concurrency} at once",
             f"space {self.space}: {self.size:,} parameter sets, "
-            f"{self.share_within:.0%} of {_DRAWN} drawn are within {self.budget}",
+            f"{self.share_within * _SAMPLES:.0f} of {_SAMPLES} samples fit ({self.budget})",
             f"layouts of known networks among them: {known}",
             *self.notes,
             f"expected {Expected(self.trainings, self.seconds_each, self.seconds)}",
         )
 
 
-def plan(settings: SearchSettings, progress: Progress = silent) -> Plan:
-    """Find out what a search would do; nothing is written but what the cache keeps.
+def dry_run(settings: SearchSettings, progress: Progress = silent) -> DryRun:
+    """Estimate what a search would do; writes nothing but cache files.
 
     Raises:
         InputError: As the search itself would.
     """
-    prepared = prepare(settings, progress)
-    study, evaluation = prepared.study, prepared.evaluation
-    drawn = list(islice(_architectures(study.space, study.seed), _DRAWN))
+    setup = set_up(settings, progress, dry_run=True)
+    study, evaluation = setup.study, setup.evaluation
+    architectures = list(islice(_architectures(study.space, study.seed), _SAMPLES))
     samples = []
-    for done, architecture in enumerate(drawn, start=1):
+    for done, architecture in enumerate(architectures, start=1):
         samples.append(_sample(architecture, evaluation.target, study.budget))
-        progress(done, _DRAWN, "costs and runtimes")
-    pairs = list(zip(drawn, samples, strict=True))
+        progress(done, _SAMPLES, "costs and runtimes")
+    pairs = list(zip(architectures, samples, strict=True))
     within = [pair for pair in pairs if pair[1].verdict == "within"]
-    each = _seconds_each(_middle(within or pairs), prepared)
-    found = expected(study.trials, settings.period_s, each, prepared.concurrency)
-    assert found is not None  # one of the two is given
-    return Plan(
+    each = _seconds_each(_median(within or pairs), evaluation)
+    estimate = expected(study.trials, settings.period_s, each, setup.concurrency)
+    assert estimate is not None  # one of the two is given
+    return DryRun(
         study=study.name,
         space=study.space.name,
         size=study.space.size,
-        known=tuple(study.known)[: max(1, found.trainings // 3)],
+        known=tuple(study.known)[: max(1, estimate.trainings // 3)],
         budget=str(study.budget),
         trials=study.trials,
         time_s=settings.period_s,
-        concurrency=prepared.concurrency,
+        concurrency=setup.concurrency,
         steps=evaluation.proxy.steps,
         share_within=len(within) / len(pairs),
         seconds_each=each,
-        trainings=found.trainings,
-        seconds=found.seconds,
+        trainings=estimate.trainings,
+        seconds=estimate.seconds,
         runtime_kind=evaluation.target.kind,
-        notes=(*prepared.notes, *prepared.slack()),
+        notes=(*setup.notes, *setup.slack()),
         samples=tuple(samples[:_SHOWN]),
     )
 
 
 def _architectures(space: Space, seed: int) -> Iterator[Architecture]:
     for parameters in draws(space, seed):
-        with suppress(InputError):  # the space is a product: some of its corners contradict
+        with suppress(InputError):  # some choices contradict each other
             yield space.architecture(parameters)
 
 
@@ -167,14 +157,14 @@ def _sample(architecture: Architecture, target: Target, budget: Budget) -> Sampl
     )
 
 
-def _middle(pairs: list[tuple[Architecture, Sample]]) -> Architecture:
-    """Return the one of median MACs, for they are what training time follows most."""
+def _median(pairs: list[tuple[Architecture, Sample]]) -> Architecture:
+    """Return the architecture of median MACs, which training time depends on most."""
     return sorted(pairs, key=lambda pair: pair[1].macs_g)[len(pairs) // 2][0]
 
 
-def _seconds_each(architecture: Architecture, prepared: Prepared) -> float:
-    """Time a few steps of training and an evaluation, and scale them up."""
-    evaluation = replace(prepared.evaluation, teacher=None)
+def _seconds_each(architecture: Architecture, evaluation: EvaluationSettings) -> float:
+    """Estimate the time of a proxy run from a few steps and evaluations."""
+    evaluation = replace(evaluation, teacher=None)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker
     try:

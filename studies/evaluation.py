@@ -1,8 +1,7 @@
-"""One candidate's way, with no step back: cost, gate, latency, gate, proxy training, quality.
+"""Evaluation of one candidate: cost, gate, latency, gate, proxy training, quality.
 
-Here the parts of `nas` come together. A candidate that is over a limit never costs a training
-step, and whatever is a candidate's own fault becomes an outcome. What is not (a data set that is
-gone, a full disk) is raised, because it would break every other candidate as well.
+A candidate over a limit is never trained. Errors that are a candidate's own become its outcome;
+others (a missing dataset, a full disk) are raised, because they would break every candidate.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ from studies.core.outcome import (
     Trained,
     Weights,
 )
-from studies.runners.bundle import Material
+from studies.runners.bundle import WorkerBundle
 from teachers.loading import load_teacher
 
 Measure = Callable[[Target, Network], Latency]
@@ -65,20 +64,20 @@ _NO_MEMORY = (
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSettings:
-    """What all candidates of a study are evaluated by. Small and picklable: workers load the rest.
+    """How candidates of a study are evaluated. Small and picklable: workers load the data.
 
     Attributes:
-        target: Where runtimes come from.
-        data: Folder of a prepared set.
+        target: Device or latency model of runtimes.
+        data: Folder of the dataset.
         teacher: Name or path; None trains without.
-        device: What candidates are trained on.
-        proxy: How they are trained.
-        rungs: Steps after which they are evaluated on the way; none without early stopping.
-        budget: The limits that gate them.
+        device: Device of the training.
+        proxy: Settings of the training.
+        rungs: Steps at which a candidate is evaluated during its training.
+        budget: Limits of the gates.
         time_limit_s: A candidate that takes longer is broken; None for no limit.
-        plugins: Files that bring blocks of the user.
-        material: What workers on other machines take instead of these paths; None on one machine.
-        measure: How a runtime is asked of the target; elsewhere than here on a cluster.
+        plugins: The user's plugin files.
+        bundle: Data for workers on other machines; None on one machine.
+        measure: Returns the latency of a network on the target; remote on a cluster.
     """
 
     target: Target
@@ -90,35 +89,35 @@ class EvaluationSettings:
     budget: Budget = field(default_factory=Budget)
     time_limit_s: float | None = None
     plugins: tuple[str, ...] = ()
-    material: Material | None = None
+    bundle: WorkerBundle | None = None
     measure: Measure = Target.latency
 
 
 @lru_cache(maxsize=1)
 def load_data(
-    data: Path, teacher: str | None, device: str, material: Material | None = None
+    data: Path, teacher: str | None, device: str, bundle: WorkerBundle | None = None
 ) -> ProxyData:
-    """Load once in a process what every candidate trains on: pictures and teacher outputs.
+    """Load images and teacher outputs, once in a process.
 
     Raises:
-        InputError: When one of them is not there or cannot be used.
+        InputError: One of them is missing or cannot be used.
     """
-    if material is not None:
-        return material.load(device)
-    found = None if teacher is None else load_teacher(teacher)
-    return proxy_data(open_set(data), found, device)
+    if bundle is not None:
+        return bundle.load(device)
+    loaded = None if teacher is None else load_teacher(teacher)
+    return proxy_data(open_set(data), loaded, device)
 
 
-class _TimeUp(BaseException):
-    """The candidate has used up its time.
+class _TimeLimit(BaseException):
+    """The candidate has reached its time limit.
 
-    No `Exception`: who builds, compiles or tries a network catches those, and tells another story.
+    Not an `Exception`: code that compiles or tries a network would catch it.
     """
 
 
 @dataclass(slots=True)
-class _Found:
-    """What is known of a candidate so far."""
+class _State:
+    """The state of an evaluation."""
 
     stage: str = "counted"
     size: Size | None = None
@@ -131,58 +130,58 @@ def evaluate(candidate: Candidate, settings: EvaluationSettings) -> Evaluation:
     Raises:
         InputError: Something is wrong that is not the candidate's fault.
     """
-    load_all(settings.plugins if settings.material is None else settings.material.plugin_files())
-    data = load_data(settings.data, settings.teacher, settings.device, settings.material)
-    found, spent = _Found(), 0.0
+    load_all(settings.plugins if settings.bundle is None else settings.bundle.plugin_files())
+    data = load_data(settings.data, settings.teacher, settings.device, settings.bundle)
+    state, elapsed_s = _State(), 0.0
     proxy = replace(settings.proxy, seed=settings.proxy.seed + candidate.repeat)
-    steps = _steps(candidate.architecture, data, replace(settings, proxy=proxy), found)
+    steps = _steps(candidate.architecture, data, replace(settings, proxy=proxy), state)
     while True:
         begin = time.perf_counter()
         try:
-            with _time_limit(settings.time_limit_s, spent):
+            with _time_limit(settings.time_limit_s, elapsed_s):
                 partial_result = next(steps)
         except StopIteration as end:
-            return replace(end.value, seconds=spent + time.perf_counter() - begin)
-        except (Exception, _TimeUp) as fault:
-            kind = _kind(fault, found, settings)
-            seconds = spent + time.perf_counter() - begin
+            return replace(end.value, seconds=elapsed_s + time.perf_counter() - begin)
+        except (Exception, _TimeLimit) as fault:
+            kind = _kind(fault, state, settings)
+            seconds = elapsed_s + time.perf_counter() - begin
             return Broken(
-                kind, _sentence(kind, fault, settings), found.runtime, found.size, seconds
+                kind, _sentence(kind, fault, settings), state.runtime, state.size, seconds
             )
-        spent += time.perf_counter() - begin
+        elapsed_s += time.perf_counter() - begin
         yield partial_result
 
 
 def _steps(
-    architecture: Architecture, data: ProxyData, settings: EvaluationSettings, found: _Found
+    architecture: Architecture, data: ProxyData, settings: EvaluationSettings, state: _State
 ) -> Evaluation:
     budget, target = settings.budget, settings.target
-    size = count(architecture)  # budgets limit MACs at 540x960, whatever is timed
+    size = count(architecture)  # budgets limit MACs at 540x960, for any target
     timed = count(architecture, target.height, target.width, target.precision)
-    found.size = Size(size.params, size.macs, timed.memory_mb)
-    if over := _over(budget, found):
+    state.size = Size(size.params, size.macs, timed.memory_mb)
+    if over := _over(budget, state):
         return over
-    if target.model is not None:  # predicted from the description alone
-        found.runtime = _runtime(target.latency(architecture))
-        if over := _over(budget, found):
+    if target.model is not None:  # a prediction needs no network
+        state.runtime = _runtime(target.latency(architecture))
+        if over := _over(budget, state):
             return over
     network = deploy_form(architecture)
-    cost(network)  # counters that run it find what only a built network shows
-    found.stage = "measured"
-    if found.runtime is None:
+    cost(network)  # counts a run of the network too, and raises if they disagree
+    state.stage = "measured"
+    if state.runtime is None:
         latency = settings.measure(target, network)
-        if "memory_mb" in latency.details:  # measured with it, libraries' work space included
-            found.size = replace(found.size, memory_mb=latency.details["memory_mb"])
-        found.runtime = _runtime(latency)
-        if over := _over(budget, found):
+        if "memory_mb" in latency.details:  # measured, with the libraries' workspace
+            state.size = replace(state.size, memory_mb=latency.details["memory_mb"])
+        state.runtime = _runtime(latency)
+        if over := _over(budget, state):
             return over
-    found.stage = "trained"
+    state.stage = "trained"
     curve = []
-    for passed in run_proxy(architecture, data, settings.proxy, settings.rungs):
-        if isinstance(passed, ProxyResult):
-            return _trained(passed, found.size, found.runtime)
-        curve.append(Rung(passed.step, passed.gain_db, passed.seconds))
-        yield PartialResult(found.runtime, found.size, tuple(curve))
+    for result in run_proxy(architecture, data, settings.proxy, settings.rungs):
+        if isinstance(result, ProxyResult):
+            return _trained(result, state.size, state.runtime)
+        curve.append(Rung(result.step, result.gain_db, result.seconds))
+        yield PartialResult(state.runtime, state.size, tuple(curve))
     raise RuntimeError("training ended without a result")
 
 
@@ -191,22 +190,22 @@ def _runtime(latency: Latency) -> Runtime:
     return Runtime(latency.ms, latency.kind, latency.target, latency.backend, device)
 
 
-def _over(budget: Budget, found: _Found) -> Rejected | None:
-    assert found.size is not None and found.size.memory_mb is not None
+def _over(budget: Budget, state: _State) -> Rejected | None:
+    assert state.size is not None and state.size.memory_mb is not None
     figures = {
-        "macs": float(found.size.macs),
-        "params": float(found.size.params),
-        "memory_mb": found.size.memory_mb,
+        "macs": float(state.size.macs),
+        "params": float(state.size.params),
+        "memory_mb": state.size.memory_mb,
     }
-    if found.runtime is not None:
-        figures["runtime_ms"] = found.runtime.ms
+    if state.runtime is not None:
+        figures["runtime_ms"] = state.runtime.ms
     over = {name: by for name, by in budget.violations(**figures).items() if by > 0}
     if not over:
         return None
     limit = max(over, key=lambda name: over[name])
     allowed = budget.limits[limit]
     assert allowed is not None
-    return Rejected(limit, figures[limit], allowed, found.runtime, found.size)  # type: ignore[arg-type]
+    return Rejected(limit, figures[limit], allowed, state.runtime, state.size)  # type: ignore[arg-type]
 
 
 def _trained(result: ProxyResult, size: Size, runtime: Runtime) -> Trained:
@@ -224,13 +223,13 @@ def _trained(result: ProxyResult, size: Size, runtime: Runtime) -> Trained:
     )
 
 
-def _kind(fault: Exception | _TimeUp, found: _Found, settings: EvaluationSettings) -> BrokenKind:
-    """Say in which way the candidate broke, or raise what is not its fault."""
+def _kind(fault: Exception | _TimeLimit, state: _State, settings: EvaluationSettings) -> BrokenKind:
+    """Return the kind of a broken candidate, or raise an error that is not its own."""
     if isinstance(fault, OSError) and fault.errno in _MACHINE_FAULTS:
         raise fault
-    if isinstance(fault, InputError) and found.stage != "counted":
-        raise fault  # it was built before: so it is the data, or who measures
-    if isinstance(fault, _TimeUp):
+    if isinstance(fault, InputError) and state.stage != "counted":
+        raise fault  # the network could be built: so the data or the measurement is at fault
+    if isinstance(fault, _TimeLimit):
         return "time_limit"
     if isinstance(fault, Diverged):
         return "diverged"
@@ -240,23 +239,23 @@ def _kind(fault: Exception | _TimeUp, found: _Found, settings: EvaluationSetting
         if settings.device.startswith("cuda"):
             torch.cuda.empty_cache()
         return "out_of_memory"
-    if isinstance(fault, RuntimeError) and not _answers(settings.device):
+    if isinstance(fault, RuntimeError) and not _responds(settings.device):
         raise DeviceLost(
-            f"the GPU does not answer any more ({first_line(fault)}): nothing is lost, run the "
+            f"the GPU does not respond any more ({first_line(fault)}): nothing is lost, run the "
             "same command again"
         ) from fault
-    return "cannot_build" if found.stage == "counted" else "error"
+    return "cannot_build" if state.stage == "counted" else "error"
 
 
-def _answers(device: str) -> bool:
-    """Whether a device still works: after some faults a process has lost its GPU for good."""
+def _responds(device: str) -> bool:
+    """Whether a device still works: after some errors a process cannot use its GPU again."""
     try:
         return bool(torch.ones(1, device=device).sum() == 1)
     except (RuntimeError, AssertionError):
         return False
 
 
-def _sentence(kind: BrokenKind, fault: Exception | _TimeUp, settings: EvaluationSettings) -> str:
+def _sentence(kind: BrokenKind, fault: Exception | _TimeLimit, settings: EvaluationSettings) -> str:
     if kind == "time_limit":
         return f"it took longer than {settings.time_limit_s:g} s"
     if kind in ("diverged", "cannot_build"):
@@ -265,26 +264,26 @@ def _sentence(kind: BrokenKind, fault: Exception | _TimeUp, settings: Evaluation
 
 
 @contextmanager
-def _time_limit(limit_s: float | None, spent_s: float) -> Iterator[None]:
-    """Raise `_TimeUp` within the block once the limit is reached.
+def _time_limit(limit_s: float | None, elapsed_s: float) -> Iterator[None]:
+    """Raise `_TimeLimit` within the block once the limit is reached.
 
-    It uses an alarm signal, which Python takes between two instructions and only in the main
-    thread; elsewhere, the limit is checked between rungs alone.
+    By an alarm signal, which works in the main thread only; elsewhere the limit is checked between
+    rungs.
     """
     if limit_s is None:
         yield
         return
-    left = limit_s - spent_s
+    left = limit_s - elapsed_s
     if left <= 0:
-        raise _TimeUp
+        raise _TimeLimit
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def raise_it(*_: object) -> None:
-        raise _TimeUp
+    def expire(*_: object) -> None:
+        raise _TimeLimit
 
-    before = signal.signal(signal.SIGALRM, raise_it)
+    before = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, left)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a search tells whoever watches it, one event at a time and in order."""
+"""Events of a search, in order."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from studies.core.record import Record
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The study is open, with all that earlier runs found.
+    """The study is open.
 
     Attributes:
         study: Its name.
-        goal: How many candidates to train in all; None for no limit.
+        goal: Candidates to train in all; None for no limit.
         period: In which candidates may start.
         at_once: Candidates at once.
-        records: What earlier runs found.
+        records: Trials of earlier runs.
     """
 
     study: str
@@ -33,7 +33,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """There is something to know of the search, in sentences."""
+    """Notes on the search, in sentences."""
 
     notes: tuple[str, ...]
 
@@ -47,7 +47,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """A candidate is at a rung of its training."""
+    """A candidate has reached a rung of its training."""
 
     candidate: Candidate
     rung: Rung
@@ -55,7 +55,7 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A trial ended; ``done`` trainings are behind us."""
+    """A trial has ended; ``done`` candidates are trained."""
 
     record: Record
     done: int
@@ -63,7 +63,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """A candidate was trained again; ``record`` has all its gains, this one included."""
+    """A candidate was trained again; ``record`` has all its gains."""
 
     candidate: Candidate
     record: Record
@@ -74,4 +74,4 @@ OnEvent: TypeAlias = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """Watch nothing."""
+    """Do nothing with an event."""

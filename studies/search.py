@@ -1,4 +1,4 @@
-"""The coordinator: asks one study, lets a runner evaluate, tells the study and MLflow."""
+"""The coordinator of a search: connects a study, a runner, MLflow and the user's view."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from studies.core.outcome import Outcome, PartialResult, Rejected
 from studies.core.record import Counts, Record
 from studies.core.study import Study, open_study
 from studies.events import Finished, Noted, OnEvent, Opened, Passed, Started, ignore
-from studies.repeats import RepeatDesk
+from studies.repeats import RepeatTrials
 from studies.report.summary import Places
 from studies.results.front import Member
 from studies.results.snapshot import StudySnapshot
 from studies.runners.base import Runner
 from studies.runners.inline import InlineRunner
-from studies.sampling.pruner import ParetoRungs
+from studies.sampling.pruner import ParetoPruner
 from studies.settings import SearchSettings
 from studies.storage.locks import mutex
 from studies.storage.store import DEFAULT_TRACKING, masked
@@ -32,8 +32,8 @@ from studies.tracking.writer import Courier, study_courier
 
 if TYPE_CHECKING:
     from studies.runners.ray import RayRunner
-    from studies.runners.ray_session import Facilities
-    from studies.setup import Prepared
+    from studies.runners.ray_session import ClusterResources
+    from studies.setup import SearchSetup
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,42 +88,37 @@ def search(
     """Search until the time is up or the goal is reached, on Ray.
 
     Args:
-        settings: What the user asked for.
-        on_event: Told of every step of the search, from the calling thread.
-        progress: Called while data and teacher outputs are prepared.
-        began: Called once all is prepared: when the search began, on the monotonic clock. That is
-            earlier for one that continues another process's within the same period.
+        settings: The options of the user.
+        on_event: Called at every step of the search, from the calling thread.
+        progress: Called during setup.
+        began: Called after setup: returns the start of the search on the monotonic clock, which
+            is earlier if this process continues another one within the same period.
 
     Raises:
-        InputError: Something asked for cannot work, or stopped working. Nothing found is lost.
+        InputError: A setting cannot work, or something stopped working. No result is lost.
     """
     from studies.report import static
-    from studies.runners.ray_session import EVALUATION, Session, facilities, starting
+    from studies.runners.ray_session import EVALUATION, Session, cluster_resources, ray_session
 
-    # How many at once is settled once the device is known; Ray itself must know the most.
+    # The number at once follows once the device is known; Ray must know the maximum at its start.
     session = Session(settings.ray_address, settings.most_at_once, preload=EVALUATION)
-    with starting(session):
-        # Here, because they import torch: beside the start of Ray.
+    with ray_session(session):
+        # Imported here because they import torch, while Ray starts.
         from studies.evaluation import evaluate
-        from studies.setup import on_cluster, prepare, teach
+        from studies.setup import set_up
 
-        cluster = None if settings.ray_address is None else facilities(session)
-        prepared = prepare(settings, progress, cluster)
-        runner = ray_runner(settings, prepared, cluster)
-        prepared = teach(prepared, progress)
-        evaluation = prepared.evaluation
-        if cluster is not None:
-            evaluation = on_cluster(evaluation, cluster)
-            runner = replace(runner, supply=evaluation.material)
-        summary = conduct(
-            prepared.study,
-            partial(evaluate, settings=evaluation),
-            runner,
+        cluster = None if settings.ray_address is None else cluster_resources(session)
+        setup = set_up(settings, progress, cluster)
+        summary = run_study(
+            setup.study,
+            partial(evaluate, settings=setup.evaluation),
+            ray_runner(settings, setup, cluster),
             tracking_uri=settings.tracking_uri,
-            stop_from=_settled(prepared) if settings.early_stopping else None,
+            # At earlier rungs the learning rate is high, and gains do not distinguish candidates.
+            stop_from=2 * setup.evaluation.proxy.steps // 3 if settings.early_stopping else None,
             repeats=settings.repeats,
             period=Period(settings.period_s, began()),
-            notes=prepared.slack,
+            notes=setup.slack,
             on_event=on_event,
         )
     folder = settings.store.folder(summary.study)
@@ -133,35 +128,31 @@ def search(
     return replace(summary, files=static.written(folder))
 
 
-def _settled(prepared: Prepared) -> int:
-    """The step from which rungs tell candidates apart: while the rate is high all of them waver."""
-    return 2 * prepared.evaluation.proxy.steps // 3
-
-
 def ray_runner(
-    settings: SearchSettings, prepared: Prepared, cluster: Facilities | None = None
+    settings: SearchSettings, setup: SearchSetup, cluster: ClusterResources | None = None
 ) -> RayRunner:
     """Return the runner for this machine or cluster; imports Ray."""
     from nas.measure.device import gpus_alike
     from studies.runners.ray import RayRunner
 
     limit, gpus = settings.time_limit_s, gpus_alike() if cluster is None else cluster.gpus
-    on_gpus = prepared.evaluation.device == "cuda"
+    on_gpus = setup.evaluation.device == "cuda"
     return RayRunner(
-        concurrency=prepared.concurrency,
-        gpus_each=share_of_gpu(prepared.concurrency, gpus) if on_gpus else 0.0,
+        concurrency=setup.concurrency,
+        gpus_each=share_of_gpu(setup.concurrency, gpus) if on_gpus else 0.0,
         address=settings.ray_address,
-        # Beyond the limit that a candidate ends at by itself: only a hung one gets here.
+        # Above the limit that an evaluation itself enforces: only a hung one reaches it.
         hard_limit_s=None if limit is None else 1.5 * limit + 60.0,
+        worker_setup=setup.evaluation.bundle,
     )
 
 
 def share_of_gpu(at_once: int, gpus: int) -> float:
-    """Return what each of so many candidates gets of so many GPUs: none is on two of them."""
+    """Return the share of a GPU of each candidate, so that none is split over two."""
     return 1 / math.ceil(at_once / max(gpus, 1))
 
 
-def conduct(
+def run_study(
     settings: StudySettings,
     evaluate: Evaluate,
     runner: Runner | None = None,
@@ -173,19 +164,18 @@ def conduct(
     notes: Callable[[], tuple[str, ...]] = tuple,
     on_event: OnEvent = ignore,
 ) -> SearchSummary:
-    """Run one study to its goal, or until its time is up, with any way of evaluating candidates.
+    """Run one study to its goal, or until its time is up, with any evaluation and runner.
 
     Args:
         settings: The study.
-        evaluate: What evaluates a candidate; picklable where the runner uses other processes.
-        runner: Where candidates are evaluated; in this process when left out.
-        tracking_uri: MLflow's; None leaves it out.
-        stop_from: Stop candidates by Pareto rank at rungs from this step on; None for never.
-        repeats: Trainings in all of the front's members and contenders, see `studies.repeats`.
-        period: In which candidates of the search may start; None for no end. Repeats come after.
-        notes: Returns what to know of the limits; called while the first candidate trains, and at
-            the end.
-        on_event: Told of every step, from the calling thread.
+        evaluate: Evaluates a candidate; picklable if the runner uses other processes.
+        runner: Where candidates are evaluated; None for this process.
+        tracking_uri: MLflow's; None leaves MLflow out.
+        stop_from: Step of the first rung at which candidates may be stopped; None for never.
+        repeats: Trainings of each front member and contender in all, see `studies.repeats`.
+        period: In which candidates may start; None for no end. Repeats come after it.
+        notes: Returns notes on the limits; called while the first candidate trains, and at the end.
+        on_event: Called at every step, from the calling thread.
 
     Raises:
         InputError: See `search`.
@@ -197,23 +187,28 @@ def conduct(
         info = StudyInfo(settings.name, settings.fixed, study.runs, str(settings.store))
         alone = partial(mutex, settings.store, settings.name, "tracked")
         courier = None if tracking_uri is None else study_courier(tracking_uri, info, folder, alone)
-        goal, at_once = settings.trials, runner.concurrency
-        on_event(Opened(settings.name, goal, period, at_once, study.records))
-        desk = _Desk(study, courier, period, stop_from, notes, on_event)
+        on_event(Opened(settings.name, settings.trials, period, runner.concurrency, study.records))
+        trials = SearchTrials(study, courier, period, stop_from, notes, on_event)
         try:
-            runner.run(evaluate, desk)
+            runner.run(evaluate, trials)
             if repeats > 1:
-                runner.run(evaluate, RepeatDesk(study, repeats, on_event))
+                runner.run(evaluate, RepeatTrials(study, repeats, on_event))
         except KeyboardInterrupt:
             interrupted = True
         finally:
             study.release()
-            # In a thread already, and waited for: also when the search itself has failed.
+            # Also after an error: MLflow gets what there is.
             records = study.records
             fault = None if courier is None else courier.close(records)
+        snapshot = StudySnapshot(info, records)
+        goal_reached = settings.trials is not None and snapshot.counts.done >= settings.trials
+        ended = study.ended
+        if not (ended or interrupted or goal_reached or period.seconds is None) and period.is_over:
+            limit = clock(period.seconds)
+            ended = f"The time of {limit} is up; the same command searches as long again."
         return SearchSummary(
-            snapshot=StudySnapshot(info, records),
-            ended=study.ended or (None if interrupted else _time_up(period, goal, study.counts)),
+            snapshot=snapshot,
+            ended=ended,
             interrupted=interrupted,
             tracking_uri=None if tracking_uri is None else masked(tracking_uri),
             tracking_fault=fault,
@@ -221,15 +216,8 @@ def conduct(
         )
 
 
-def _time_up(period: Period, goal: int | None, tally: Counts) -> str | None:
-    """Say that a search has ended because its time is up, if it has."""
-    if period.seconds is None or not period.is_over or (goal is not None and tally.done >= goal):
-        return None
-    return f"The time of {clock(period.seconds)} is up; the same command searches as long again."
-
-
-class _Desk:
-    """Where the runner asks and tells: the study, with everyone who wants to know behind it."""
+class SearchTrials:
+    """The trials of a search for its runner: from the study, reported to MLflow and the view."""
 
     def __init__(
         self,
@@ -243,11 +231,12 @@ class _Desk:
         self._study, self._courier, self._on_event = study, courier, on_event
         self._period, self._stop_from = period, stop_from
         self._notes, self._asked = notes, 0
-        self._rungs = None if stop_from is None else ParetoRungs(records=study.records)
+        self._pruner = None if stop_from is None else ParetoPruner(records=study.records)
 
     def ask(self) -> Candidate | None:
+        """See `TrialSource`."""
         self._asked += 1
-        if self._asked == 2 and (notes := self._notes()):  # the first one trains already
+        if self._asked == 2 and (notes := self._notes()):  # the first candidate trains already
             self._on_event(Noted(notes))
         candidate = None if self._period.is_over else self._study.ask()
         if candidate is not None:
@@ -255,33 +244,35 @@ class _Desk:
         return candidate
 
     def tell(self, candidate: Candidate, outcome: Outcome) -> None:
+        """See `TrialSource`."""
         _require_one_device(outcome, self._study.devices)
         for record in self._study.tell(candidate, outcome):
             self._on_event(Finished(record, self._study.counts.done))
         if self._courier is not None:
             self._courier.bring(self._study.records)
 
-    def at_rung(self, candidate: Candidate, partial_result: PartialResult) -> Outcome | None:
-        rung = partial_result.rung
+    def at_rung(self, candidate: Candidate, result: PartialResult) -> Outcome | None:
+        """See `TrialSource`."""
+        rung = result.rung
         self._on_event(Passed(candidate, rung))
-        if self._rungs is None or self._stop_from is None or rung.step < self._stop_from:
+        if self._pruner is None or self._stop_from is None or rung.step < self._stop_from:
             return None
-        needed_db = self._rungs.stops(partial_result)
+        needed_db = self._pruner.required_gain_db(result)
         if needed_db is None:
             return None
         return Rejected(
             limit="rung",
             value=rung.gain_db,
             allowed=needed_db,
-            runtime=partial_result.runtime,
-            size=partial_result.size,
-            curve=partial_result.curve,
+            runtime=result.runtime,
+            size=result.size,
+            curve=result.curve,
             seconds=rung.seconds,
         )
 
 
 def _require_one_device(outcome: Outcome, devices: Collection[str]) -> None:
-    """Refuse a runtime that was measured on another device than those before."""
+    """Refuse a runtime that was measured on another device than earlier ones."""
     device = outcome.runtime.device if outcome.runtime else ""
     for before in devices if device else ():
         if before != device:

@@ -10,39 +10,37 @@ from studies.core.budget import Budget
 from studies.storage.store import DEFAULT_TRACKING, Store
 
 MAX_WORKERS = 8
-"""More in parallel, and the sampler proposes most candidates without their results."""
-
+"""With more in parallel the sampler would propose most candidates without results."""
 
 DEFAULT_TIME_S = 420.0
-"""With the installation and the preparation of the sample set the first search ends in 12 minutes,
-on two cores."""
+"""Installation, sample set and first search then take 12 minutes on two cores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
-    """What a user asks for: the options of ``nas search``.
+    """The options of ``nas search``.
 
     Attributes:
         space: Name of a preset or path of a YAML file.
-        budget: Limits, of which each candidate over one is rejected without training.
-        trials: How many candidates to train in all runs of the study, see
-            `studies.core.record.Counts.done` for what counts; None for no limit.
-        time_s: For how many seconds this run starts candidates; None for no limit.
+        budget: Limits; a candidate over one is rejected without training.
+        trials: Candidates to train in all runs of the study, see
+            `studies.core.record.Counts.done`; None for no limit.
+        time_s: Time in which this run starts candidates; None for no limit.
         steps: Training steps of a proxy run; None for the default.
-        seed: Of the sampler and of every proxy run.
+        seed: Seed of the sampler and of proxy runs.
         sampler: One of `studies.sampling.samplers.SAMPLERS`.
-        data: A prepared set; None for the sample set.
+        data: Folder of a dataset; None for the sample set.
         teacher: ``hat-tiny``, a file, or None to train without.
         target: ``auto``, ``cuda``, ``cpu`` or a latency profile.
-        study: A name; None makes one that is the same for the same settings.
+        study: A name; None derives one from the settings.
         store: The database of studies.
         tracking_uri: MLflow's; None leaves MLflow out.
-        concurrency: Candidates at once; None for one a GPU, or one a core without any.
+        concurrency: Candidates at once; None for one a GPU, or one a core without GPUs.
         early_stopping: Stop candidates whose rungs too many others dominate.
         time_limit_s: A candidate that takes longer is broken; None for no limit.
-        ray_address: Of a running Ray cluster; None starts Ray on this machine.
-        plugins: Python files that bring blocks or spaces.
-        repeats: How often to train the front's members in all, and who might be, with other seeds.
+        ray_address: Address of a running Ray cluster; None starts Ray on this machine.
+        plugins: Python files that add blocks or spaces.
+        repeats: Trainings of each front member and contender in all, see `studies.repeats`.
     """
 
     space: str = "lightweight"
@@ -67,12 +65,12 @@ class SearchSettings:
 
     @property
     def period_s(self) -> float | None:
-        """For how long to search: the default where neither a time nor a number is given."""
+        """Time to search: the default if neither a time nor a number is given."""
         return DEFAULT_TIME_S if self.time_s is None and self.trials is None else self.time_s
 
     @property
     def most_at_once(self) -> int:
-        """Candidates at once as asked for, else one a core; a GPU may allow fewer."""
+        """Upper limit of candidates at once: as asked, else one a core."""
         if self.concurrency is not None:
             return max(1, self.concurrency)
         return max(1, min(len(os.sched_getaffinity(0)), MAX_WORKERS, self.trials or MAX_WORKERS))

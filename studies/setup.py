@@ -1,4 +1,4 @@
-"""From what the user asked for to what a study and its workers need, all checked."""
+"""Setup of a search: from the options of the user to what the study and its workers need."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ from search_spaces.zoo.survey import published
 from studies.core.budget import Budget
 from studies.core.info import StudySettings
 from studies.evaluation import EvaluationSettings
-from studies.runners.bundle import material_of
+from studies.runners.bundle import WorkerBundle, make_bundle
 from studies.sampling.pool import Costs, CostsOf
 from studies.sampling.samplers import sampler_factory
 from studies.sampling.slack import slack
 from studies.settings import MAX_WORKERS, SearchSettings
-from studies.storage.store import masked
+from studies.storage.store import check_name, masked
 from teachers.loading import Teacher, load_teacher, split_input
 
 if TYPE_CHECKING:
-    from studies.runners.ray_session import Facilities
+    from studies.runners.ray_session import ClusterResources
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """Everything a search needs, and what to say about it.
+class SearchSetup:
+    """Everything that a search needs.
 
     Attributes:
         study: How to open the study.
-        evaluation: What workers evaluate candidates by.
+        evaluation: How workers evaluate candidates.
         concurrency: Candidates at once.
-        notes: Sentences the user should read first: the target's trust, the sample set's limits.
-        slack: Returns sentences on limits that exclude nothing; it takes seconds, once.
+        notes: Sentences for the user: the trust in the target, the limits of the sample set.
+        slack: Returns sentences on limits that exclude nothing; takes seconds, once.
     """
 
     study: StudySettings
@@ -63,20 +63,24 @@ class Prepared:
     slack: Callable[[], tuple[str, ...]]
 
 
-def prepare(
+def set_up(
     settings: SearchSettings,
     progress: Progress = silent,
-    cluster: Facilities | None = None,
-) -> Prepared:
-    """Check everything that was asked for, before anything that takes long.
+    cluster: ClusterResources | None = None,
+    *,
+    dry_run: bool = False,
+) -> SearchSetup:
+    """Check all settings, measure the teacher, and cache what all workers read.
 
     Args:
-        settings: What the user asked for.
-        progress: Called while the sample set is made, if it is needed and not cached.
-        cluster: What the search will run on; None for this machine.
+        settings: The options of the user.
+        progress: Called while the sample set is made and the teacher upscales.
+        cluster: Resources of a cluster; None for this machine.
+        dry_run: Leave out the teacher's measurement and outputs, which take long.
 
     Raises:
-        InputError: Something asked for does not exist, is malformed, or cannot work.
+        InputError: A setting does not exist, is malformed, or cannot work; the teacher does not
+            beat Lanczos; or the cache cannot be written.
     """
     load_all(settings.plugins)
     _check_counts(settings)
@@ -86,7 +90,6 @@ def prepare(
     teacher = None if settings.teacher is None else load_teacher(settings.teacher)
     device = usable_device() if cluster is None else ("cuda" if cluster.gpus else "cpu")
     evaluation = _evaluation(settings, target, pair_set, device)
-    at_once = workers(settings, device, cluster)
     predicted = target.kind == "predicted"
     costs_of = cache(partial(known_costs, target))
     study = StudySettings(
@@ -96,7 +99,7 @@ def prepare(
         budget=settings.budget,
         identity=_identity(evaluation, pair_set, teacher),
         trials=settings.trials,
-        known=_given(space, settings.budget, costs_of, predicted),
+        known=_known_within(space, settings.budget, costs_of, predicted),
         sampler=sampler_factory(settings.sampler, costs_of),
         seed=settings.seed,
         sources={
@@ -106,20 +109,29 @@ def prepare(
             "tracking_uri": settings.tracking_uri and masked(settings.tracking_uri),
         },
     )
-    named = replace(study, name=settings.study or default_name(space, settings.budget, study.fixed))
-    return Prepared(
-        named,
+    name = settings.study or default_name(space, settings.budget, study.fixed)
+    study = replace(study, name=check_name(name))
+    if not dry_run:
+        study = replace(study, teacher_gain_db=_teacher_gain_db(teacher, pair_set, progress))
+        data = proxy_data(pair_set, teacher, usable_device(), progress=progress)
+        if cluster is not None:
+            bundle = make_bundle(data, pair_set, evaluation.teacher, teacher, evaluation.plugins)
+            evaluation = _for_cluster(evaluation, bundle, cluster)
+        del data
+        torch.cuda.empty_cache()  # this process's share of a GPU is for its workers
+    return SearchSetup(
+        study,
         evaluation,
-        at_once,
+        workers(settings, device, cluster),
         _notes(target, pair_set, settings.budget),
         cache(partial(slack, space, settings.budget, costs_of, settings.seed, predicted=predicted)),
     )
 
 
 def known_costs(target: Target, architecture: Architecture) -> Costs:
-    """Return what is known of a network before it is measured; see `studies.sampling.pool.Costs`.
+    """Return the costs of a network before it is measured.
 
-    Where runtimes are measured it is the prediction for another device, which orders networks.
+    Where runtimes are measured this is the prediction for another device, which orders networks.
     """
     model = target.model or LatencyModel.load(DEFAULT_PROFILE)
     size = target.height, target.width
@@ -128,11 +140,11 @@ def known_costs(target: Target, architecture: Architecture) -> Costs:
     return Costs(runtime_ms, counts.macs, counts.params, counts.memory_mb)
 
 
-def _given(
+def _known_within(
     space: Space, budget: Budget, costs_of: CostsOf, predicted: bool
 ) -> dict[str, Architecture]:
-    """The survey's networks within the budget, so that the first few spread over its runtimes."""
-    inside = {}
+    """Return known networks within the budget; the first few spread over the runtimes."""
+    log_ms = {}
     for name, network in published.items():
         if space.parameters(network.architecture) is None:
             continue
@@ -144,48 +156,13 @@ def _given(
             memory_mb=costs.memory_mb,
         )
         if all(by <= 0 for by in over.values()):
-            inside[name] = math.log(costs.runtime_ms)
+            log_ms[name] = math.log(costs.runtime_ms)
     # The slowest, then always the one that is farthest from all before.
-    spread = sorted(inside, key=lambda name: inside[name])[-1:]
-    while left := inside.keys() - spread:
-        away = {name: min(abs(inside[name] - inside[other]) for other in spread) for name in left}
-        spread.append(max(sorted(left), key=lambda name: away[name]))
+    spread = sorted(log_ms, key=lambda name: log_ms[name])[-1:]
+    while left := log_ms.keys() - spread:
+        gap = {name: min(abs(log_ms[name] - log_ms[other]) for other in spread) for name in left}
+        spread.append(max(sorted(left), key=lambda name: gap[name]))
     return {name: published[name].architecture for name in spread}
-
-
-def teach(prepared: Prepared, progress: Progress = silent) -> Prepared:
-    """Compute once what all workers read: the teacher's proof and its outputs.
-
-    Returns what was prepared, with the teacher's gain.
-
-    Args:
-        prepared: As `prepare` made it.
-        progress: Called after every picture.
-
-    Raises:
-        InputError: The teacher does not beat Lanczos, or the cache cannot be written.
-    """
-    evaluation = prepared.evaluation
-    pair_set = open_set(evaluation.data)
-    teacher = None if evaluation.teacher is None else load_teacher(evaluation.teacher)
-    gain_db = None if teacher is None else _proven(teacher, pair_set, usable_device(), progress)
-    proxy_data(pair_set, teacher, usable_device(), progress=progress)
-    torch.cuda.empty_cache()  # what this process has used of a GPU is for its workers
-    return replace(prepared, study=replace(prepared.study, teacher_gain_db=gain_db))
-
-
-def on_cluster(evaluation: EvaluationSettings, cluster: Facilities) -> EvaluationSettings:
-    """Return settings that workers on other machines can use too; after `teach`.
-
-    Raises:
-        InputError: The cache cannot be written.
-    """
-    from studies.runners.ray_session import Elsewhere
-
-    material = material_of(evaluation.data, evaluation.teacher, evaluation.plugins)
-    if evaluation.target.kind == "predicted" or not cluster.measures:
-        return replace(evaluation, material=material)
-    return replace(evaluation, material=material, measure=Elsewhere(material))
 
 
 def default_name(space: Space, budget: Budget, identity: Mapping[str, Any]) -> str:
@@ -199,8 +176,8 @@ def default_name(space: Space, budget: Budget, identity: Mapping[str, Any]) -> s
     return f"{stem[:60]}-{limit}{digest}"
 
 
-def workers(settings: SearchSettings, device: str, cluster: Facilities | None = None) -> int:
-    """Return how many candidates to evaluate at once: as asked, else one a GPU or one a core."""
+def workers(settings: SearchSettings, device: str, cluster: ClusterResources | None = None) -> int:
+    """Return the number of candidates at once: as asked, else one a GPU or one a core."""
     if settings.concurrency is not None:
         return settings.most_at_once
     if cluster is not None:
@@ -222,11 +199,11 @@ def _check_counts(settings: SearchSettings) -> None:
 
 
 def _usable_set(data: Path | None, progress: Progress) -> PairSet:
-    """Open a set, or the sample set, and refuse one that lacks pictures of either kind."""
+    """Open a dataset or the sample set; it must have training and held-out images."""
     pair_set = open_set(data or sample_set(progress))
     if not pair_set.train or not pair_set.validation:
         raise InputError(
-            f"{pair_set.path} needs pictures to train on and held-out ones, and has "
+            f"{pair_set.path} needs images to train on and held-out ones, and has "
             f"{len(pair_set.train)} and {len(pair_set.validation)}: prepare a larger set."
         )
     return pair_set
@@ -254,7 +231,7 @@ def _evaluation(
 def _identity(
     evaluation: EvaluationSettings, pair_set: PairSet, teacher: Teacher | None
 ) -> dict[str, Any]:
-    """What the study's results depend on, beside what `StudySettings` knows by itself."""
+    """Return what results depend on beyond the other fields of `StudySettings`."""
     return {
         "target": evaluation.target.identity,
         "data": {
@@ -266,16 +243,33 @@ def _identity(
     }
 
 
-def _proven(teacher: Teacher, pair_set: PairSet, device: str, progress: Progress) -> float:
-    """Return a teacher's gain in dB; refuse one that does not beat Lanczos on held-out pictures."""
+def _teacher_gain_db(
+    teacher: Teacher | None, pair_set: PairSet, progress: Progress
+) -> float | None:
+    """Measure a teacher on held-out images; it must beat Lanczos."""
+    if teacher is None:
+        return None
     seen = windows(pair_set.validation, HELD_OUT_AREA)
-    quality = evaluate_teacher(teacher, pair_set, pictures=seen, device=device, progress=progress)
+    quality = evaluate_teacher(
+        teacher, pair_set, pictures=seen, device=usable_device(), progress=progress
+    )
     require_gain(teacher, quality)
     return quality.gain_db
 
 
+def _for_cluster(
+    evaluation: EvaluationSettings, bundle: WorkerBundle, cluster: ClusterResources
+) -> EvaluationSettings:
+    """Return settings that workers on other machines can use too."""
+    from studies.runners.ray_session import RemoteLatency
+
+    if evaluation.target.kind == "predicted" or not cluster.measures:
+        return replace(evaluation, bundle=bundle)
+    return replace(evaluation, bundle=bundle, measure=RemoteLatency(bundle))
+
+
 def _absolute(teacher: str | None) -> str | None:
-    """Workers run elsewhere: a file needs its whole path, a shipped name stays."""
+    """Make a teacher's file absolute, for workers with another folder; keep shipped names."""
     bare, _ = split_input(teacher or "")
     if teacher is None or not Path(bare).is_file():
         return teacher
@@ -294,6 +288,6 @@ def _notes(target: Target, pair_set: PairSet, budget: Budget) -> tuple[str, ...]
     if pair_set.is_sample:
         notes.append(
             "Training on the built-in sample set: good for a first look. "
-            "Prepare your own pictures with 'nas data prepare' and give --data."
+            "Prepare your own images with 'nas data prepare' and give --data."
         )
     return tuple(notes)

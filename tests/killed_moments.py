@@ -21,7 +21,7 @@ from sqlalchemy import Engine, event
 import studies.report.static
 import studies.tracking
 from studies.results.snapshot import load
-from studies.search import conduct
+from studies.search import run_study
 
 
 def kill_at(moment: int) -> None:
@@ -48,7 +48,7 @@ def attempt(folder: Path, moment: int, tracking_uri: str | None) -> bool:
     if pid == 0:
         kill_at(moment)
         studies.report.static.write = lambda *_: {}  # pictures take seconds
-        summary = conduct(settings(folder), Quick(folder / "log"), tracking_uri=tracking_uri)
+        summary = run_study(settings(folder), Quick(folder / "log"), tracking_uri=tracking_uri)
         os._exit(0 if summary.tracking_fault is None else 3)
     _, status = os.waitpid(pid, 0)
     if os.WIFSIGNALED(status):

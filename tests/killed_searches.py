@@ -23,7 +23,7 @@ from quick_search import Quick, run, settings
 
 from benchmarks.processes import children
 from nas.cli.child_process import supervised
-from studies.search import conduct
+from studies.search import run_study
 
 SIGNALS = [signal.SIGABRT, signal.SIGSEGV, signal.SIGKILL]
 TRIALS = 6
@@ -74,7 +74,7 @@ def lines(file: Path) -> int:
 
 def main() -> None:
     folder, searches, *more = sys.argv[1:]
-    conduct(settings(Path(folder), name="first"), Quick())  # imports, before any fork, and tables
+    run_study(settings(Path(folder), name="first"), Quick())  # imports, before any fork, and tables
     results = []
     for seed in range(int(searches)):
         own = Path(folder) / str(seed)

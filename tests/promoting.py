@@ -15,9 +15,9 @@ from studies.core.budget import parse_budget
 from studies.evaluation import evaluate
 from studies.promotion.plan import PromotionSettings, prepare
 from studies.promotion.run import Summary, promote
-from studies.search import conduct
+from studies.search import run_study
 from studies.settings import SearchSettings
-from studies.setup import prepare as prepare_search
+from studies.setup import set_up
 from studies.storage.store import Store
 
 if TYPE_CHECKING:  # it takes seconds, and not all tests need it
@@ -57,8 +57,8 @@ def make_study(folder: Path) -> None:
         study="demo",
         store=Store(f"sqlite:///{folder}/studies.db"),
     )
-    prepared = prepare_search(asked)
-    conduct(prepared.study, partial(evaluate, settings=prepared.evaluation))
+    prepared = set_up(asked, dry_run=True)
+    run_study(prepared.study, partial(evaluate, settings=prepared.evaluation))
 
 
 def copied(study: Path, folder: Path, *, shown: bool = True) -> Path:
@@ -81,7 +81,7 @@ def settings(folder: Path, **changes) -> PromotionSettings:
     """The options of ``nas promote`` for the study in a folder."""
     defaults = {
         "study": "demo",
-        "storage": f"sqlite:///{folder}/studies.db",
+        "store": Store(f"sqlite:///{folder}/studies.db"),
         "recipe": str(folder / "quick.yaml"),
         "tracking_uri": f"sqlite:///{folder}/mlflow.db",
         "device": "cpu",

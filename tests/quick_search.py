@@ -206,7 +206,7 @@ def run(folder: Path, trials: int, concurrency: int, seconds: float, ray: bool) 
     from nas.cli.child_process import progressed
     from studies.events import Finished
     from studies.runners.inline import InlineRunner
-    from studies.search import conduct
+    from studies.search import run_study
 
     if ray:
         from studies.runners.ray import RayRunner as Runner
@@ -218,7 +218,7 @@ def run(folder: Path, trials: int, concurrency: int, seconds: float, ray: bool) 
             progressed()
         print(type(event).__name__, flush=True)
 
-    summary = conduct(
+    summary = run_study(
         settings(folder, trials=trials),
         Quick(folder / "log", seconds),
         Runner(concurrency),

@@ -19,11 +19,14 @@ from quick_search import Quick, settings
 from servers import mlflow_server, postgres, ray_cluster
 
 from nas.common.errors import InputError
+from nas.data.store import open_set
+from nas.training.proxy.proxy import proxy_data
 from studies.core.record import count
 from studies.results.snapshot import load
-from studies.runners.bundle import material_of
-from studies.search import conduct
+from studies.runners.bundle import make_bundle
+from studies.search import run_study
 from studies.storage.store import Store
+from teachers.loading import load_teacher
 
 PASSWORD = "swordfish-5150"
 TOKEN = "trout-6161"
@@ -119,8 +122,8 @@ def test_a_search_ends_as_on_one_machine(search, place):
 
 def test_what_a_machine_does_not_see_is_sent_to_it_once(search, place):
     far = place / "far"
-    (packed,) = (far / "material").glob("*.safetensors")
-    assert packed.read_bytes() == (place / "near" / "material" / packed.name).read_bytes()
+    (packed,) = (far / "bundle").glob("*.safetensors")
+    assert packed.read_bytes() == (place / "near" / "bundle" / packed.name).read_bytes()
     assert [path.read_text() for path in far.glob("plugins/*/*.py")] == [PLUGIN]
     assert not (place / "near" / "plugins").exists()  # there, the path itself holds the same
 
@@ -147,19 +150,20 @@ def test_secrets_stay_with_their_user(search, place, cluster):
 
 
 @pytest.fixture
-def material(place, monkeypatch):
+def bundle(place, monkeypatch):
     monkeypatch.setenv("NAS_CACHE", str(place / "near"))
-    return material_of(place / "private" / "set", "hat-tiny", ())
+    pair_set, teacher = open_set(place / "private" / "set"), load_teacher("hat-tiny")
+    return make_bundle(proxy_data(pair_set, teacher), pair_set, "hat-tiny", teacher, ())
 
 
-def test_packed_material_trains_as_the_files_do(material, place, monkeypatch):
-    files = material.load("cpu")
+def test_packed_material_trains_as_the_files_do(bundle, place, monkeypatch):
+    files = bundle.load("cpu")
     monkeypatch.setenv("NAS_CACHE", str(place / "elsewhere"))
-    content = np.fromfile(place / "near" / "material" / material.file.name, np.uint8)
-    unseen = replace(material, data=place / "nothing")
+    content = np.fromfile(place / "near" / "bundle" / bundle.file.name, np.uint8)
+    unseen = replace(bundle, data=place / "nothing")
     fetched = []
     for _ in range(2):
-        unseen.receive(lambda: fetched.append(1) or content)
+        unseen.ensure_local(lambda: fetched.append(1) or content)
     assert len(fetched) == 1
     sent = unseen.load("cpu")
     for name in ("lr", "hr", "teacher"):
@@ -170,23 +174,23 @@ def test_packed_material_trains_as_the_files_do(material, place, monkeypatch):
         assert all(np.array_equal(one.lr(qp), other.lr(qp)) for qp in files.qps)
 
 
-def test_another_set_at_the_same_path_is_not_taken_for_the_drivers(material, place, monkeypatch):
+def test_another_set_at_the_same_path_is_not_taken_for_the_drivers(bundle, place, monkeypatch):
     monkeypatch.setenv("NAS_CACHE", str(place / "third"))
     fetched = []
-    content = np.fromfile(place / "near" / "material" / material.file.name, np.uint8)
-    replace(material, data_digest="0" * 64).receive(lambda: fetched.append(1) or content)
+    content = np.fromfile(place / "near" / "bundle" / bundle.file.name, np.uint8)
+    replace(bundle, data_digest="0" * 64).ensure_local(lambda: fetched.append(1) or content)
     assert fetched
 
 
-def test_what_was_damaged_on_the_way_is_refused(material, place, monkeypatch):
+def test_what_was_damaged_on_the_way_is_refused(bundle, place, monkeypatch):
     monkeypatch.setenv("NAS_CACHE", str(place / "fourth"))
-    with pytest.raises(InputError, match="is not what was sent: check that disk"):
-        replace(material, data=place / "nothing").receive(lambda: np.zeros(9, np.uint8))
+    with pytest.raises(InputError, match="is corrupt: check that disk"):
+        replace(bundle, data=place / "nothing").ensure_local(lambda: np.zeros(9, np.uint8))
 
 
-def test_machines_with_another_version_are_refused_in_one_sentence(material):
+def test_machines_with_another_version_are_refused_in_one_sentence(bundle):
     with pytest.raises(InputError, match=r"has nas-workbench .*the search runs 0\.0\.1: install"):
-        replace(material, version="0.0.1").receive(lambda: np.zeros(9, np.uint8))
+        replace(bundle, version="0.0.1").ensure_local(lambda: np.zeros(9, np.uint8))
 
 
 @dataclass(frozen=True)
@@ -201,11 +205,11 @@ class Measured(Quick):
 
 
 def test_runtimes_of_one_study_are_of_one_device(tmp_path):
-    assert conduct(settings(tmp_path, trials=2), Measured(device="RTX 4090")).counts.done == 2
+    assert run_study(settings(tmp_path, trials=2), Measured(device="RTX 4090")).counts.done == 2
     message = r"were measured on RTX 4090, now one was on H100: .*--resources '{\"latency\": 1}'"
     with pytest.raises(InputError, match=message):
-        conduct(settings(tmp_path), Measured(device="H100"))
-    more = conduct(settings(tmp_path), Measured(device="RTX 4090"))
+        run_study(settings(tmp_path), Measured(device="H100"))
+    more = run_study(settings(tmp_path), Measured(device="RTX 4090"))
     assert more.counts.done == TRIALS_OF_QUICK
     assert not any(r.outcome is None for r in more.records)
 

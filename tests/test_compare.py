@@ -22,7 +22,7 @@ from studies.core.record import Record
 from studies.results.compare import compare
 from studies.results.front import Reference, hypervolume
 from studies.results.snapshot import StudySnapshot
-from studies.search import conduct
+from studies.search import run_study
 
 SAME = {
     "target": {"name": "quick", "note": "x"},
@@ -157,8 +157,10 @@ def test_what_else_differs_is_noted_and_no_more():
 def test_two_searches_compared_on_the_command_line(nas, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, seed in (("one", 0), ("two", 1)):
-        conduct(settings(tmp_path, name=name, seed=seed, trials=4), Quick())
-    conduct(settings(tmp_path, name="far", identity={"target": {"name": "far"}}, trials=1), Quick())
+        run_study(settings(tmp_path, name=name, seed=seed, trials=4), Quick())
+    run_study(
+        settings(tmp_path, name="far", identity={"target": {"name": "far"}}, trials=1), Quick()
+    )
 
     code, out, err = nas("compare", "one", "two", "-o", "out/both.html", "--json")
     assert code == 0 and "they differ in seed: 0, 1" in err

@@ -26,7 +26,7 @@ from studies.sampling.gain_model import (
     shipped_prior,
 )
 from studies.sampling.pool import Costs, Pool, simplest
-from studies.search import conduct
+from studies.search import run_study
 
 pytestmark = pytest.mark.usefixtures("own_database")
 
@@ -38,7 +38,7 @@ def costs_of(architecture) -> Costs:
 
 
 def search(folder, evaluate=None, **changes):
-    return conduct(
+    return run_study(
         settings(folder, sampler="ehvi", costs_of=costs_of, **changes), evaluate or Quick()
     )
 
@@ -97,8 +97,8 @@ def test_a_model_follows_the_study_where_it_differs_from_the_table():
 
 def test_it_finds_more_than_chance_does_and_asks_for_nothing_over_a_limit(tmp_path):
     found = search(tmp_path, name="ehvi", trials=14, seed=1)
-    chance = conduct(settings(tmp_path, name="random", sampler="random", trials=14), Quick())
-    assert found.hypervolume > chance.hypervolume
+    chance = run_study(settings(tmp_path, name="random", sampler="random", trials=14), Quick())
+    assert found.snapshot.hypervolume > chance.snapshot.hypervolume
     own = [record for record in found.records if record.candidate.origin == "sampler"]
     assert not any(record.outcome.runtime.ms > BUDGET.runtime_ms for record in own)
     layouts = [layout(record.candidate.architecture).key for record in own]
@@ -127,7 +127,7 @@ def test_runtimes_that_are_measured_correct_those_that_were_predicted(tmp_path):
         known = costs_of(architecture)
         return replace(known, runtime_ms=known.runtime_ms / 3)
 
-    summary = conduct(
+    summary = run_study(
         settings(tmp_path, sampler="ehvi", costs_of=optimistic, trials=12, known={}), Quick()
     )
     late = summary.records[len(summary.records) // 2 :]
@@ -157,7 +157,7 @@ def test_blocks_that_fold_alike_are_asked_for_as_the_first_of_them():
 
 
 def test_of_many_trainings_the_newest_and_those_near_the_front_are_learned_from(tmp_path):
-    summary = conduct(settings(tmp_path, sampler="random", trials=24), Quick())
+    summary = run_study(settings(tmp_path, sampler="random", trials=24), Quick())
     few = instructive(summary.records, 10)
     done = [r for r in summary.records if isinstance(r.outcome, Trained) and not r.duplicate_of]
     assert len(few) == len({record.trial for record in few}) == 10

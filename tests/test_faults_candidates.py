@@ -22,7 +22,7 @@ from search_spaces.plugins import load
 from studies.core.candidate import Candidate, Evaluation
 from studies.core.outcome import Broken, Trained
 from studies.evaluation import EvaluationSettings, evaluate
-from studies.search import conduct
+from studies.search import run_study
 
 PLUGIN = """
 import os
@@ -128,7 +128,7 @@ def test_each_way_to_misbehave_breaks_its_candidate_alone(tmp_path, cgroup, runn
     blocks = ["conv", *EXPECTED]
     space = small_space(block=blocks, width=[8], depth=[1], residual=["bicubic"])
     study = settings(tmp_path, space=space, trials=len(blocks))
-    summary = conduct(study, partial(evaluate, settings=real), runner)
+    summary = run_study(study, partial(evaluate, settings=real), runner)
     ended = {r.candidate.architecture.stages[0].block: r.outcome for r in summary.records}
     assert set(ended) == set(blocks) and summary.counts.broken == len(EXPECTED)
     assert isinstance(ended["conv"], Trained)
@@ -136,7 +136,7 @@ def test_each_way_to_misbehave_breaks_its_candidate_alone(tmp_path, cgroup, runn
         assert ended[block].kind == kind and reason in ended[block].reason, ended[block]
     said = capfd.readouterr()
     assert said.out == said.err == ""
-    again = conduct(study, partial(evaluate, settings=real), runner)
+    again = run_study(study, partial(evaluate, settings=real), runner)
     assert again.records == summary.records, "none of them is ever tried again"
 
 
@@ -153,7 +153,7 @@ class Stuck(Quick):
 
 def test_a_hang_in_native_code_is_ended(tmp_path, runner):
     hasty = type(runner)(1, hard_limit_s=4.0)
-    summary = conduct(settings(tmp_path), Stuck(), hasty)
+    summary = run_study(settings(tmp_path), Stuck(), hasty)
     stuck = summary.records[1].outcome
     assert isinstance(stuck, Broken) and stuck.kind == "time_limit"
     assert stuck.reason == "it gave no sign for 4 s"

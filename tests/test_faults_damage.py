@@ -29,7 +29,7 @@ from nas.training.engine.checkpoint import load_checkpoint, save_checkpoint
 from nas.training.proxy.proxy import proxy_data
 from studies.core.outcome import Trained
 from studies.core.weights import weights_file, weights_folder
-from studies.search import conduct
+from studies.search import run_study
 from teachers.loading import load_teacher
 
 
@@ -165,7 +165,7 @@ def test_a_damaged_checkpoint_is_named_and_never_continued(tmp_path, damage):
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_weights_of_a_trial_are_missed_in_one_sentence_and_shown_nowhere(tmp_path, damage):
     study = settings(tmp_path, trials=2)
-    summary = conduct(study, Real())
+    summary = run_study(study, Real())
     folder = study.store.folder(study.name)
     first, second = (r for r in summary.records if isinstance(r.outcome, Trained))
     assert math.isfinite(first.outcome.gain_db)
@@ -174,5 +174,7 @@ def test_damaged_weights_of_a_trial_are_missed_in_one_sentence_and_shown_nowhere
     with pytest.raises(InputError, match=r"damaged: train it with 'nas promote quick --trial"):
         model(f"quick/{first.trial}", storage=study.store.url)
     assert model(f"quick/{second.trial}", storage=study.store.url).architecture
-    again = conduct(settings(tmp_path, trials=3), Real(), tracking_uri=f"sqlite:///{tmp_path}/m.db")
+    again = run_study(
+        settings(tmp_path, trials=3), Real(), tracking_uri=f"sqlite:///{tmp_path}/m.db"
+    )
     assert again.counts.done == 3 and again.tracking_fault is None

@@ -26,7 +26,7 @@ from nas.training.recipe.recipe import parse_recipe
 from search_spaces import Architecture, Stage
 from studies.core.outcome import Trained
 from studies.results.snapshot import load
-from studies.search import conduct
+from studies.search import run_study
 from teachers.loading import load_teacher
 
 
@@ -87,7 +87,7 @@ class Filling(Quick):
 def test_a_study_whose_disk_fills_up_goes_on_when_there_is_room(disk, leave):
     study = settings(disk.path)
     try:
-        conduct(study, Filling(disk=disk, leave=leave))
+        run_study(study, Filling(disk=disk, leave=leave))
     except InputError as fault:
         assert "disk is full" in str(fault) or "No space left" in str(fault)
         assert "run the" in str(fault) and "\n" not in str(fault)
@@ -96,7 +96,7 @@ def test_a_study_whose_disk_fills_up_goes_on_when_there_is_room(disk, leave):
     disk.free()
     kept = {r.trial: r for r in load(study.store, study.name).records if r.outcome is not None}
     assert kept
-    summary = conduct(study, Quick(disk.path / "log"))
+    summary = run_study(study, Quick(disk.path / "log"))
     assert summary.counts.done == TRIALS and summary.counts.running == 0
     assert {r.trial: r for r in summary.records if r.trial in kept} == kept
     trained = {r.candidate.key for r in kept.values() if isinstance(r.outcome, Trained)}
@@ -106,30 +106,30 @@ def test_a_study_whose_disk_fills_up_goes_on_when_there_is_room(disk, leave):
 
 def test_a_full_disk_of_mlflow_stops_no_search_and_gets_all_of_it_later(tmp_path, disk, capfd):
     uri, study = f"sqlite:///{disk.path}/mlflow.db", settings(tmp_path, trials=4)
-    conduct(settings(tmp_path, trials=1), Quick(), tracking_uri=uri)
+    run_study(settings(tmp_path, trials=1), Quick(), tracking_uri=uri)
     disk.fill()
-    summary = conduct(study, Quick(), tracking_uri=uri)
+    summary = run_study(study, Quick(), tracking_uri=uri)
     assert summary.counts.done == 4
     assert summary.tracking_fault.startswith("MLflow at sqlite")
     assert "\n" not in summary.tracking_fault and "Traceback" not in capfd.readouterr().err
     disk.free()
     disk.remount("size=64m")
-    again = conduct(study, Quick(), tracking_uri=uri)
+    again = run_study(study, Quick(), tracking_uri=uri)
     assert again.tracking_fault is None and again.records == summary.records
     told_once(uri, again.records)
 
 
 def test_a_database_that_may_only_be_read_is_named(tmp_path, disk):
-    before = conduct(settings(tmp_path), Quick()).records
+    before = run_study(settings(tmp_path), Quick()).records
     for path in tmp_path.glob("studies*"):
         (shutil.copytree if path.is_dir() else shutil.copy)(path, disk.path / path.name)
     disk.remount("ro")
     more = settings(disk.path, trials=TRIALS + 1)
     with pytest.raises(InputError, match=r"studies.db|lock") as raised:
-        conduct(more, Quick())
+        run_study(more, Quick())
     assert "\n" not in str(raised.value)
     disk.remount("rw")
-    assert conduct(more, Quick()).records[: len(before)] == before
+    assert run_study(more, Quick()).records[: len(before)] == before
 
 
 def test_a_cache_without_room_is_named_and_used_once_there_is_some(pair_set, disk, monkeypatch):

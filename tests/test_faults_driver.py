@@ -23,9 +23,9 @@ from quick_search import TRIALS, Quick, settings, states
 from studies.core.outcome import Trained
 from studies.core.record import count
 from studies.core.weights import weights_file
-from studies.results.analysis import spent
+from studies.results.analysis import time_use
 from studies.results.snapshot import load
-from studies.search import conduct
+from studies.search import run_study
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,7 +64,7 @@ def test_killed_before_one_write_after_another_nothing_is_lost_or_counted_twice(
     assert killed_again_and_again(tmp_path, 23) > 5
     records = sound(tmp_path)
     trained = Counter((tmp_path / "log").read_text().split())
-    again = conduct(settings(tmp_path), Quick(tmp_path / "log"))
+    again = run_study(settings(tmp_path), Quick(tmp_path / "log"))
     assert again.records == records
     assert Counter((tmp_path / "log").read_text().split()) == trained
 
@@ -95,17 +95,17 @@ def test_killed_while_mlflow_is_told_each_trial_is_there_once(tmp_path):
 def test_a_clock_that_jumps_changes_no_result(tmp_path, moved):
     """As if the clock of the first run had been another one."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    half = conduct(settings(tmp_path, trials=TRIALS // 2), Quick()).records
+    half = run_study(settings(tmp_path, trials=TRIALS // 2), Quick()).records
     database = sqlite3.connect(tmp_path / "studies.db")
     database.execute(f"UPDATE trials SET {moved}")
     database.commit()
     database.close()
-    whole = conduct(settings(tmp_path), Quick(), tracking_uri=uri)
+    whole = run_study(settings(tmp_path), Quick(), tracking_uri=uri)
     assert whole.counts.done == TRIALS and whole.tracking_fault is None
     assert [r.outcome for r in whole.records[: len(half)]] == [r.outcome for r in half]
-    steady = conduct(settings(tmp_path, name="steady"), Quick())
+    steady = run_study(settings(tmp_path, name="steady"), Quick())
     assert [m.trial for m in steady.front] == [m.trial for m in whole.front]
-    times = spent(whole.records)
+    times = time_use(whole.records)
     assert 0 <= times.wall_s < 60 and times.overhead_s >= 0
 
 

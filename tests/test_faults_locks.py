@@ -15,7 +15,7 @@ import pytest
 from nas.data.prepare import prepare
 from nas.measure.device_lock import exclusive, shared
 from nas.training.proxy.proxy import proxy_data
-from studies.runners.bundle import material_of
+from studies.runners.bundle import make_bundle
 from studies.storage.locks import is_alive, mark_alive, mutex, run_once, try_lock
 from studies.storage.store import Store
 from teachers.cache import cached_array
@@ -47,11 +47,11 @@ def test_a_set_is_prepared_taught_and_packed(pair_set, tmp_path):
     assert np.array_equal(
         cached_array(tmp_path / "new", "0123456789", array.shape, lambda: array), array
     )
-    material = material_of(pair_set.path, None, ())
-    content = np.frombuffer(material.file.read_bytes(), np.uint8)
-    material.file.unlink()
-    replace(material, data=tmp_path / "not here").receive(lambda: content)
-    assert material.file.is_file()
+    bundle = make_bundle(proxy_data(pair_set), pair_set, None, None, ())
+    content = np.frombuffer(bundle.file.read_bytes(), np.uint8)
+    bundle.file.unlink()
+    replace(bundle, data=tmp_path / "not here").ensure_local(lambda: content)
+    assert bundle.file.is_file()
 
 
 def test_a_study_is_worked_on(tmp_path):

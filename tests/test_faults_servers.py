@@ -22,7 +22,7 @@ from quick_search import TRIALS, Quick, settings
 from nas.common.errors import InputError
 from studies.core.record import count
 from studies.results.snapshot import load
-from studies.search import conduct
+from studies.search import run_study
 from studies.storage.store import Store
 
 
@@ -43,18 +43,18 @@ def test_an_mlflow_server_that_goes_away_is_told_the_rest_when_it_is_back(tmp_pa
     study = settings(tmp_path)
     with servers.mlflow_server() as server:
         weather = Eventful(happens={1: server.kill, 5: server.start})
-        summary = conduct(study, weather, tracking_uri=server.url)
+        summary = run_study(study, weather, tracking_uri=server.url)
         assert weather.happens == {}
         assert summary.counts.done == TRIALS and summary.tracking_fault is None
         told_once(server.url, summary.records)
 
         more = settings(tmp_path, trials=TRIALS + 2)
-        gone = conduct(more, Eventful(happens={summary.records[-1].trial + 1: server.kill}),
+        gone = run_study(more, Eventful(happens={summary.records[-1].trial + 1: server.kill}),
                        tracking_uri=server.url)  # fmt: skip
         assert gone.counts.done == TRIALS + 2, "the search minds nothing"
         assert "127.0.0.1" in gone.tracking_fault and "\n" not in gone.tracking_fault
         server.start()
-        again = conduct(more, Quick(), tracking_uri=server.url)
+        again = run_study(more, Quick(), tracking_uri=server.url)
         assert again.tracking_fault is None and again.records == gone.records
         told_once(server.url, again.records)
 
@@ -68,19 +68,19 @@ def test_a_postgresql_server_that_is_killed_loses_nothing(tmp_path, monkeypatch)
             server.start()
 
         study = settings(tmp_path, store=Store(server.url))
-        summary = conduct(study, Eventful(happens={2: restart}))
+        summary = run_study(study, Eventful(happens={2: restart}))
         assert summary.counts.done == TRIALS and summary.counts.running == 0
 
         more = settings(tmp_path, store=Store(server.url), trials=TRIALS + 4)
         next_trial = summary.records[-1].trial + 2
         with pytest.raises(InputError, match=r"The study database postgres.*") as raised:
-            conduct(more, Eventful(happens={next_trial: server.kill}))
+            run_study(more, Eventful(happens={next_trial: server.kill}))
         assert "\n" not in str(raised.value) and "secret" not in str(raised.value)
         server.start()
         records = load(Store(server.url), study.name).records
         kept = {r.trial: r for r in records if r.outcome is not None}
         assert len(kept) >= len(summary.records) + 1
-        again = conduct(more, Quick())
+        again = run_study(more, Quick())
         assert again.counts.done == TRIALS + 4 and again.counts.running == 0
         assert {r.trial: r for r in again.records if r.trial in kept} == kept
         own = Counter(r.candidate.layout for r in again.records if r.duplicate_of is None)
@@ -131,4 +131,4 @@ if __name__ == "__main__":
     from studies.runners.ray import RayRunner
 
     there = Path(sys.argv[1])
-    conduct(settings(there), Waiting(place=there), RayRunner(2, address=sys.argv[2]))
+    run_study(settings(there), Waiting(place=there), RayRunner(2, address=sys.argv[2]))

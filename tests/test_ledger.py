@@ -19,7 +19,7 @@ from studies.core.study import open_study
 from studies.core.trials import record_of, repeats_of
 from studies.results.snapshot import load
 from studies.runners.inline import InlineRunner
-from studies.search import conduct
+from studies.search import run_study
 
 pytestmark = pytest.mark.usefixtures("own_database")
 
@@ -174,7 +174,7 @@ def test_what_was_given_back_is_asked_for_again_and_counts_once(tmp_path):
 def test_what_another_run_has_done_is_seen(tmp_path):
     with open_study(settings(tmp_path, trials=20)) as study:
         mine = study.ask()
-        conduct(settings(tmp_path, trials=4), Noisy(), repeats=2)
+        run_study(settings(tmp_path, trials=4), Noisy(), repeats=2)
         assert study.ask() is not None
         assert_agree(study)
         records = load(settings(tmp_path).store, "quick").records

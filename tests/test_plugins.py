@@ -154,18 +154,18 @@ nas("networks show network.json --plugin mine.py")
 SEARCH = """
 from functools import partial
 from studies.evaluation import evaluate
-from studies.setup import prepare
+from studies.setup import set_up
 from studies.runners.inline import InlineRunner
-from studies.search import conduct
+from studies.search import run_study
 from studies.settings import SearchSettings
 
-prepared = prepare(
+prepared = set_up(
     SearchSettings(
         space="my-space", plugins=("mine.py",), trials=2, steps=2, teacher=None, target="rtx4090"
     )
 )
 evaluation = partial(evaluate, settings=prepared.evaluation)
-summary = conduct(prepared.study, evaluation, InlineRunner())
+summary = run_study(prepared.study, evaluation, InlineRunner())
 assert summary.counts.trained == 2 and summary.counts.broken == 0
 print("trained:", *(record.candidate.name for record in summary.records))
 """

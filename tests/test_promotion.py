@@ -188,7 +188,7 @@ def test_a_limit_decides_who_is_champion(promoted_two):
     fastest = min(summary.plan.winners, key=lambda w: w.member.runtime_ms).member
     choice = Selection(under_ms=fastest.runtime_ms * 1.0001)
     name = "fast-0.5ms"  # with a dot, as in a study's own name
-    summary = run(settings(folder, choice=choice, name=name))
+    summary = run(settings(folder, selection=choice, name=name))
     assert summary.champion.trial == fastest.trial and summary.tracking_fault is None
     version = client_of(folder).get_model_version_by_alias(name, "champion")
     assert version.tags["trial"] == str(fastest.trial)

@@ -35,11 +35,11 @@ def folder(small_study, tmp_path, monkeypatch):
 def test_a_tracking_server_that_is_away_stops_nothing_and_gets_all_of_it_later(folder, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     choice = Selection(force=True, trials=(0,))
-    away = run(settings(folder, choice=choice, tracking_uri="http://me:secret@127.0.0.1:9"))
+    away = run(settings(folder, selection=choice, tracking_uri="http://me:secret@127.0.0.1:9"))
     assert len(away.promotions) == 1 and away.registered is None
     assert away.tracking_fault and "secret" not in away.tracking_fault
 
-    later = run(settings(folder, choice=choice))
+    later = run(settings(folder, selection=choice))
     assert later.tracking_fault is None and later.promotions == away.promotions
     (child,) = runs(folder, "tags.kind = 'promotion'")
     curve = client_of(folder).get_metric_history(child.info.run_id, "curve_gain_db")

@@ -24,7 +24,7 @@ from studies.results.snapshot import load
 from studies.runners.inline import InlineRunner
 from studies.sampling import ehvi
 from studies.sampling.pool import Costs
-from studies.search import conduct
+from studies.search import run_study
 from studies.tracking.store import EXPERIMENT
 
 pytestmark = pytest.mark.usefixtures("own_database")
@@ -125,7 +125,7 @@ def by_width(records) -> dict[int, int]:
 
 
 def test_nas_front_says_what_ties_and_calls_a_given_network_a_layout(tmp_path, nas):
-    summary = conduct(study(tmp_path), Tied())
+    summary = run_study(study(tmp_path), Tied())
     trial = by_width(summary.records)
     code, out, _ = nas("front", "quick", "--storage", study(tmp_path).store.url)
     lines = [line.strip() for line in out.splitlines()]
@@ -150,7 +150,7 @@ def test_tables_are_no_wider_than_80_columns(tmp_path, nas, monkeypatch):
 
     from nas.cli import terminal
 
-    conduct(study(tmp_path), Tied(0.001), repeats=2)
+    run_study(study(tmp_path), Tied(0.001), repeats=2)
     monkeypatch.setattr(terminal, "out", Console(width=80, force_terminal=True, color_system=None))
     out = nas("front", "quick", "--storage", study(tmp_path).store.url)[1]
     table = out.split("* best")[0]
@@ -160,7 +160,7 @@ def test_tables_are_no_wider_than_80_columns(tmp_path, nas, monkeypatch):
 
 def test_repeats_decide_the_noise_of_tables_figures_and_the_sampler(tmp_path, nas, monkeypatch):
     """Seeds move gains by 0.04 dB, so that two decimals and a sd of 0.028 dB are left."""
-    conduct(study(tmp_path), Tied(0.04), InlineRunner(1), repeats=2)
+    run_study(study(tmp_path), Tied(0.04), InlineRunner(1), repeats=2)
     snapshot = load(study(tmp_path).store, "quick")
     info, records = snapshot.info, snapshot.records
     out = nas("front", "quick", "--storage", study(tmp_path).store.url)[1]
@@ -184,12 +184,12 @@ def test_repeats_decide_the_noise_of_tables_figures_and_the_sampler(tmp_path, na
     monkeypatch.setattr(ehvi, "EhviSampler", Recorded)
     costs = Costs(1.0, 1e9, 1000, 1.0)
     again = study(tmp_path, sampler="ehvi", costs_of=lambda architecture: costs)
-    conduct(replace(again, trials=len(GAINS) + 1), Tied())
+    run_study(replace(again, trials=len(GAINS) + 1), Tied())
     assert asked and asked[0] == pytest.approx(0.04 / 2**0.5)
 
 
 def test_figures_draw_the_noise_around_the_front(tmp_path):
-    conduct(study(tmp_path), Tied())
+    run_study(study(tmp_path), Tied())
     snapshot = load(study(tmp_path).store, "quick")
     info, records = snapshot.info, snapshot.records
     (axes,) = front_figure(records, info.budget).axes
@@ -212,7 +212,7 @@ def test_figures_draw_the_noise_around_the_front(tmp_path):
 
 def test_given_networks_are_called_layouts_in_reports_notes_and_mlflow(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    conduct(study(tmp_path), Tied(), tracking_uri=uri)
+    run_study(study(tmp_path), Tied(), tracking_uri=uri)
     snapshot = load(study(tmp_path).store, "quick")
     info, records = snapshot.info, snapshot.records
     page = Page(report(info, records, Places()))
@@ -233,7 +233,7 @@ def test_given_networks_are_called_layouts_in_reports_notes_and_mlflow(tmp_path)
 
 
 def test_promotion_under_a_runtime_takes_the_fastest_of_those_that_tie(tmp_path):
-    summary = conduct(study(tmp_path), Tied())
+    summary = run_study(study(tmp_path), Tied())
     trial = by_width(summary.records)
 
     def under(ms: float) -> list[int]:

@@ -26,7 +26,7 @@ from studies.repeats import contenders, next_repeat
 from studies.results.front import front, front_probabilities, trained, with_probabilities
 from studies.results.snapshot import load
 from studies.runners.inline import InlineRunner
-from studies.search import conduct
+from studies.search import run_study
 from studies.tracking.store import EXPERIMENT
 
 pytestmark = pytest.mark.usefixtures("own_database")
@@ -35,7 +35,9 @@ pytestmark = pytest.mark.usefixtures("own_database")
 def test_every_member_of_the_front_is_trained_as_often_as_asked(tmp_path):
     heard = []
     noisy = Noisy(sd_db=0.1)
-    summary = conduct(settings(tmp_path), noisy, InlineRunner(2), repeats=3, on_event=heard.append)
+    summary = run_study(
+        settings(tmp_path), noisy, InlineRunner(2), repeats=3, on_event=heard.append
+    )
     assert all(member.trainings == 3 for member in summary.front)
     assert all(member.gain_sd_db > 0 for member in summary.front)
     assert all(0 < member.front_probability <= 1 for member in summary.front)
@@ -54,11 +56,11 @@ def test_every_member_of_the_front_is_trained_as_often_as_asked(tmp_path):
 
 
 def test_they_are_kept_and_never_done_twice(tmp_path):
-    first = conduct(settings(tmp_path), Noisy(tmp_path / "log"), repeats=2)
+    first = run_study(settings(tmp_path), Noisy(tmp_path / "log"), repeats=2)
     lines = (tmp_path / "log").read_text().count("\n")
-    assert conduct(settings(tmp_path), Noisy(tmp_path / "log"), repeats=2).front == first.front
+    assert run_study(settings(tmp_path), Noisy(tmp_path / "log"), repeats=2).front == first.front
     assert (tmp_path / "log").read_text().count("\n") == lines
-    more = conduct(settings(tmp_path), Noisy(tmp_path / "log"), repeats=3)
+    more = run_study(settings(tmp_path), Noisy(tmp_path / "log"), repeats=3)
     assert all(member.trainings == 3 for member in more.front)
     read = load(settings(tmp_path).store, "quick").records
     assert front(with_probabilities(trained(read), seed_noise(read))) == more.front
@@ -69,10 +71,10 @@ def test_cut_off_in_the_middle_of_them_it_goes_on(tmp_path):
         if isinstance(event, Repeated):
             raise KeyboardInterrupt
 
-    assert conduct(settings(tmp_path), Noisy(), repeats=3, on_event=cut).interrupted
+    assert run_study(settings(tmp_path), Noisy(), repeats=3, on_event=cut).interrupted
     read = load(settings(tmp_path).store, "quick").records
     assert sum(len(record.repeats) for record in read) == 1
-    assert all(m.trainings == 3 for m in conduct(settings(tmp_path), Noisy(), repeats=3).front)
+    assert all(m.trainings == 3 for m in run_study(settings(tmp_path), Noisy(), repeats=3).front)
 
 
 def test_a_repeat_that_breaks_counts_for_nothing_and_is_not_tried_again(tmp_path):
@@ -86,7 +88,7 @@ def test_a_repeat_that_breaks_counts_for_nothing_and_is_not_tried_again(tmp_path
                 return replace(outcome, gain_db=float("nan"))
             return (yield from super().__call__(candidate))
 
-    summary = conduct(settings(tmp_path), Breaks(), repeats=2)
+    summary = run_study(settings(tmp_path), Breaks(), repeats=2)
     assert len(tries) == len(set(tries))
     assert {tried.trial for tried in tries} >= {member.trial for member in summary.front}
     assert all(member.trainings == 1 for member in summary.front)
@@ -150,17 +152,17 @@ def test_two_searches_share_them(tmp_path):
     class First(Logged):
         def __call__(self, candidate):
             if candidate.repeat and not other:
-                other.append(conduct(settings(tmp_path), Logged(), repeats=3))
+                other.append(run_study(settings(tmp_path), Logged(), repeats=3))
             return (yield from super().__call__(candidate))
 
-    summary = conduct(settings(tmp_path), First(), repeats=3)
+    summary = run_study(settings(tmp_path), First(), repeats=3)
     assert len(done) == len(set(done)) > len(summary.front)
     assert other[0].ended == "Another search on this study trains the last repeats."
     assert summary.ended is None and all(member.trainings == 3 for member in summary.front)
 
 
 def test_what_a_run_that_is_gone_had_begun_is_free_again(tmp_path):
-    conduct(settings(tmp_path), Quick())
+    run_study(settings(tmp_path), Quick())
     with open_study(settings(tmp_path)) as gone:
         claimed = gone.ask_repeat(lambda records, taken: (records[0].trial, 1))
         with open_study(settings(tmp_path)) as study:
@@ -174,7 +176,7 @@ def test_what_a_run_that_is_gone_had_begun_is_free_again(tmp_path):
 
 def test_front_and_mlflow_show_them(tmp_path, nas):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    summary = conduct(settings(tmp_path), Noisy(), repeats=2, tracking_uri=uri)
+    summary = run_study(settings(tmp_path), Noisy(), repeats=2, tracking_uri=uri)
     found = summary.front
     url = settings(tmp_path).store.url
     shown = json.loads(nas("front", "quick", "--storage", url, "--json")[1])

@@ -34,7 +34,7 @@ from studies.report.static import front_figure
 from studies.report.summary import Places
 from studies.results.front import contributions, front, reference_of, trained
 from studies.results.snapshot import load
-from studies.search import conduct
+from studies.search import run_study
 
 pytestmark = pytest.mark.usefixtures("own_place")
 
@@ -53,7 +53,7 @@ def searched(tmp_path_factory, prepared):
         "data": {"name": "photos", "digest": prepared.digest},
     }
     study = settings(folder, identity=identity, sources={"data": str(prepared.path)})
-    conduct(study, Real())
+    run_study(study, Real())
     return study.store
 
 
@@ -217,13 +217,13 @@ def test_without_the_set_or_the_weights_a_sentence_stands_for_the_pictures(
     identity = {"data": {"name": "photos", "digest": "0" * 64}}
     if gone == "set":
         study = settings(tmp_path, trials=3, identity=identity)
-        conduct(study, Real())
+        run_study(study, Real())
         told = "does not say where its set 'photos' lies: give it with --data"
     else:
         info, _ = read(searched)
         identity["data"]["digest"] = info.identity["data"]["digest"]
         study = settings(tmp_path, trials=3, identity=identity, sources=info.sources)
-        conduct(study, Quick())  # its weights are no models
+        run_study(study, Quick())  # its weights are no models
         told = "No network of the front has its weights here"
     code, _, err = nas("report", "quick", "--storage", study.store.url)
     assert code == 0 and told in " ".join(err.split())
@@ -247,7 +247,7 @@ def test_a_damaged_picture_costs_the_pictures_and_no_more(nas, searched, prepare
 
 def test_a_set_that_is_not_the_studys_is_refused(nas, searched, prepared, tmp_path):
     study = settings(tmp_path, trials=2, identity={"data": {"name": "a", "digest": "0" * 64}})
-    conduct(study, Quick())
+    run_study(study, Quick())
     for arguments, told in (
         (["--data", prepared.path], "is not the set that the study was made with"),
         (["--data", tmp_path / "nowhere"], "nowhere"),

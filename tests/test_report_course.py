@@ -19,7 +19,13 @@ from studies.core.outcome import Rejected, Rung, Runtime, Size, Trained
 from studies.core.record import Record
 from studies.report.report import report
 from studies.report.summary import Places
-from studies.results.analysis import choices_of, gain_importance, least, runtime_importance, spent
+from studies.results.analysis import (
+    choices_of,
+    gain_importance,
+    least,
+    runtime_importance,
+    time_use,
+)
 
 
 def records_of(space: Space, gain, runtime, count: int) -> list[Record]:
@@ -79,7 +85,7 @@ def test_time_is_counted_once():
         candidate = Candidate(next(where), Architecture())
         return Record(candidate, outcome, started=started, finished=finished, **more)
 
-    time = spent(
+    time = time_use(
         [
             record(done, 100.0, 110.0),
             record(done, 105.0, 115.0),

@@ -17,7 +17,7 @@ from studies.core.sampler import MakeSampler, SamplerError
 from studies.core.study import open_study
 from studies.sampling.gain_model import Prior, fit_prior, read_table, shipped_prior, table_arrays
 from studies.sampling.samplers import resolve, sampler_factory
-from studies.search import conduct
+from studies.search import run_study
 
 
 def test_auto_is_the_sampler_that_knows_what_networks_cost():
@@ -48,13 +48,13 @@ class Failing:
 def test_an_error_of_a_sampler_is_reported_with_its_trial_and_not_as_the_databases(tmp_path):
     failing = settings(tmp_path, sampler=Failing(RuntimeError("matrix is singular\nat row 3")))
     with pytest.raises(SamplerError) as raised:
-        conduct(failing, Quick())
+        run_study(failing, Quick())
     assert str(raised.value).startswith(
         "The sampler 'failing' failed for trial 0 (RuntimeError: matrix is singular): "
     )
     assert "database" not in str(raised.value) and "--sampler" in str(raised.value)
     assert states(tmp_path) == {"FAIL": 1}, "no trial stays running"
-    assert conduct(settings(tmp_path), Quick()).counts.done == TRIALS
+    assert run_study(settings(tmp_path), Quick()).counts.done == TRIALS
 
 
 def test_an_error_of_the_database_within_a_sampler_is_the_databases(tmp_path):
@@ -69,7 +69,7 @@ def test_an_error_of_the_database_within_a_sampler_is_the_databases(tmp_path):
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_search_whose_sampler_fails_ends_with_one_sentence(nas, tmp_path, monkeypatch, as_json):
     def search(settings_, **_):
-        return conduct(settings(tmp_path, sampler=Failing(RuntimeError("singular"))), Quick())
+        return run_study(settings(tmp_path, sampler=Failing(RuntimeError("singular"))), Quick())
 
     monkeypatch.setattr("studies.search.search", search)
     code, out, err = nas("search", "--trials", "1", *(["--json"] if as_json else []))

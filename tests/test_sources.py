@@ -16,7 +16,7 @@ from search_spaces.model_file import load_model
 from studies.core.outcome import Rejected, Trained
 from studies.core.weights import weights_file
 from studies.results.model_files import with_embedded_architecture
-from studies.search import conduct
+from studies.search import run_study
 from studies.storage.store import Store
 from studies.tracking import EXPERIMENT
 
@@ -26,7 +26,7 @@ def searched(tmp_path_factory):
     """A study of four with its MLflow store: (folder, records)."""
     folder = tmp_path_factory.mktemp("study")
     tracking = f"sqlite:///{folder}/mlflow.db"
-    summary = conduct(settings(folder, trials=4), Real(), tracking_uri=tracking)
+    summary = run_study(settings(folder, trials=4), Real(), tracking_uri=tracking)
     assert summary.tracking_fault is None
     return folder, summary.records
 

@@ -18,7 +18,7 @@ from studies.core.outcome import Trained
 from studies.core.record import count
 from studies.core.study import open_study
 from studies.results.snapshot import load
-from studies.search import conduct
+from studies.search import run_study
 
 pytestmark = pytest.mark.usefixtures("own_database")
 
@@ -30,9 +30,9 @@ def asked_for(summary) -> list[str]:
 
 
 def test_one_at_a_time_a_seed_decides_everything(tmp_path):
-    first = conduct(settings(tmp_path, name="a", seed=1), Quick())
-    same = conduct(settings(tmp_path, name="b", seed=1), Quick())
-    other = conduct(settings(tmp_path, name="c", seed=2), Quick())
+    first = run_study(settings(tmp_path, name="a", seed=1), Quick())
+    same = run_study(settings(tmp_path, name="b", seed=1), Quick())
+    other = run_study(settings(tmp_path, name="c", seed=2), Quick())
     assert asked_for(first) == asked_for(same) != asked_for(other)
 
 
@@ -50,12 +50,12 @@ def test_cut_off_and_continued_it_asks_for_the_same(tmp_path, at):
             raise CutOff
 
     known = {name: network.architecture for name, network in published.items()}
-    whole = conduct(settings(tmp_path, name="whole", known=known, trials=10), Quick())
+    whole = run_study(settings(tmp_path, name="whole", known=known, trials=10), Quick())
     cut = settings(tmp_path, name="cut", known=known, trials=10)
     with pytest.raises(CutOff):
-        conduct(cut, Quick(), on_event=until)
+        run_study(cut, Quick(), on_event=until)
     assert states(tmp_path, "cut")["RUNNING"] == 0
-    continued = conduct(cut, Quick())
+    continued = run_study(cut, Quick())
     assert asked_for(continued) == asked_for(whole)
     assert [r.retry_of is not None for r in continued.records].count(True) == 1
 
@@ -103,7 +103,7 @@ def test_killed_between_writing_the_outcome_and_telling_it(tmp_path, monkeypatch
         study.tell(candidate, outcome)
     monkeypatch.undo()
     assert states(tmp_path)["RUNNING"] == 1
-    summary = conduct(settings(tmp_path, trials=1), Quick(tmp_path / "log"))
+    summary = run_study(settings(tmp_path, trials=1), Quick(tmp_path / "log"))
     assert summary.counts.done == 1 and not (tmp_path / "log").exists()
     assert states(tmp_path)["RUNNING"] == 0
 
@@ -130,7 +130,7 @@ def test_what_takes_the_machine_down_is_given_up(tmp_path):
         with open_study(settings(tmp_path, space=space, trials=1)) as study:
             assert study.ask() is not None
             study._live.clear()  # as a kill -9 leaves it
-    summary = conduct(settings(tmp_path, space=space, trials=1), Quick(tmp_path / "log"))
+    summary = run_study(settings(tmp_path, space=space, trials=1), Quick(tmp_path / "log"))
     (record,) = [r for r in summary.records if r.duplicate_of is None]
     assert record.outcome.reason == "the run was cut off 5 times while it was being evaluated"
     assert not (tmp_path / "log").exists()
@@ -150,11 +150,11 @@ def test_what_takes_the_machine_down_is_given_up(tmp_path):
     ids=["budget", "seed", "space", "target"],
 )
 def test_a_study_is_not_continued_with_what_makes_results_incomparable(tmp_path, change, named):
-    conduct(settings(tmp_path, trials=1), Quick())
+    run_study(settings(tmp_path, trials=1), Quick())
     with pytest.raises(InputError, match=f"'quick' was made with another {named}.*--study"):
-        conduct(settings(tmp_path, **change), Quick())
+        run_study(settings(tmp_path, **change), Quick())
 
 
 def test_goal_sampler_and_patience_may_change(tmp_path):
-    conduct(settings(tmp_path, trials=1), Quick())
-    assert conduct(settings(tmp_path, trials=3, sampler="random"), Quick()).counts.done == 3
+    run_study(settings(tmp_path, trials=1), Quick())
+    assert run_study(settings(tmp_path, trials=3, sampler="random"), Quick()).counts.done == 3

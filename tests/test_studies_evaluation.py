@@ -125,7 +125,7 @@ def test_what_is_nobodys_fault_is_raised(settings, monkeypatch, fault):
 def test_a_process_that_has_lost_its_gpu_blames_no_candidate(settings, monkeypatch):
     fault = RuntimeError("CUDA error: an illegal memory access was encountered\nand more")
     monkeypatch.setattr(studies.evaluation, "run_proxy", _raising(fault))
-    monkeypatch.setattr(studies.evaluation, "_answers", lambda device: False)
+    monkeypatch.setattr(studies.evaluation, "_responds", lambda device: False)
     with pytest.raises(DeviceLost, match=r"access was encountered\): nothing is lost"):
         run(settings)
 

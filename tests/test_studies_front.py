@@ -28,7 +28,7 @@ from studies.results.front import (
     trained,
     with_probabilities,
 )
-from studies.sampling.pruner import ParetoRungs, goes_on_with, non_domination_ranks
+from studies.sampling.pruner import ParetoPruner, continues, non_domination_ranks
 
 AT_8 = Reference(8.0, 1.0)
 NOISE = Noise(0.008)
@@ -211,30 +211,30 @@ def test_ranks_are_those_of_the_definition(seed):
 
 
 def test_a_fast_network_is_never_stopped_for_its_low_gain():
-    rungs = ParetoRungs(keep_one_in=3)
+    rungs = ParetoPruner(keep_one_in=3)
     for trial in range(12):
-        assert rungs.stops(at(100, 0.5 + trial / 100, 6.0 + trial / 10)) is None
-    assert rungs.stops(at(100, 0.01, 0.5)) is None
+        assert rungs.required_gain_db(at(100, 0.5 + trial / 100, 6.0 + trial / 10)) is None
+    assert rungs.required_gain_db(at(100, 0.01, 0.5)) is None
 
 
 def test_a_dominated_one_is_stopped_and_told_what_it_needed():
-    rungs = ParetoRungs(keep_one_in=3)
+    rungs = ParetoPruner(keep_one_in=3)
     for gain in (0.3, 0.4, 0.5):
-        rungs.stops(at(100, gain, 4.0))
-    needed = rungs.stops(at(100, 0.1, 5.0))
+        rungs.required_gain_db(at(100, gain, 4.0))
+    needed = rungs.required_gain_db(at(100, 0.1, 5.0))
     assert needed is not None and 0.1 < needed <= 0.5
-    assert rungs.stops(at(200, 0.1, 5.0)) is None  # nobody else was there yet
+    assert rungs.required_gain_db(at(200, 0.1, 5.0)) is None  # nobody else was there yet
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_what_it_needed_is_the_least_gain_that_goes_on(seed):
     points = [(m.gain_db, m.runtime_ms) for m in random_members(seed)]
-    rungs = ParetoRungs(keep_one_in=3)
+    rungs = ParetoPruner(keep_one_in=3)
     for gain, ms in points:
-        rungs.stops(at(100, gain, ms))
+        rungs.required_gain_db(at(100, gain, ms))
     gains = sorted({gain for gain, _ in points})
-    needed = rungs.stops(at(100, -9.0, 5.0))
-    enough = [gain for gain in gains if goes_on_with(points, (gain, 5.0), 3)]
+    needed = rungs.required_gain_db(at(100, -9.0, 5.0))
+    enough = [gain for gain in gains if continues(points, (gain, 5.0), 3)]
     assert needed == min(enough, default=gains[-1])
 
 
@@ -247,5 +247,5 @@ def test_rungs_remember_what_earlier_runs_reached():
         )
         for i, gain in enumerate((0.3, 0.4, 0.5))
     ]
-    assert ParetoRungs(3, old).stops(at(100, 0.1, 5.0)) is not None
-    assert ParetoRungs(3).stops(at(100, 0.1, 5.0)) is None
+    assert ParetoPruner(3, old).required_gain_db(at(100, 0.1, 5.0)) is not None
+    assert ParetoPruner(3).required_gain_db(at(100, 0.1, 5.0)) is None

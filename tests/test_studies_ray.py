@@ -23,7 +23,7 @@ from studies.core.outcome import Broken, Rejected
 from studies.core.record import count
 from studies.results.snapshot import load
 from studies.runners.inline import InlineRunner
-from studies.search import conduct, share_of_gpu
+from studies.search import run_study, share_of_gpu
 from studies.settings import SearchSettings
 from studies.setup import workers
 
@@ -85,17 +85,17 @@ def test_the_first_candidate_waits_neither_for_imports_nor_for_the_second_ask(tm
         return ()
 
     asked = settings(tmp_path, sampler="random", trials=2)
-    summary = conduct(asked, Arrived(tmp_path / "log"), runner, notes=second_ask)
+    summary = run_study(asked, Arrived(tmp_path / "log"), runner, notes=second_ask)
     assert summary.counts.trained == 2 and seen[0] == "True"
 
 
 def test_it_finds_what_the_inline_runner_finds_without_a_word(tmp_path, runner, capfd):
-    ours = conduct(settings(tmp_path, sampler="random"), Quick(tmp_path / "log"), runner)
+    ours = run_study(settings(tmp_path, sampler="random"), Quick(tmp_path / "log"), runner)
     said = capfd.readouterr()
     assert said.out == said.err == ""
     assert ours.counts.done == TRIALS
     assert len((tmp_path / "log").read_text().split()) == TRIALS
-    same = conduct(settings(tmp_path, sampler="random", name="inline"), Quick(), InlineRunner(2))
+    same = run_study(settings(tmp_path, sampler="random", name="inline"), Quick(), InlineRunner(2))
     found = {r.candidate.key: type(r.outcome) for r in ours.records}
     both = {r.candidate.key: type(r.outcome) for r in same.records if r.candidate.key in found}
     assert len(both) >= TRIALS and both.items() <= found.items()
@@ -106,12 +106,12 @@ def test_gpus_that_ray_does_not_find_are_not_waited_for(tmp_path, runner):
 
     if ray.cluster_resources().get("GPU", 0):
         pytest.skip("Ray finds a GPU here")
-    summary = conduct(settings(tmp_path, trials=2), Quick(), type(runner)(1, gpus_each=1.0))
+    summary = run_study(settings(tmp_path, trials=2), Quick(), type(runner)(1, gpus_each=1.0))
     assert summary.counts.done == 2
 
 
 def test_workers_train_the_front_again_with_other_seeds(tmp_path, runner):
-    summary = conduct(settings(tmp_path, trials=4), Noisy(), runner, repeats=2)
+    summary = run_study(settings(tmp_path, trials=4), Noisy(), runner, repeats=2)
     records = {record.trial: record for record in summary.records}
     assert summary.front
     for member in summary.front:
@@ -135,7 +135,7 @@ def test_workers_that_die_or_hang_harm_no_one_else(tmp_path, runner, capfd):
     happens = {1: "killed once", 2: "killed", 3: "loses its GPU", 4: "hangs"}
     weather = Weather(tmp_path, happens)
     hasty = type(runner)(2, hard_limit_s=2.0)
-    summary = conduct(settings(tmp_path), weather, hasty)
+    summary = run_study(settings(tmp_path), weather, hasty)
     said = capfd.readouterr()
     assert said.out == said.err == ""
     assert summary.counts.done == TRIALS
@@ -168,9 +168,9 @@ def test_each_gpu_of_one_kind_has_a_candidate(kinds, at_once, monkeypatch):
 
 def test_what_is_nobodys_fault_stops_the_search_and_loses_nothing(tmp_path, runner):
     with pytest.raises(InputError, match="The set /data is gone"):
-        conduct(settings(tmp_path), Weather(tmp_path, {1: "data gone"}), runner)
+        run_study(settings(tmp_path), Weather(tmp_path, {1: "data gone"}), runner)
     assert not any(r.outcome is None for r in load(settings(tmp_path).store, "quick").records)
-    mended = conduct(settings(tmp_path), Quick(), InlineRunner())
+    mended = run_study(settings(tmp_path), Quick(), InlineRunner())
     assert mended.counts.done == TRIALS
 
 
@@ -189,7 +189,7 @@ def _load_in(pid: int) -> Unknown:
 
 def test_workers_that_cannot_start_stop_the_search_and_blame_no_candidate(tmp_path, runner):
     with pytest.raises(InputError, match=r"cannot start .*plugin_of_the_user"):
-        conduct(settings(tmp_path), Unknown(), runner)
+        run_study(settings(tmp_path), Unknown(), runner)
     assert load(settings(tmp_path).store, "quick").records == ()
 
 
@@ -203,7 +203,7 @@ class Deadly(Quick):
 
 def test_workers_that_are_killed_at_their_start_blame_no_candidate_either(tmp_path, runner):
     with pytest.raises(InputError, match=r"^A process of Ray has been killed: nothing is lost"):
-        conduct(settings(tmp_path), Deadly(), runner)
+        run_study(settings(tmp_path), Deadly(), runner)
     assert not any(r.outcome for r in load(settings(tmp_path).store, "quick").records)
 
 
@@ -218,19 +218,19 @@ def test_ray_says_so_in_another_way_when_the_kill_comes_a_moment_later():
 
 
 def test_rungs_stop_candidates(tmp_path, runner):
-    summary = conduct(settings(tmp_path, trials=16), Quick(), runner, stop_from=1)
+    summary = run_study(settings(tmp_path, trials=16), Quick(), runner, stop_from=1)
     assert summary.counts.done == 16 and summary.counts.stopped >= 2
     rung = next(r.outcome for r in summary.records if _stopped(r))
     assert rung.curve and rung.value < rung.allowed
 
 
 def test_snapshots_of_tune_hold_nothing(tmp_path):
-    from studies.runners.ray import _Ask, _Guard, _Rungs
+    from studies.runners.ray import _Ask, _Rungs, _RunState
 
-    class Desk:
+    class TrialSource:
         url = "postgresql://user:secret@host/db"
 
-    guard = _Guard(Desk(), None)
+    guard = _RunState(TrialSource(), None)
     assert b"secret" not in pickle.dumps(_Ask(guard)) + pickle.dumps(_Rungs(guard))
 
 
@@ -267,7 +267,7 @@ def test_a_driver_that_ends_leaves_no_worker_and_loses_nothing(tmp_path, how, su
     assert len(kept) >= 2
     if how == signal.SIGINT:
         assert len(kept) == len(before)  # given back at once, not by the next run
-    continued = conduct(settings(tmp_path), Quick(tmp_path / "log"), InlineRunner())
+    continued = run_study(settings(tmp_path), Quick(tmp_path / "log"), InlineRunner())
     assert count(continued.records).done == TRIALS
     assert {r.trial: r for r in continued.records if r.trial in kept} == kept
     trained = Counter((tmp_path / "log").read_text().split())

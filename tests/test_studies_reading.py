@@ -14,7 +14,7 @@ from quick_search import Quick, settings
 from nas.common.errors import InputError
 from studies.core.study import open_study
 from studies.results.snapshot import load, load_all
-from studies.search import conduct
+from studies.search import run_study
 from studies.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("own_database")
@@ -45,7 +45,7 @@ def test_a_study_that_does_not_exist_is_named_with_those_that_do(tmp_path):
     with pytest.raises(InputError, match=r"There is no study database .*run nas search first"):
         load(Store(f"sqlite:///{tmp_path}/absent.db"), "quick")
     assert not (tmp_path / "absent.db").exists()
-    conduct(settings(tmp_path, trials=1), Quick())
+    run_study(settings(tmp_path, trials=1), Quick())
     with pytest.raises(InputError, match=r"There is no study 'slow' in .* it has quick\."):
         load(settings(tmp_path).store, "slow")
 
@@ -55,13 +55,13 @@ def test_a_foreign_study_is_left_alone(tmp_path):
     foreign = optuna.create_study(study_name="quick", storage=url)
     foreign.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
     with pytest.raises(InputError, match="was not made by this tool"):
-        conduct(settings(tmp_path), Quick())
+        run_study(settings(tmp_path), Quick())
 
 
 def test_faults_of_the_database_come_in_one_sentence(tmp_path):
     def fault(url: str, name: str = "quick") -> str:
         with pytest.raises(InputError) as raised:
-            conduct(settings(tmp_path, store=Store.parse(url), name=name, trials=1), Quick())
+            run_study(settings(tmp_path, store=Store.parse(url), name=name, trials=1), Quick())
         assert "\n" not in str(raised.value)
         return str(raised.value)
 
@@ -72,7 +72,7 @@ def test_faults_of_the_database_come_in_one_sentence(tmp_path):
     assert "is of an unknown kind" in fault("oracle9://host/studies")
     assert "must be letters, digits" in fault(settings(tmp_path).store.url, name="a/b")
 
-    conduct(settings(tmp_path, trials=1), Quick())
+    run_study(settings(tmp_path, trials=1), Quick())
     newer = sqlite3.connect(tmp_path / "studies.db")
     newer.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
     newer.commit()
@@ -81,17 +81,17 @@ def test_faults_of_the_database_come_in_one_sentence(tmp_path):
 
 
 def test_a_locked_database_is_named(tmp_path, monkeypatch):
-    conduct(settings(tmp_path, trials=1), Quick())
+    run_study(settings(tmp_path, trials=1), Quick())
     monkeypatch.setattr("studies.storage.store._TIMEOUT_S", 0.2)
     other = sqlite3.connect(tmp_path / "studies.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     begin = time.monotonic()
     with pytest.raises(InputError, match="is locked by another program"):
-        conduct(settings(tmp_path, trials=2), Quick())
+        run_study(settings(tmp_path, trials=2), Quick())
     assert time.monotonic() - begin < 10
     other.execute("ROLLBACK")
     other.close()
-    assert conduct(settings(tmp_path, trials=2), Quick()).counts.done == 2
+    assert run_study(settings(tmp_path, trials=2), Quick()).counts.done == 2
 
 
 def test_reading_makes_no_tables_in_a_database_that_a_search_is_making(tmp_path):

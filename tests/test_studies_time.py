@@ -11,7 +11,7 @@ from quick_search import Quick, settings
 from nas.common.text import Period, clock
 from studies.events import Finished, Started
 from studies.runners.inline import InlineRunner
-from studies.search import conduct
+from studies.search import run_study
 
 NOW = time.monotonic()
 
@@ -65,14 +65,14 @@ def test_when_time_is_up_nothing_starts_and_what_is_under_way_is_finished(
     asked = settings(tmp_path, trials=None)
     search = Slow(clock=clocked)
     runner = InlineRunner(concurrency)
-    first = conduct(asked, search, runner, period=Period(100, NOW), on_event=on_event)
+    first = run_study(asked, search, runner, period=Period(100, NOW), on_event=on_event)
     assert max(starts) < 100 <= max(ends), "the last one ends after the time"
     assert len(starts) == len(first.records) and first.counts.running == 0
     assert first.counts.trained >= 3
     assert first.ended == "The time of 1:40 is up; the same command searches as long again."
 
     begin = clocked.now
-    second = conduct(asked, search, runner, period=Period(100, begin))
+    second = run_study(asked, search, runner, period=Period(100, begin))
     assert clocked.now - begin >= 100
     assert second.counts.trained > first.counts.trained
 
@@ -85,17 +85,17 @@ def test_a_search_ends_at_whichever_limit_comes_first(tmp_path, own_database, cl
         (5, None, 5, False),
     ):
         asked = settings(tmp_path, trials=trials)
-        summary = conduct(asked, search, period=Period(seconds, clocked.now))
+        summary = run_study(asked, search, period=Period(seconds, clocked.now))
         assert summary.counts.trained == trained
         assert (summary.ended is not None) == ended
 
 
 def test_a_search_that_is_started_again_has_the_rest_of_its_time(tmp_path, own_database, clocked):
-    summary = conduct(
+    summary = run_study(
         settings(tmp_path, trials=None), Slow(clock=clocked), period=Period(100, NOW - 80)
     )
     assert summary.counts.trained == 1
-    late = conduct(
+    late = run_study(
         settings(tmp_path, trials=None), Slow(clock=clocked), period=Period(100, NOW - 100)
     )
     assert late.records == summary.records and "is up" in late.ended
@@ -105,7 +105,7 @@ def test_a_search_that_is_started_again_has_the_rest_of_its_time(tmp_path, own_d
 def test_a_time_that_is_none_is_refused(nas, wrong):
     code, _, err = nas("search", f"--time={wrong}", "--dry-run")
     assert code == 2 and len(err.splitlines()) == 1
-    assert f"--time {wrong!r} is no time above zero with a unit of s, m or h" in err
+    assert f"--time {wrong!r} is not a time above zero with a unit of s, m or h" in err
 
 
 @pytest.mark.parametrize(

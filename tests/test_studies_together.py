@@ -19,7 +19,7 @@ from servers import postgres
 from studies.core.record import count
 from studies.core.study import open_study
 from studies.results.snapshot import load
-from studies.search import conduct
+from studies.search import run_study
 from studies.storage.locks import is_alive, mark_alive
 from studies.tracking.store import EXPERIMENT
 
@@ -81,7 +81,7 @@ def test_what_a_killed_search_left_is_taken_over_by_the_other(tmp_path):
         assert {study.ask().key for _ in taken} == taken
         retries = [r.retry_of for r in records_in(tmp_path) if r.retry_of is not None]
         assert len(retries) == len(taken)
-    assert count(conduct(settings(tmp_path), Quick()).records).trained == TRIALS
+    assert count(run_study(settings(tmp_path), Quick()).records).trained == TRIALS
 
 
 def test_an_equal_candidate_of_another_search_is_waited_for(tmp_path):
@@ -105,7 +105,7 @@ def test_a_goal_that_others_are_about_to_reach_ends_a_search(tmp_path):
     with open_study(settings(tmp_path, trials=1)) as busy:
         while (candidate := busy.ask()) and not _trains(candidate):
             busy.tell(candidate, outcome(candidate))
-        summary = conduct(settings(tmp_path, trials=1), Quick())
+        summary = run_study(settings(tmp_path, trials=1), Quick())
         assert summary.ended == "Another search on this study evaluates the last candidates."
         assert summary.counts.trained == 0
         busy.tell(candidate, outcome(candidate))
@@ -120,7 +120,7 @@ def test_mlflow_has_each_trial_of_two_searches_once(tmp_path):
 
         def __call__(self, candidate):
             if not other and delivered():
-                other.append(conduct(settings(tmp_path, trials=6), Quick(), tracking_uri=uri))
+                other.append(run_study(settings(tmp_path, trials=6), Quick(), tracking_uri=uri))
             return (yield from super().__call__(candidate))
 
     def delivered() -> bool:
@@ -129,7 +129,7 @@ def test_mlflow_has_each_trial_of_two_searches_once(tmp_path):
 
     other: list = []
     client = MlflowClient(uri)
-    summary = conduct(settings(tmp_path), Inner(seconds=0.1), tracking_uri=uri)
+    summary = run_study(settings(tmp_path), Inner(seconds=0.1), tracking_uri=uri)
     assert summary.tracking_fault is None and summary.counts.trained == TRIALS
     assert other and other[0].counts.trained > 3
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id

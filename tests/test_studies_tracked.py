@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from quick_search import TRIALS, Quick, settings
 
 from studies.core.info import StudyInfo
-from studies.search import conduct
+from studies.search import run_study
 from studies.tracking import EXPERIMENT
 from studies.tracking.writer import study_courier
 
@@ -37,13 +37,13 @@ def test_a_server_that_is_away_stops_nothing_and_is_made_up_for_later(tmp_path, 
     away = "http://user:secret@127.0.0.1:9"
     identity = {**settings(tmp_path).identity, "teacher": {"name": "hat-tiny"}}
     study = settings(tmp_path, identity=identity, teacher_gain_db=0.2834)
-    summary = conduct(study, Quick(), tracking_uri=away)
+    summary = run_study(study, Quick(), tracking_uri=away)
     assert summary.counts.done == TRIALS
     assert summary.tracking_fault and "secret" not in summary.tracking_fault
     assert summary.tracking_uri == "http://user:***@127.0.0.1:9"
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    again = conduct(study, Quick(), tracking_uri=uri)
+    again = run_study(study, Quick(), tracking_uri=uri)
     assert again.records == summary.records and again.tracking_fault is None
     found = children(uri)
     tally = again.counts

@@ -20,7 +20,7 @@ from nas.cli.progress_view import SearchView
 from nas.common.text import Period
 from studies.core.study import open_study
 from studies.events import Finished, Opened
-from studies.search import conduct
+from studies.search import run_study
 
 NAME = "holiday [red] [/] [#1]\\[2].png"  # a lone closing tag stops a printer of markup
 STEERING = "clears \x1b[2J the \r screen"
@@ -108,7 +108,7 @@ def test_headings_take_two_lines_where_a_terminal_is_narrow():
 
 def test_a_search_without_a_terminal_is_a_line_an_outcome(tmp_path, own_database, capsys):
     with SearchView() as view:
-        summary = conduct(settings(tmp_path), Quick(), on_event=view.on_event)
+        summary = run_study(settings(tmp_path), Quick(), on_event=view.on_event)
     opening, *lines = capsys.readouterr().err.splitlines()
     assert opening == "quick: 8 candidates, 1 at once"
     assert len(lines) == len(summary.records)
@@ -130,7 +130,7 @@ def test_a_search_without_a_terminal_is_a_line_an_outcome(tmp_path, own_database
 def test_how_far_a_search_is_fits_a_narrow_terminal(
     tmp_path, own_database, monkeypatch, trials, seconds, place
 ):
-    records = conduct(settings(tmp_path), Quick()).records
+    records = run_study(settings(tmp_path), Quick()).records
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
@@ -151,7 +151,7 @@ def test_how_far_a_search_is_fits_a_narrow_terminal(
 def test_what_a_search_is_about_to_do_counts_what_it_has(tmp_path, own_database, capsys):
     def opened(**changes) -> list[str]:
         with SearchView() as view:
-            conduct(
+            run_study(
                 settings(tmp_path, **changes),
                 Quick(),
                 period=Period(0.0 if changes["trials"] is None else None),

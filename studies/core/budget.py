@@ -11,12 +11,12 @@ from typing import Any
 from nas.common.errors import InputError
 
 SPAN = 8.0
-"""How many times faster than its limit a network may be for that to count: three octaves."""
+"""Ratio of the limit to the lowest runtime that counts: three octaves."""
 
 DEFAULT_COLOUR_LOSS_DB = 1.0
-"""Limit of a search that names none: how far PSNR of Cb or Cr may be below Lanczos's, in dB. Of the
-survey's networks that gain luma in a proxy run those that are trained in RGB lost .31 dB at most on
-the sample set (IVP) and .79 on wallpapers (CMVG)."""
+"""Default of ``--max-colour-loss``, PSNR of Cb or Cr below Lanczos in dB. Of the survey's networks
+with a gain in a proxy run those trained in RGB lost at most .31 dB on the sample set (IVP) and .79
+on wallpapers (CMVG)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,14 @@ class Budget:
     """Upper limits; None means no limit.
 
     Attributes:
-        runtime_ms: For one 540x960 picture.
-        least_ms: A runtime below which faster is worth nothing: networks under it are kept, and
-            count as if they took so long. Where there is none it is an eighth of the limit.
+        runtime_ms: For one 540x960 image.
         macs: Multiply-accumulates.
         params: Parameters of the deploy form.
         memory_mb: Peak memory in units of 1e6 bytes.
-        colour_loss_db: How far the PSNR of Cb or Cr, whichever is worse, may be below Lanczos's.
-            All others are known before the training, this one after it.
+        colour_loss_db: Loss of the worse PSNR of Cb and Cr against Lanczos, which is known only
+            after training.
+        least_ms: Lowest runtime that counts, no limit: faster networks count as if they took this
+            long. Default an eighth of the limit.
     """
 
     runtime_ms: float | None = None
@@ -50,13 +50,10 @@ class Budget:
         memory_mb: float | None = None,
         colour_loss_db: float | None = None,
     ) -> dict[str, float]:
-        """Say for every limit whose figure is known how far the figure is over it.
+        """Return how far each figure that is known and limited is over its limit; positive is over.
 
-        Returns:
-            For each of ``runtime_ms``, ``macs``, ``params`` and ``memory_mb`` that is both limited
-            and known, the natural logarithm of figure over limit: positive is over, zero or less is
-            within. The logarithm makes the limits comparable, so that a sampler may add them up.
-            For ``colour_loss_db``, which is a logarithm already, the figure minus the limit.
+        As the natural logarithm of figure over limit, so that samplers may add them up; for
+        ``colour_loss_db``, which is a logarithm already, as figure minus limit.
         """
         known = {
             "runtime_ms": runtime_ms,
@@ -74,16 +71,13 @@ class Budget:
         }
 
     def is_tinted(self, colour_gain_db: float | None) -> bool:
-        """Return whether a colour gain over Lanczos in dB is below what the limit allows.
-
-        It is not where there is no limit, nor where the gain is not known.
-        """
+        """Whether a colour gain over Lanczos in dB violates the limit; False if it is unknown."""
         loss_db = None if colour_gain_db is None else -colour_gain_db
         return self.violations(colour_loss_db=loss_db).get("colour_loss_db", 0.0) > 0.0
 
     @property
     def floor_ms(self) -> float | None:
-        """The runtime that faster networks count as; None without a limit of the runtime."""
+        """The runtime that faster networks count as; None without a runtime limit."""
         if self.least_ms is not None or self.runtime_ms is None:
             return self.least_ms
         return self.runtime_ms / SPAN
@@ -94,10 +88,10 @@ class Budget:
         return {name: limit for name, limit in self.to_dict().items() if name != "least_ms"}
 
     def to_dict(self) -> dict[str, float | None]:
-        """Return the limits as JSON; memory, colour and the least only where they are given.
+        """Return the limits as JSON; ``memory_mb``, ``colour_loss_db``, ``least_ms`` only if set.
 
-        A study's name and identity are made of this, and those without these limits stay the same
-        as before there were any.
+        A study's name and identity depend on it, and must not change for studies that are older
+        than these limits.
         """
         limits = asdict(self)
         for name in ("memory_mb", "colour_loss_db", "least_ms"):
@@ -107,7 +101,7 @@ class Budget:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Budget:
-        """Read what `to_dict` wrote."""
+        """Read what `to_dict` returned."""
         return cls(**data)
 
     def __str__(self) -> str:
@@ -133,8 +127,8 @@ def parse_budget(
 
     Args:
         runtime: As `parse_runtime` reads it, or two of them: ``1ms..8ms``.
-        max_macs: A count, with k, M, G or T if you like: ``10G``.
-        max_params: A count likewise: ``50k``.
+        max_macs: A count, plain or with k, M, G or T: ``10G``.
+        max_params: The same: ``50k``.
         max_memory: Bytes with k, M or G: ``200M``, ``0.2 GB``; an M is 1e6 bytes.
         max_colour_loss: Decibels, zero or more: ``0.1``, ``0.1 dB``; ``none`` for no limit.
 
@@ -157,10 +151,10 @@ def parse_budget(
 
 
 def parse_runtime(option: str, text: str | None) -> float | None:
-    """Read a runtime in ms; None where there is none.
+    """Read a runtime in ms; None if there is none.
 
     Args:
-        option: Where it was given.
+        option: Name of the option.
         text: A time with its unit: ``8ms``, ``0.5 ms``, ``2000us``, ``0.01 s``.
 
     Raises:
@@ -170,10 +164,10 @@ def parse_runtime(option: str, text: str | None) -> float | None:
 
 
 def parse_time(option: str, text: str | None) -> float | None:
-    """Read how long something may take in seconds; None where there is none.
+    """Read a duration in seconds; None if there is none.
 
     Args:
-        option: Where it was given.
+        option: Name of the option.
         text: A time with its unit: ``90s``, ``10m``, ``1.5h``.
 
     Raises:
@@ -187,11 +181,11 @@ _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)(?:e([+-]?\d+))?"
 
 @dataclass(frozen=True, slots=True)
 class _Quantity:
-    """A number with a unit: what it is called, the pattern of the unit, and what each is worth."""
+    """A number with a unit: its description, the pattern of the unit, and the units' factors."""
 
-    called: str
+    description: str
     unit: str
-    worth: Mapping[str, float]
+    factors: Mapping[str, float]
 
 
 _TIME_MS = _Quantity(
@@ -220,10 +214,10 @@ def _read(option: str, text: str | None, quantity: _Quantity, example: str) -> f
     if text is None:
         return None
     match = re.fullmatch(rf"{_NUMBER}\s*{quantity.unit}", text.strip(), re.IGNORECASE)
-    value = _value(match) * quantity.worth[match[3].lower()] if match else 0.0
+    value = _value(match) * quantity.factors[match[3].lower()] if match else 0.0
     if not 0.0 < value < math.inf:
         raise InputError(
-            f"{option} {text!r} is no {quantity.called}: write for instance {example}."
+            f"{option} {text!r} is not a {quantity.description}: write for instance {example}."
         )
     return value
 
@@ -234,7 +228,7 @@ def _read_loss(option: str, text: str | None) -> float | None:
     match = re.fullmatch(rf"{_NUMBER}\s*(?:db)?", text.strip(), re.IGNORECASE)
     value = _value(match) if match else math.inf
     if not value < math.inf:
-        raise InputError(f"{option} {text!r} is no loss in dB: write for instance 0.1, or none.")
+        raise InputError(f"{option} {text!r} is not a loss in dB: write for instance 0.1, or none.")
     return value
 
 

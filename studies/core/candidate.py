@@ -1,4 +1,4 @@
-"""A candidate that a study asks for, and what evaluating one means to a runner."""
+"""A candidate of a study, and the type of its evaluation."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from studies.core.outcome import Outcome, PartialResult
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An architecture that a study asks to have evaluated.
+    """An architecture to evaluate.
 
     Attributes:
-        trial: The number of its trial in the study.
-        architecture: What to build.
+        trial: Number of its trial in the study.
+        architecture: The architecture.
         origin: ``sampler``, ``random``, or the name of a published network.
-        repeat: 0 for its first training; else it is trained again, with as much added to the seed.
+        repeat: Number of the training, from 0; added to the seed.
     """
 
     trial: int
@@ -35,20 +35,20 @@ class Candidate:
 
     @property
     def layout(self) -> str:
-        """Equal for candidates that a proxy run cannot tell apart: those of one deploy form."""
+        """Equal for candidates of one deploy form, which a proxy run cannot distinguish."""
         from search_spaces.networks.factory import layout
 
         return layout(self.architecture).key
 
     @property
     def name(self) -> str:
-        """A short name for scripts: of a published network, else the label of the architecture."""
+        """Short name for scripts: of a published network, else the label of the architecture."""
         known = self.origin not in ("sampler", "random")
         return self.origin if known else self.architecture.label
 
     @property
     def title(self) -> str:
-        """What people read; see `title_of`."""
+        """Title for tables; see `title_of`."""
         return title_of(self.trial, self.name)
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,24 +66,23 @@ class Candidate:
 
 
 def network_title(name: str) -> str:
-    """Return what people read for the name of a candidate's network.
+    """Return the name of a candidate's network as tables show it.
 
-    A candidate of a published architecture is not the published network, which was trained for
-    long: it is called a layout, as in ``PixelArtAI layout``.
+    A candidate of a published architecture is not the published network, which had a long training:
+    it is called a layout, as in ``PixelArtAI layout``.
     """
     return f"{name} layout" if name in published else name
 
 
 def title_of(trial: int, name: str) -> str:
-    """Return what people read for a candidate, such as ``trial 9 (PixelArtAI layout)``."""
+    """Return the title of a candidate, such as ``trial 9 (PixelArtAI layout)``."""
     return f"trial {trial} ({network_title(name)})"
 
 
 class DeviceLost(InputError):
-    """A process can use its GPU no more, as after an illegal access: only a new one can.
+    """This process cannot use its GPU any more, as after an illegal access; a new process can.
 
-    Whoever evaluates in processes of their own ends this one, and takes its candidate for one whose
-    process has died.
+    Runners with worker processes end this one and treat its candidate as one whose worker died.
     """
 
 
@@ -91,4 +90,4 @@ Evaluation: TypeAlias = Generator[PartialResult, None, Outcome]
 """Yields at every intermediate evaluation and returns the outcome."""
 
 Evaluate: TypeAlias = Callable[[Candidate], Evaluation]
-"""Evaluates one candidate. It must be picklable, because runners send it to other processes."""
+"""Evaluates one candidate; picklable, because runners send it to other processes."""

@@ -1,4 +1,4 @@
-"""What the trials of a study come to, brought up to date by reading those that may have changed."""
+"""The state of a study that follows from its trials, updated by reading changed trials only."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from studies.core.trials import Repeat, records_of, with_repeats
 
 @dataclass(frozen=True)
 class Ledger:
-    """The trials of a study at one moment; `read` returns those of a later one.
+    """The state of a study at one moment; `read` returns that of a later one.
 
-    A trial that has ended never changes, so it is read once and only ever added. Everything else
-    follows from the trials: two ledgers of one study agree, however often each of them was read.
+    A trial that has ended never changes, so it is read once. All attributes follow from the trials
+    and repeats: the result is that of `from_trials`, however often `read` was called.
 
     Attributes:
         budget: The study's limits.
         ended: Records of trials that have ended, by number; failed trials have none.
         running: Records of trials that have not.
-        open: Trials that had not ended: running ones, and those that wait to be asked for.
-        size: Trials read, failed ones included.
-        failed: How many of them failed.
+        open: Trials that have not ended: running and waiting ones.
+        size: Number of trials read, failed ones included.
+        failed: Number of failed trials.
         repeats: Gains of further trainings.
         trial_by_layout: The trial that evaluates a deploy form.
-        devices: Where runtimes were measured.
+        devices: Devices on which runtimes were measured.
         ended_origins: Origins of the trials in ``ended``.
         origins: The same, with those of ``open``.
-        consecutive_duplicates: Trials since the last new candidate; contradictions are among them.
+        ended_counts: Counts of the trials in ``ended``.
+        consecutive_duplicates: Trials since the last new candidate, contradictions included.
         since_result: Trials that ended since the last that counts for ``--trials``.
-        contradiction: The last of these whose choices made no candidate, in one sentence.
+        contradiction: Why the choices of the last of these contradict each other, if they do.
     """
 
     budget: Budget
@@ -56,23 +57,23 @@ class Ledger:
 
     @cached_property
     def records(self) -> tuple[Record, ...]:
-        """Every trial that is a candidate's, failed ones left out, in the order of asking."""
-        found = {**self.ended, **self.running}
-        return tuple(found[number] for number in sorted(found))
+        """Trials with a candidate in the order of asking, failed ones left out."""
+        records = {**self.ended, **self.running}
+        return tuple(records[number] for number in sorted(records))
 
     @cached_property
     def counts(self) -> Counts:
-        """How many trials ended in which way."""
+        """Number of trials by status."""
         return self.ended_counts + count(self.running.values())
 
     @property
     def waiting(self) -> int:
-        """How many trials wait to be asked for."""
+        """Number of trials that wait to be asked for."""
         return sum(trial.state == TrialState.WAITING for trial in self.open)
 
     @property
     def asked(self) -> int:
-        """How many trials were asked for; one that was cut off counts once."""
+        """Number of trials asked for; an interrupted one counts once."""
         return self.size - self.failed - self.waiting
 
     @classmethod
@@ -125,22 +126,22 @@ class Ledger:
         )
 
     def _retrained(self, repeats: Mapping[Repeat, float | None]) -> dict[int, Record]:
-        """Records that further trainings have changed."""
+        """Return records that new repeats have changed."""
         trials = {which[0] for which, _ in repeats.items() - self.repeats.items()}
         return {n: with_repeats(self.ended[n], repeats) for n in trials if n in self.ended}
 
     def _layouts(
         self, records: Mapping[int, Record], failed: Sequence[FrozenTrial]
     ) -> dict[str, int]:
-        found = dict(self.trial_by_layout)
+        layouts = dict(self.trial_by_layout)
         for trial in failed:
             before = self.running.get(trial.number)
-            if before is not None and found.get(before.candidate.layout) == trial.number:
-                del found[before.candidate.layout]
+            if before is not None and layouts.get(before.candidate.layout) == trial.number:
+                del layouts[before.candidate.layout]
         for number in sorted(records.keys() - self.running.keys()):
             if records[number].duplicate_of is None:
-                found.setdefault(records[number].candidate.layout, number)
-        return found
+                layouts.setdefault(records[number].candidate.layout, number)
+        return layouts
 
 
 def _origin(trial: FrozenTrial) -> str:
@@ -153,7 +154,7 @@ def _devices(records: Mapping[int, Record]) -> set[str]:
 
 
 def _consecutive_duplicates(trials: Sequence[FrozenTrial]) -> int:
-    """Trials since the last that was a new candidate."""
+    """Return the number of trials since the last new candidate."""
     unasked = (TrialState.WAITING, TrialState.FAIL)
     asked = (trial.user_attrs for trial in reversed(trials) if trial.state not in unasked)
     is_new = (("candidate" in attrs and "duplicate_of" not in attrs) for attrs in asked)

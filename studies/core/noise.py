@@ -11,16 +11,16 @@ from studies.core.outcome import Trained
 from studies.core.record import Record
 
 SHIPPED_DB: Mapping[int, float] = {150: 0.005, 600: 0.008, 1200: 0.013}
-"""Standard deviation over seeds of the gain of a proxy run of so many steps, in dB.
+"""Standard deviation over seeds of the gain of a proxy run in dB, by its steps.
 
-Each pools three seeds a network: 150 and 600 steps are the seven networks of ``nas proxy-check`` on
-the sample set, 1200 steps the networks of `docs/colour.md` on wallpapers, which gain three times as
-much. `docs/proxy.md` has the figures.
+Each is pooled over three seeds of each network: for 150 and 600 steps the seven networks of
+``nas proxy-check`` on the sample set, for 1200 steps those of `docs/colour.md` on wallpapers, which
+gain three times as much. See `docs/proxy.md`.
 """
 
 DEVIATIONS = 2.0
-"""Gains differ if they lie so many standard deviations of a difference apart: luck alone takes one
-pair of equals in twenty that far."""
+"""Gains differ if they are this many standard deviations of a difference apart; of equal networks
+one pair in twenty is."""
 
 _MOST_DIGITS = 3
 
@@ -31,7 +31,7 @@ class Noise:
 
     Attributes:
         sd_db: Standard deviation over seeds of the gain of one training, in dB.
-        repeats: Further trainings that it was measured by; 0 for the shipped value.
+        repeats: Further trainings from which it is measured; 0 for the shipped value.
     """
 
     sd_db: float
@@ -39,7 +39,7 @@ class Noise:
 
     @property
     def digits(self) -> int:
-        """Decimals of a gain in dB that are worth showing: to the first digit of the noise."""
+        """Significant decimals of a gain in dB: to the first digit of the noise."""
         if self.sd_db <= 0.0:
             return _MOST_DIGITS
         return min(max(-math.floor(math.log10(self.sd_db)), 1), _MOST_DIGITS)
@@ -48,8 +48,8 @@ class Noise:
         """Return the standard deviation of the difference between two mean gains, in dB.
 
         Args:
-            trainings: How often the one was trained.
-            others: How often the other was.
+            trainings: Number of trainings of the first.
+            others: Number of trainings of the second.
         """
         return self.sd_db * math.sqrt(1 / trainings + 1 / others)
 
@@ -60,12 +60,7 @@ class Noise:
 
 
 def seed_noise(records: Iterable[Record]) -> Noise:
-    """Return the seed noise of a study: pooled over its repeats, else what is shipped.
-
-    Args:
-        records: All trials. Without repeats the length of their trainings decides: the shipped
-            value is that of the longest measured training that is not longer.
-    """
+    """Return the seed noise of a study from its repeats, else the shipped one for its steps."""
     done = [
         (record.outcome, record.repeats)
         for record in records
@@ -79,16 +74,14 @@ def seed_noise(records: Iterable[Record]) -> Noise:
 
 
 def shipped_db(steps: int) -> float:
-    """Return the shipped noise of a proxy run of so many steps, in dB; see `SHIPPED_DB`."""
+    """Return `SHIPPED_DB` of the longest measured training that is not longer than ``steps``."""
     return SHIPPED_DB[max((n for n in SHIPPED_DB if n <= steps), default=min(SHIPPED_DB))]
 
 
 def pooled_sd_db(groups: Iterable[Sequence[float]]) -> float | None:
-    """Return the standard deviation of a gain over seeds in dB, pooled over candidates.
+    """Return the pooled standard deviation in dB of gains, one group a candidate.
 
-    Args:
-        groups: Gains of each candidate, one a training. None is returned where all were trained
-            once.
+    None if all were trained once.
     """
     squares, freedom = 0.0, 0
     for gains_db in groups:

@@ -1,4 +1,4 @@
-"""What becomes of a candidate: one closed set of trained, rejected and broken."""
+"""The outcome of a candidate: one closed set of trained, rejected and broken."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ BrokenKind: TypeAlias = Literal["out_of_memory", "diverged", "cannot_build", "ti
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """How long one picture takes.
+    """Runtime of a network.
 
     Attributes:
-        ms: Milliseconds for one 540x960 picture to 2160x3840.
+        ms: Milliseconds for one 540x960 image.
         kind: ``measured`` on the device or ``predicted`` by a latency model.
-        target: The device, such as ``cuda``, ``cpu`` or ``rtx4090``.
-        backend: What ran it, such as ``eager`` or ``compiled``; empty for a prediction.
-        device: The name of what it was measured on; empty for a prediction.
+        target: Such as ``cuda``, ``cpu`` or ``rtx4090``.
+        backend: Such as ``eager`` or ``compiled``; empty for a prediction.
+        device: Name of the measured device; empty for a prediction.
     """
 
     ms: float
@@ -31,13 +31,13 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What the deploy form costs: parameters, and MACs and memory for one 540x960 picture.
+    """Size of the deploy form, MACs and memory for one 540x960 image.
 
     Attributes:
         params: Parameters.
         macs: Multiply-accumulates.
         memory_mb: Peak memory of an eager pass in units of 1e6 bytes, in the target's precision;
-            None in studies from before it was known.
+            None in studies of earlier versions.
     """
 
     params: int
@@ -47,11 +47,11 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """Where a proxy run stands at one of its evaluations.
+    """An evaluation during a proxy run.
 
     Attributes:
-        step: Steps of training done.
-        gain_db: PSNR-Y over Lanczos on the validation pictures, mean over QPs, in dB.
+        step: Training steps done.
+        gain_db: PSNR-Y over Lanczos on the held-out images, mean over QPs, in dB.
         seconds: Training time so far.
     """
 
@@ -62,12 +62,12 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class PartialResult:
-    """What is known of a candidate in the middle of its training: it has passed both gates.
+    """State of a candidate at a rung of its training.
 
     Attributes:
-        runtime: Measured or predicted runtime of the network as it runs.
-        size: Parameters, MACs and memory of the deploy form.
-        curve: The rungs passed, the newest last.
+        runtime: Measured or predicted.
+        size: Of the deploy form.
+        curve: All rungs so far, the newest last.
     """
 
     runtime: Runtime
@@ -76,18 +76,18 @@ class PartialResult:
 
     @property
     def rung(self) -> Rung:
-        """The newest."""
+        """The newest rung."""
         return self.curve[-1]
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Deploy weights as a safetensors file: its bytes on the way, its name once stored.
+    """Deploy weights as a safetensors file.
 
     Attributes:
-        sha256: Hash of the bytes, hexadecimal.
-        data: The bytes; None once they lie in the study's folder.
-        file: The file's name in the study's folder of weights; None until they lie there.
+        sha256: Hash of its bytes, hexadecimal.
+        data: Its bytes; None once it is in the study's folder.
+        file: Its name in the study's folder of weights; None until it is there.
     """
 
     sha256: str
@@ -100,17 +100,17 @@ class Trained:
     """Within the budget, and trained to the end of its proxy run.
 
     Attributes:
-        gain_db: PSNR-Y over Lanczos on the validation pictures, mean over QPs, in dB.
+        gain_db: PSNR-Y over Lanczos on the held-out images, mean over QPs, in dB.
         gain_db_per_qp: The same for each QP.
         psnr_y_db: PSNR-Y for each QP, in dB.
-        runtime: Measured or predicted runtime of the network as it runs.
-        size: Parameters, MACs and memory of the deploy form.
-        curve: The rungs passed, oldest first.
-        steps: Steps of training.
-        seconds: What the whole candidate took, measuring included.
+        runtime: Measured or predicted.
+        size: Of the deploy form.
+        curve: All rungs, oldest first.
+        steps: Training steps.
+        seconds: Time of the whole evaluation.
         weights: The deploy weights.
-        gain_cb_db: PSNR of Cb over Lanczos on the validation pictures, mean over QPs, in dB; None
-            in studies from before it was measured.
+        gain_cb_db: PSNR of Cb over Lanczos on the held-out images, mean over QPs, in dB; None in
+            studies of earlier versions.
         gain_cr_db: The same of Cr.
     """
 
@@ -128,22 +128,22 @@ class Trained:
 
     @property
     def colour_gain_db(self) -> float | None:
-        """The lower gain of Cb and Cr: well below zero, the network tints."""
+        """The lower gain of Cb and Cr; far below zero the network tints."""
         return colour_gain_db(self.gain_cb_db, self.gain_cr_db)
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Over a limit and so not trained, or stopped at a rung.
+    """Over a limit and not trained, or stopped at a rung.
 
     Attributes:
         limit: ``runtime_ms``, ``macs``, ``params``, ``memory_mb``, or ``rung`` for an early stop.
         value: The figure that was over the limit; at a rung its gain in dB.
-        allowed: The limit; at a rung the least gain in dB that would have gone on there.
-        runtime: Known when the runtime gate was reached.
-        size: Parameters, MACs and memory, known to every rejected candidate.
-        curve: The rungs passed, empty unless it was stopped at one.
-        seconds: What the candidate took.
+        allowed: The limit; at a rung the lowest gain in dB to continue.
+        runtime: Known if the runtime gate was reached.
+        size: Of the deploy form.
+        curve: All rungs; empty unless it was stopped at one.
+        seconds: Time of the whole evaluation.
     """
 
     limit: Literal["runtime_ms", "macs", "params", "memory_mb", "rung"]
@@ -156,7 +156,7 @@ class Rejected:
 
     @property
     def reason(self) -> str:
-        """One sentence for people: which limit, by how much."""
+        """One sentence: which limit, and by how much."""
         if self.limit == "rung":
             step = self.curve[-1].step if self.curve else 0
             return f"stopped at step {step}, dominated by too many others ({self.value:+.3f} dB)"
@@ -169,11 +169,11 @@ class Broken:
     """Could not be evaluated, and would fail again.
 
     Attributes:
-        kind: Which way it broke.
-        reason: One sentence for people.
-        runtime: Known when it broke after it was measured.
-        size: Known when it broke after it was counted.
-        seconds: What the candidate took.
+        kind: Kind of the failure.
+        reason: One sentence.
+        runtime: Known if it broke later than its measurement.
+        size: Known if it broke later than its costs.
+        seconds: Time of the whole evaluation.
     """
 
     kind: BrokenKind
@@ -184,25 +184,25 @@ class Broken:
 
 
 Outcome: TypeAlias = Trained | Rejected | Broken
-"""The closed set: match on all three."""
+"""Match on all three."""
 
 
 def to_dict(outcome: Outcome) -> dict[str, Any]:
-    """Return an outcome as JSON; the weights' bytes stay behind, their file's name goes along."""
+    """Return an outcome as JSON, without the bytes of its weights."""
     if isinstance(outcome, Trained) and outcome.weights is not None:
         outcome = replace(outcome, weights=replace(outcome.weights, data=None))
     return {"outcome": type(outcome).__name__.lower(), **asdict(outcome)}
 
 
 def from_dict(data: dict[str, Any]) -> Outcome:
-    """Read what `to_dict` wrote, also after a round trip through JSON text."""
+    """Read what `to_dict` returned, also after a round trip through JSON text."""
     fields = {name: value for name, value in data.items() if name != "outcome"}
     for name, kind in (("runtime", Runtime), ("size", Size), ("weights", Weights)):
         if fields.get(name) is not None:
             fields[name] = kind(**fields[name])
     if "curve" in fields:
         fields["curve"] = tuple(Rung(**rung) for rung in fields["curve"])
-    for name in ("gain_db_per_qp", "psnr_y_db"):  # JSON has made the QPs strings
+    for name in ("gain_db_per_qp", "psnr_y_db"):  # keys of JSON are strings
         if name in fields:
             fields[name] = {int(qp): value for qp, value in fields[name].items()}
     kinds: dict[str, type[Outcome]] = {"trained": Trained, "rejected": Rejected, "broken": Broken}

@@ -1,4 +1,4 @@
-"""What a study knows of each trial, and the counts that follow from it."""
+"""Records of trials, their counts, and their violations of the limits."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from studies.core.candidate import Candidate
 from studies.core.outcome import Broken, Outcome, Rejected, Trained
 
 BROKEN_VIOLATION = 1.0
-"""A broken candidate is as bad to the sampler as one at e times a limit: worse than a near miss."""
-
+"""Of a broken candidate: as of one at e times a limit, so that the sampler avoids it more than a
+near miss."""
 
 LEAST_SHORTFALL = 1e-6
-"""Violation of a network that adds exactly nothing to Lanczos: it is no result either."""
+"""Violation of a network whose gain over Lanczos is exactly zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +23,14 @@ class Record:
     """One trial of a study.
 
     Attributes:
-        candidate: What was asked for.
-        outcome: What became of it; None while it is being evaluated.
-        duplicate_of: The trial whose equal architecture gave the outcome, when it was not
-            evaluated itself.
-        retry_of: The trial that a killed run left unfinished, when this one is its repetition.
+        candidate: The candidate.
+        outcome: Its outcome; None while it is being evaluated.
+        duplicate_of: The trial with an equal deploy form that was evaluated instead.
+        retry_of: The trial of a killed run that this one repeats.
         started: Seconds since the epoch.
         finished: The same; None while it is being evaluated.
         repeats: Gains in dB of further trainings with other seeds; see `studies.repeats`.
-        tints: Whether it was trained and its colour is over the study's limit: no front has it.
+        tints: Whether its colour is over the study's limit, which excludes it from fronts.
     """
 
     candidate: Candidate
@@ -58,7 +57,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many trials ended in which way; duplicates are counted apart and nowhere else."""
+    """Number of trials by status; duplicates count as such only."""
 
     trained: int = 0
     stopped: int = 0
@@ -71,30 +70,28 @@ class Counts:
     def done(self) -> int:
         """What ``--trials`` counts: candidates trained to the end or stopped at a rung.
 
-        Candidates rejected before training, broken ones and duplicates cost no full training and
-        do not count.
+        Candidates rejected before training, broken ones and duplicates do not count.
         """
         return self.trained + self.stopped
 
     def __add__(self, other: Counts) -> Counts:
-        """Count the trials of both."""
+        """Add the counts."""
         return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 def count(records: Iterable[Record]) -> Counts:
-    """Count the records by what became of them."""
+    """Count the records by status."""
     tally = dict.fromkeys(Counts.__dataclass_fields__, 0)
     for record in records:
-        tally[_bin(record)] += 1
+        tally[_status(record)] += 1
     return Counts(**tally)
 
 
 def violations(outcome: Outcome, budget: Budget) -> dict[str, float]:
-    """Return how far an outcome is over each limit, below Lanczos, or broken; above zero is bad.
+    """Return the constraint values of an outcome; above zero is violated.
 
-    The figures are natural logarithms of figure over limit, and decibels of colour (see
-    `Budget.violations`). There is one for every limit, because GP wants equally many of all trials;
-    a figure that was never found counts as neither over nor under.
+    One for every limit (see `Budget.violations`), because GP needs equally many of all trials; zero
+    for an unknown figure. One for a gain at or below Lanczos, and one for broken.
     """
     colour_gain_db = outcome.colour_gain_db if isinstance(outcome, Trained) else None
     over = budget.violations(
@@ -113,9 +110,9 @@ def violations(outcome: Outcome, budget: Budget) -> dict[str, float]:
 
 
 def explain_no_results(recent: Sequence[Record], budget: Budget, contradiction: str | None) -> str:
-    """One sentence on why none of these candidates was trained, and what to do about it.
+    """Explain in one sentence why none of these candidates was trained, with advice.
 
-    ``contradiction`` is what the last choices had against each other that made no candidate.
+    ``contradiction`` says why the last choices without a candidate contradict each other.
     """
     over = [r.outcome for r in recent if isinstance(r.outcome, Rejected)]
     broken = [r.outcome for r in recent if isinstance(r.outcome, Broken)]
@@ -138,7 +135,7 @@ def explain_no_results(recent: Sequence[Record], budget: Budget, contradiction: 
     )
 
 
-def _bin(record: Record) -> str:
+def _status(record: Record) -> str:
     if record.outcome is None:
         return "running"
     if record.duplicate_of is not None:

@@ -20,7 +20,13 @@ from studies.report.history_plots import (
     parallel_plot,
 )
 from studies.report.page import Column, Section, paragraph, plot, table
-from studies.results.analysis import choices_of, gain_importance, least, runtime_importance, spent
+from studies.results.analysis import (
+    choices_of,
+    gain_importance,
+    least,
+    runtime_importance,
+    time_use,
+)
 from studies.results.front import trained
 
 if TYPE_CHECKING:
@@ -53,7 +59,7 @@ def course(info: StudyInfo, records: Sequence[Record], figures: Figures) -> Sect
 
 
 def _time(records: Sequence[Record]) -> str:
-    time = spent(records)
+    time = time_use(records)
     if not time.total_s:
         return paragraph("No candidate has ended yet.")
     parts = (

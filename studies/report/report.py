@@ -30,7 +30,7 @@ from studies.report.page import (
 )
 from studies.report.plots import front_plot
 from studies.report.summary import FIRST, Places, gain_told
-from studies.results.analysis import spent
+from studies.results.analysis import time_use
 from studies.results.front import (
     Member,
     contributions,
@@ -99,7 +99,7 @@ def _lead(info: StudyInfo, records: Sequence[Record]) -> str:
         f"{db_cell(last.gain_db, digits)} dB at {last.runtime_ms:.2f} ms ({first.runtime_kind})."
     )
     reference = reference_of(members, info.budget)
-    time = spent(records)
+    time = time_use(records)
     taken = [("best compromise", compromise), ("highest gain", highest)]
     ties = dict.fromkeys(found.tie for _, found in taken if found.tie)
     return paragraph(" ".join([told, *ties])) + tiles(

@@ -1,4 +1,4 @@
-"""Which dimensions of a space decide gain and runtime, by what a study has tried."""
+"""Time use of a study, and importance of a space's dimensions for gain and runtime."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from studies.core.record import Record
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """Seconds; the first three are sums over candidates, of which several may run at once.
+class TimeUse:
+    """Times in seconds; the first three are sums over candidates, several of which run at once.
 
     Attributes:
-        training_s: Training, with the looks at held-out pictures on its way.
-        measuring_s: What else evaluating took: costs, runtimes, the last look.
-        overhead_s: Waiting for a worker, and writing results down.
-        wall_s: Time in which at least one candidate was under way.
+        training_s: Training, with the evaluations at rungs.
+        measuring_s: The rest of the evaluation: costs, runtimes, the final quality.
+        overhead_s: Waiting for a worker, and storing results.
+        wall_s: Time in which at least one candidate was evaluated.
     """
 
     training_s: float
@@ -32,17 +32,17 @@ class Spent:
 
     @property
     def total_s(self) -> float:
-        """Training, measuring and overhead of all candidates."""
+        """Sum over all candidates."""
         return self.training_s + self.measuring_s + self.overhead_s
 
     @property
     def at_once(self) -> float:
-        """How many candidates were under way at once, on average."""
+        """Mean number of candidates at once."""
         return self.total_s / self.wall_s if self.wall_s else 0.0
 
 
-def spent(records: Iterable[Record]) -> Spent:
-    """Add up what the records say. Duplicates and unfinished candidates are left out."""
+def time_use(records: Iterable[Record]) -> TimeUse:
+    """Return the time use of ended candidates, without duplicates."""
     training = evaluating = held = 0.0
     spans = []
     for record in records:
@@ -54,15 +54,15 @@ def spent(records: Iterable[Record]) -> Spent:
             training += min(outcome.curve[-1].seconds, outcome.seconds)
         if record.started is not None and record.finished is not None:
             spans.append((record.started, record.finished))
-            # A clock that was set back must not make time vanish.
+            # The clock may have been set back.
             held += max(record.finished - record.started, outcome.seconds)
         else:
             held += outcome.seconds
-    return Spent(training, evaluating - training, held - evaluating, _union(spans))
+    return TimeUse(training, evaluating - training, held - evaluating, _union(spans))
 
 
 def _union(spans: Iterable[tuple[float, float]]) -> float:
-    """The length of what the spans cover together."""
+    """Return the length of the union of intervals."""
     covered, reached = 0.0, float("-inf")
     for begin, end in sorted(spans):
         covered += max(0.0, end - max(begin, reached))
@@ -71,16 +71,16 @@ def _union(spans: Iterable[tuple[float, float]]) -> float:
 
 
 TREES = 64
-"""Of the forest."""
+"""Number of trees of the forest."""
 
 LEAST_EACH = 3
-"""Candidates that each dimension needs: with fewer the shares are mostly chance."""
+"""Candidates needed for each dimension: with fewer the shares are mostly chance."""
 
-_DRAWN = 256  # networks that predictions are averaged over
+_DRAWN = 256  # networks over which predictions are averaged
 
 
 def choices_of(space: Space, records: Sequence[Record]) -> dict[int, Mapping[str, Any]]:
-    """Return, by trial, the choices that give its architecture; duplicates are left out."""
+    """Return by trial the choices of its architecture, without duplicates."""
     found: dict[int, Mapping[str, Any]] = {}
     for record in records:
         if record.outcome is not None and record.duplicate_of is None:
@@ -91,14 +91,14 @@ def choices_of(space: Space, records: Sequence[Record]) -> dict[int, Mapping[str
 
 
 def least(space: Space) -> int:
-    """Return how many candidates importances need to mean anything."""
+    """Return the number of candidates needed for importances."""
     return LEAST_EACH * sum(len(dimension.choices) > 1 for dimension in space.dimensions)
 
 
 def gain_importance(
     space: Space, records: Sequence[Record], choices: Mapping[int, Mapping[str, Any]]
 ) -> dict[str, float]:
-    """Return each dimension's share in the differences of gain; empty with too few candidates."""
+    """Return each dimension's share in the variance of gain; empty with too few candidates."""
     values = {r.trial: r.outcome.gain_db for r in records if isinstance(r.outcome, Trained)}
     return _importance(space, choices, values)
 
@@ -106,7 +106,7 @@ def gain_importance(
 def runtime_importance(
     space: Space, records: Sequence[Record], choices: Mapping[int, Mapping[str, Any]]
 ) -> dict[str, float]:
-    """Return the same of the runtime's logarithm: all whose runtime is known count."""
+    """Return the same for the logarithm of the runtime, of all candidates with a runtime."""
     values = {
         r.trial: math.log(r.outcome.runtime.ms)
         for r in records
@@ -118,16 +118,16 @@ def runtime_importance(
 def _importance(
     space: Space, choices: Mapping[int, Mapping[str, Any]], values: Mapping[int, float]
 ) -> dict[str, float]:
-    """By functional ANOVA of a forest: what each dimension alone changes of its mean prediction.
+    """Functional ANOVA of a random forest: the variance of its mean prediction over a dimension.
 
-    The mean is over networks drawn at random, the same for each choice of a dimension. Going
-    through the trees' leaves is exact, and takes a minute for 500 candidates.
+    The mean is over random networks, the same for each choice. The exact computation on the trees'
+    leaves would take a minute for 500 candidates.
     """
     dimensions = [d for d in space.dimensions if len(d.choices) > 1]
     trials = [trial for trial in choices if trial in values]
     if len(trials) < least(space) or len({values[trial] for trial in trials}) < 2:
         return {}
-    # Here, because it takes longer than all the rest of a page to import.
+    # Imported here because it takes longer than the rest of a page.
     from sklearn.ensemble import RandomForestRegressor
 
     inputs = [[d.choices.index(choices[trial][d.name]) for d in dimensions] for trial in trials]

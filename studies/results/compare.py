@@ -1,4 +1,4 @@
-"""Several studies beside each other: which front covers more, and which leads at which runtime."""
+"""Comparison of studies: whose front covers more, and whose leads at which runtime."""
 
 from __future__ import annotations
 

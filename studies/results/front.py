@@ -1,8 +1,8 @@
-"""The front of a study and how much it covers. Pure functions over records.
+"""The Pareto front of a study and its hypervolume, as pure functions.
 
-A front is the set of trained candidates that no other one beats in both PSNR-Y gain over Lanczos
-and runtime. Left out are those at or below Lanczos, which are no result, and those that tint, by
-the study's limit; all other limits are gates before the training.
+A front is the set of trained candidates that no other one dominates in PSNR-Y gain over Lanczos and
+runtime. Candidates without a gain and those that tint beyond the study's limit are not eligible;
+all other limits are gates before the training.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from studies.core.outcome import Trained
 from studies.core.record import Record
 
 _DRAWS = 4000
-"""Probabilities are right within two hundredths."""
+"""Samples: probabilities are accurate to 0.02."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +29,23 @@ class Member:
     """One trained candidate, as tables and JSON show it.
 
     Attributes:
-        trial: The number of its trial.
+        trial: Number of its trial.
         name: Of a published network, else the label of the architecture.
         architecture: As JSON.
-        gain_db: PSNR-Y over Lanczos, mean over QPs, and over trainings where there are several.
-        runtime_ms: For one 540x960 picture.
+        gain_db: PSNR-Y over Lanczos, mean over QPs and trainings.
+        runtime_ms: For one 540x960 image.
         runtime_kind: ``measured`` or ``predicted``.
         macs_g: Multiply-accumulates in units of 1e9.
         params: Parameters of the deploy form.
         memory_mb: Peak memory of an eager pass in units of 1e6 bytes; None in older studies.
-        trainings: How often it was trained, each time with another seed.
-        gain_sd_db: Standard deviation of the gain over these; None for a single one.
-        front_probability: How probable it is that it is on the front, by the noise of seeds; None
-            where no front may have it, and where it was not asked for: see `with_probabilities`.
-        gain_cb_db: PSNR of Cb over Lanczos in its first training, mean over QPs; None in studies
-            from before it was measured.
+        trainings: Number of trainings, each with another seed.
+        gain_sd_db: Standard deviation of the gain over them; None for a single one.
+        front_probability: Probability to be on the front given the seed noise; None if it is not
+            eligible or not computed, see `with_probabilities`.
+        gain_cb_db: PSNR of Cb over Lanczos in its first training, mean over QPs; None in older
+            studies.
         gain_cr_db: The same of Cr.
-        tints: Whether the lower of both is below the study's limit, so that no front has it.
+        tints: Whether the lower of both is below the study's limit.
     """
 
     trial: int
@@ -66,7 +66,7 @@ class Member:
 
     @property
     def is_eligible(self) -> bool:
-        """Whether a front may have it: it is above Lanczos, and does not tint."""
+        """Whether it may be on a front: it is above Lanczos, and does not tint."""
         return self.gain_db > 0.0 and not self.tints
 
     @property
@@ -85,7 +85,7 @@ class Member:
         return title_of(self.trial, self.name)
 
     def colour_shown(self, digits: int) -> str:
-        """The lower gain of Cb and Cr as a cell of a table, with so many decimals."""
+        """The lower gain of Cb and Cr as a table cell with this many decimals."""
         return colour_cell(self.gain_cb_db, self.gain_cr_db, self.tints, digits)
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,10 +94,7 @@ class Member:
 
 
 def trained(records: Iterable[Record]) -> tuple[Member, ...]:
-    """Return everything trained to the end, duplicates left out, in the order of the trials.
-
-    Those that no front may have are among them: see `eligible`.
-    """
+    """Return all trained candidates in the order of trials, without duplicates."""
     members = []
     for record in records:
         outcome = record.outcome
@@ -130,7 +127,7 @@ def eligible(members: Iterable[Member]) -> tuple[Member, ...]:
 
 
 def left_out_note(members: Iterable[Member], noise: Noise, most: int = 6) -> str:
-    """Return a sentence on the members that no front may have, and why; empty without any."""
+    """Return a sentence on members that are not eligible, and why; empty without any."""
     members = tuple(members)
     below = [(m.trial, m.gain_db) for m in members if m.gain_db <= 0.0]
     tinted = [(m.trial, m.colour_gain_db) for m in members if m.tints and m.gain_db > 0.0]
@@ -148,11 +145,11 @@ def left_out_note(members: Iterable[Member], noise: Noise, most: int = 6) -> str
 
 
 def with_probabilities(members: Sequence[Member], noise: Noise) -> tuple[Member, ...]:
-    """Return the members with how probable each is on their front; for those who show it.
+    """Return the members with their probabilities to be on the front; slow, only for display.
 
     Args:
-        members: All trained candidates. Those that no front may have come back as they are.
-        noise: The study's.
+        members: All trained candidates; those that are not eligible are returned unchanged.
+        noise: The study's seed noise.
     """
     rivals = eligible(members)
     if not rivals:
@@ -173,16 +170,15 @@ def front_probabilities(
     trainings: Sequence[int],
     sd_db: float,
 ) -> list[float]:
-    """Return how probable it is that each candidate is on the front of true mean gains.
+    """Return the probability of each candidate to be on the front of true mean gains.
 
-    By drawing: every candidate's mean is normal about the one found, with the pooled standard
-    deviation over the root of how often it was trained. Runtimes are taken as exact. Draws are the
-    same every time.
+    By sampling with a fixed seed: a candidate's true mean is normal around the measured one, with
+    the standard deviation over the root of its number of trainings. Runtimes are taken as exact.
 
     Args:
-        runtimes_ms: Of each candidate.
-        gains_db: Mean over the trainings of each.
-        trainings: How often each was trained.
+        runtimes_ms: Runtime of each candidate.
+        gains_db: Mean gain over the trainings of each.
+        trainings: Number of trainings of each.
         sd_db: Standard deviation of a gain over seeds.
     """
     import numpy as np  # slow to import, and most commands do not need it
@@ -202,18 +198,18 @@ def front_probabilities(
 
 
 def memory_shown(member: Member) -> str:
-    """The member's memory as a cell of a table, in MB."""
+    """The member's memory in MB as a table cell."""
     return "-" if member.memory_mb is None else f"{member.memory_mb:.1f}"
 
 
 def spread_shown(member: Member, digits: int) -> str:
-    """The member's spread over seeds in dB and its number of trainings, as a cell."""
+    """The member's standard deviation in dB and number of trainings as a table cell."""
     sd_db = member.gain_sd_db
     return "-" if sd_db is None else f"{sd_db:.{digits}f} ({member.trainings})"
 
 
 def probability_shown(member: Member) -> str:
-    """The member's probability to be on the front, as a cell."""
+    """The member's probability to be on the front as a table cell."""
     probability = member.front_probability
     return "-" if probability is None else f"{probability:.0%}"
 
@@ -221,23 +217,23 @@ def probability_shown(member: Member) -> str:
 def front(members: Iterable[Member]) -> tuple[Member, ...]:
     """Return the eligible members that no other one dominates, fastest first.
 
-    Of members equal in gain and runtime the earliest stays.
+    Of members with equal gain and runtime the first trial is kept.
     """
     best = -math.inf
-    kept = []
+    line = []
     for member in sorted(eligible(members), key=lambda m: (m.runtime_ms, -m.gain_db, m.trial)):
         if member.gain_db > best:
-            kept.append(member)
+            line.append(member)
             best = member.gain_db
-    return tuple(kept)
+    return tuple(line)
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The point that hypervolumes are counted from: 0 dB at a runtime.
+    """The reference point of hypervolumes: 0 dB at a runtime.
 
     Attributes:
-        runtime_ms: The slowest that counts: the budget, else the slowest candidate.
+        runtime_ms: The budget, else the runtime of the slowest candidate.
         least_ms: Faster candidates count as if they took this long.
     """
 
@@ -251,7 +247,7 @@ class Reference:
 
 
 def reference_of(members: Iterable[Member], budget: Budget) -> Reference:
-    """Return what hypervolumes refer to: the budget, else the slowest eligible member."""
+    """Return the reference point: at the budget, else at the slowest eligible member."""
     high = budget.runtime_ms
     if high is None:
         high = max((member.runtime_ms for member in eligible(members)), default=1.0)
@@ -259,10 +255,9 @@ def reference_of(members: Iterable[Member], budget: Budget) -> Reference:
 
 
 def hypervolume(members: Iterable[Member], reference: Reference) -> float:
-    """Return the area that the members cover above Lanczos and below a runtime.
+    """Return the area that the members' front covers from the reference, in dB x octaves.
 
-    Runtime counts by its binary logarithm, so the unit is one decibel for one halving of the
-    runtime. What is below Lanczos or slower than the reference covers nothing.
+    Runtime counts by its binary logarithm: the unit is one decibel for one halving of the runtime.
     """
     area, floor = 0.0, 0.0
     for member in front(members):
@@ -273,10 +268,7 @@ def hypervolume(members: Iterable[Member], reference: Reference) -> float:
 
 
 def contributions(members: Iterable[Member], reference: Reference) -> dict[int, float]:
-    """Return by trial what the front would lose in hypervolume without each of its members.
-
-    It is 0 for one not faster than the reference.
-    """
+    """Return by trial the hypervolume that the front would lose without this member."""
     line = front(members)
     whole = hypervolume(line, reference)
     return {
@@ -286,7 +278,7 @@ def contributions(members: Iterable[Member], reference: Reference) -> dict[int, 
 
 
 def hypervolume_history(records: Iterable[Record], reference: Reference) -> list[float]:
-    """Return the hypervolume after each trained candidate, in the order of their ends."""
+    """Return the hypervolume after each trained candidate, in the order in which they ended."""
     ended = sorted(records, key=lambda r: (r.finished or math.inf, r.trial))
     so_far: tuple[Member, ...] = ()
     history = []
@@ -303,10 +295,10 @@ def best_within(members: Iterable[Member], runtime_ms: float) -> Member | None:
 
 
 def knee(members: Sequence[Member]) -> Member | None:
-    """Return the front's best compromise: farthest above the line between its two ends.
+    """Return the member of the front farthest above the line between its two ends.
 
-    Runtime counts by its logarithm, and both axes from end to end. A front with nothing above the
-    line has no compromise; its member with the highest gain is returned, None when it is empty.
+    Runtime counts by its logarithm, and both axes are scaled to their range on the front. If no
+    member is above the line, the one with the highest gain is returned; None for an empty front.
     """
     line = front(members)
     if len(line) < 3:

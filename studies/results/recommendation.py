@@ -1,7 +1,7 @@
-"""Which network of a front to take, so that a search with another seed would say the same.
+"""Recommended members of a front, robust to seed noise.
 
-A front picks the luckiest of many noisy trainings, and its last thousandths of a decibel are luck.
-So members whose gains the seed noise can explain are ties, and of those the fastest is taken.
+A front selects the luckiest of many noisy trainings. So members whose gains differ by no more than
+the seed noise are ties, and of those the fastest is recommended.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from studies.core.noise import DEVIATIONS, Noise
 from studies.results.front import Member, front, knee
 
 _AS_FAST = 1.02
-"""Runtimes within this factor are alike: a measured one is called steady if it moves by no more."""
+"""Runtimes within this factor count as equal: measured ones vary by as much."""
 
 _MOST_NAMED = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """A member of the front to take, with those that are as good for all one knows.
+    """A recommended member of the front.
 
     Attributes:
-        member: The one to take.
-        tied: The other members of the front whose gains the noise does not tell apart from its
-            own, nor from each other; fastest first.
-        noise: The study's.
+        member: The recommended one.
+        tied: Other members of the front whose gains do not differ by more than the noise, fastest
+            first.
+        noise: The study's seed noise.
     """
 
     member: Member
@@ -37,7 +37,7 @@ class Recommendation:
 
     @property
     def tie(self) -> str:
-        """One sentence on those that it ties with; empty without any."""
+        """One sentence on the ties; empty without any."""
         if not self.tied:
             return ""
         numbers = [str(member.trial) for member in self.tied[:_MOST_NAMED]]
@@ -54,33 +54,33 @@ class Recommendation:
 
 
 def best_compromise(members: Sequence[Member], noise: Noise) -> Recommendation | None:
-    """Return the front's best compromise; None when the front is empty.
+    """Return the front's best compromise; None for an empty front.
 
-    It is the `knee` of those that are to be taken of each group of ties: where ties counted one by
-    one, luck at the ends of the front would move the knee.
+    It is the `knee` of the recommended members of all groups of ties: otherwise luck at the ends of
+    the front would move the knee.
     """
     groups = _groups(members, noise)
-    taken = [_taken(group) for group in groups]
-    best = knee(taken)
-    return None if best is None else _recommended(groups[taken.index(best)], noise)
+    fastest = [_fastest(group) for group in groups]
+    best = knee(fastest)
+    return None if best is None else _recommended(groups[fastest.index(best)], noise)
 
 
 def highest_gain(
     members: Sequence[Member], noise: Noise, runtime_ms: float = math.inf
 ) -> Recommendation | None:
-    """Return the member of the highest gain, or what ties with it; None when there is none.
+    """Return the member of the highest gain, or the fastest that ties with it; None if none.
 
     Args:
         members: Trained candidates.
-        noise: The study's.
-        runtime_ms: Slower ones are left out.
+        noise: The study's seed noise.
+        runtime_ms: Upper limit of the runtime.
     """
     groups = _groups([m for m in members if m.runtime_ms <= runtime_ms], noise)
     return _recommended(groups[-1], noise) if groups else None
 
 
 def _groups(members: Sequence[Member], noise: Noise) -> list[list[Member]]:
-    """The front in groups of ties, fastest first: each is all that ties with its highest gain."""
+    """Split the front into groups that tie with their highest gain, fastest first."""
     rest = list(front(members))
     groups: list[list[Member]] = []
     while rest:
@@ -96,12 +96,12 @@ def _groups(members: Sequence[Member], noise: Noise) -> list[list[Member]]:
     return groups
 
 
-def _taken(group: Sequence[Member]) -> Member:
-    """The fastest of a group; of those as fast the smallest."""
+def _fastest(group: Sequence[Member]) -> Member:
+    """Return the fastest of a group; of those as fast the smallest."""
     as_fast = [m for m in group if m.runtime_ms <= _AS_FAST * group[0].runtime_ms]
     return min(as_fast, key=lambda m: (m.params, m.macs_g, m.runtime_ms))
 
 
 def _recommended(group: Sequence[Member], noise: Noise) -> Recommendation:
-    member = _taken(group)
+    member = _fastest(group)
     return Recommendation(member, tuple(m for m in group if m is not member), noise)

@@ -1,4 +1,4 @@
-"""What a runner needs and what it promises, so that nothing else knows which one is used."""
+"""The interface between the coordinator of a search and its runner."""
 
 from __future__ import annotations
 
@@ -13,57 +13,54 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class Desk(Protocol):
-    """Where a runner gets its work and brings its results: the coordinator of a search.
-
-    All calls come from one thread.
-    """
+class TrialSource(Protocol):
+    """Gives a runner its candidates and takes their outcomes, all from one thread."""
 
     def ask(self) -> Candidate | None:
-        """Return the next candidate; None when there is none now, or, with none live, no more."""
+        """Return the next candidate; None if there is none now, and with none live no more."""
         ...
 
     def tell(self, candidate: Candidate, outcome: Outcome) -> None:
-        """Take the outcome of a candidate that was asked for, exactly once."""
+        """Take the outcome of a candidate, exactly once."""
         ...
 
-    def at_rung(self, candidate: Candidate, partial_result: PartialResult) -> Outcome | None:
-        """Return None to go on, or the outcome to stop with; that one is told like any other."""
+    def at_rung(self, candidate: Candidate, result: PartialResult) -> Outcome | None:
+        """Return None to continue, or the outcome to stop with, which `tell` takes then."""
         ...
 
 
 class Runner(Protocol):
-    """Evaluates candidates until its desk has no more."""
+    """Evaluates candidates until its source has no more."""
 
     @property
     def concurrency(self) -> int:
-        """How many are in progress at once."""
+        """Candidates at once."""
         ...
 
-    def run(self, evaluate: Evaluate, desk: Desk) -> None:
-        """Evaluate candidates, a few at a time.
+    def run(self, evaluate: Evaluate, trials: TrialSource) -> None:
+        """Evaluate candidates.
 
         Raises:
-            InputError: What a desk or an evaluation raised, because it is nobody's candidate's
-                fault; what was being evaluated stays untold.
+            InputError: Raised by the source or by an evaluation, and no candidate's fault. What was
+                being evaluated has no outcome.
             KeyboardInterrupt: On Ctrl+C, after everything that was started has been stopped.
         """
         ...
 
 
-class Supply(Protocol):
-    """What workers need on machines that do not see the driver's files."""
+class WorkerSetup(Protocol):
+    """What workers need on machines that do not have the driver's files."""
 
     @property
     def file(self) -> Path:
-        """All of it in one file, on the machine that asks."""
+        """Path of the packed data on this machine."""
         ...
 
-    def receive(self, fetch: Callable[[], np.ndarray]) -> None:
-        """See to it that this machine has it; ``fetch`` returns the bytes of the driver's file.
+    def ensure_local(self, fetch: Callable[[], np.ndarray]) -> None:
+        """Provide the data on this machine; ``fetch`` returns the bytes of the driver's file.
 
         Raises:
-            InputError: This machine cannot keep it, or has another version of the workbench.
+            InputError: The cache cannot be written, or the versions of the package differ.
         """
         ...
 

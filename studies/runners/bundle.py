@@ -1,7 +1,7 @@
 """What candidates are trained by, for machines that do not see the driver's files.
 
 A worker takes the prepared set and the teacher by their paths where those hold what the driver has
-there. Elsewhere it takes them from one file that the driver packed: nothing but the patches and
+there. RemoteLatency it takes them from one file that the driver packed: nothing but the patches and
 held-out windows that candidates see, so that it stays small however large the set is. The file is
 named by its hash, lies in the machine's cache, and is checked by every worker that needs it.
 """
@@ -26,22 +26,22 @@ from nas.common.errors import InputError
 from nas.common.files import cache_root, unwritable, write_atomic
 from nas.common.locks import lock_file
 from nas.data.manifest import sha256_of
-from nas.data.store import open_set
+from nas.data.store import PairSet, open_set
 from nas.training.data.patches import PatchBank
 from nas.training.proxy.proxy import ProxyData, proxy_data
 from studies.core.identity import version_of
-from teachers.loading import load_teacher
+from teachers.loading import Teacher, load_teacher
 
 _PACKAGE = "nas-workbench"
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A held-out window, whole in memory.
+class HeldOutWindow:
+    """A held-out window in memory.
 
     Attributes:
         large: The original, uint8 (4H, 4W, 3).
-        small: By QP, uint8 (H, W, 3).
+        small: The compressed LR images by QP, uint8 (H, W, 3).
     """
 
     large: np.ndarray
@@ -52,22 +52,22 @@ class Held:
         return self.large
 
     def lr(self, qp: int | None) -> np.ndarray:
-        """Return the small picture at a QP."""
+        """Return the LR image at a QP."""
         return self.small[qp]
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """What a driver has, so that workers elsewhere can find the same or be sent it.
+class WorkerBundle:
+    """What a worker needs to find or receive the driver's data.
 
     Attributes:
-        data: Folder of the prepared set, on the driver.
-        data_digest: Of its manifest.
+        data: Folder of the dataset on the driver.
+        data_digest: Digest of its manifest.
         teacher: Name or path; None without.
-        teacher_digest: Of its content.
-        sha256: Of the packed file.
+        teacher_digest: Digest of its content.
+        sha256: Hash of the packed file.
         plugins: Path and source of each plugin file.
-        version: Of this package.
+        version: Version of this package on the driver.
     """
 
     data: Path
@@ -80,59 +80,56 @@ class Material:
 
     @property
     def file(self) -> Path:
-        """Where the packed file lies on the machine that asks."""
-        return cache_root() / "material" / f"{self.sha256}.safetensors"
+        """Path of the packed file on this machine."""
+        return cache_root() / "bundle" / f"{self.sha256}.safetensors"
 
-    def receive(self, fetch: Callable[[], np.ndarray]) -> None:
-        """See to it that this machine has all that is needed; for workers, before anything else.
+    def ensure_local(self, fetch: Callable[[], np.ndarray]) -> None:
+        """Fetch the packed file to this machine if it is needed; workers call it first.
 
         Args:
-            fetch: Returns the bytes of the packed file; called by one process of a machine, and
-                only where it is needed.
+            fetch: Returns the bytes of the packed file; called by one process of a machine.
 
         Raises:
             InputError: This machine has another version of the package, the cache cannot be
-                written, or what came is not what was sent.
+                written, or the file does not match its hash.
         """
         self._require_same_version()
-        if self._is_seen():
+        if self._paths_match():
             return
         try:
-            with _alone(self.file):
+            with _exclusive(self.file):
                 if not _is_whole(self.file, self.sha256):
                     write_atomic(self.file, fetch().tobytes())
         except OSError as fault:
             raise unwritable(fault, machine=socket.gethostname()) from fault
         if not _is_whole(self.file, self.sha256):
-            raise InputError(
-                f"{self.file} on {socket.gethostname()} is not what was sent: check that disk."
-            )
+            raise InputError(f"{self.file} on {socket.gethostname()} is corrupt: check that disk.")
 
     def load(self, device: str) -> ProxyData:
-        """Load what candidates are trained by: the driver's files where they are seen, else packed.
+        """Load the training data, from the driver's paths or from the packed file.
 
         Raises:
-            InputError: It is in neither place.
+            InputError: It is in neither.
         """
-        if self._is_seen():
+        if self._paths_match():
             teacher = None if self.teacher is None else load_teacher(self.teacher)
             return proxy_data(open_set(self.data), teacher, device)
         return _unpacked(self.file, device)
 
     def plugin_files(self) -> tuple[str, ...]:
-        """Paths of the plugins on this machine; those that are not seen here are written first."""
+        """Paths of the plugins on this machine; missing ones are written to the cache."""
         found = []
         for name, source in self.plugins:
             content, path = source.encode(), Path(name)
             if not _holds(path, content):
-                place = hashlib.sha256(content).hexdigest()[:16]
-                path = cache_root() / "plugins" / place / path.name
+                digest = hashlib.sha256(content).hexdigest()[:16]
+                path = cache_root() / "plugins" / digest / path.name
                 if not _holds(path, content):
                     write_atomic(path, content)
             found.append(str(path))
         return tuple(found)
 
-    def _is_seen(self) -> bool:
+    def _paths_match(self) -> bool:
         return _same(self.data, self.data_digest, self.teacher, self.teacher_digest)
 
     def _require_same_version(self) -> None:
@@ -145,7 +142,7 @@ class Material:
 
 
 def pack(data: ProxyData) -> str:
-    """Write what candidates are trained by into one file in the cache, and return its SHA-256.
+    """Write training data to one file in the cache, and return its SHA-256.
 
     Raises:
         InputError: The cache cannot be written.
@@ -160,7 +157,7 @@ def pack(data: ProxyData) -> str:
     layout = {"qps": json.dumps(data.qps), "held": str(len(data.validation))}
     content = save({name: t.contiguous() for name, t in tensors.items()}, layout)
     sha256 = hashlib.sha256(content).hexdigest()
-    file = cache_root() / "material" / f"{sha256}.safetensors"
+    file = cache_root() / "bundle" / f"{sha256}.safetensors"
     if not _is_whole(file, sha256):
         try:
             write_atomic(file, content)
@@ -169,20 +166,31 @@ def pack(data: ProxyData) -> str:
     return sha256
 
 
-def material_of(data: Path, teacher: str | None, plugins: tuple[str, ...]) -> Material:
-    """Pack what a study is trained by, and describe it to workers elsewhere.
+def make_bundle(
+    data: ProxyData,
+    pair_set: PairSet,
+    teacher_source: str | None,
+    teacher: Teacher | None,
+    plugins: tuple[str, ...],
+) -> WorkerBundle:
+    """Pack the training data of a study, and describe it to workers on other machines.
+
+    Args:
+        data: As `proxy_data` loads it from the other two.
+        pair_set: The dataset.
+        teacher_source: Name or path of the teacher.
+        teacher: The teacher.
+        plugins: The user's plugin files.
 
     Raises:
-        InputError: Some of it is gone, or the cache cannot be written.
+        InputError: The cache cannot be written.
     """
-    pair_set = open_set(data)
-    taught = None if teacher is None else load_teacher(teacher)
-    return Material(
-        data=data,
+    return WorkerBundle(
+        data=pair_set.path.absolute(),
         data_digest=pair_set.digest,
-        teacher=teacher,
-        teacher_digest=None if taught is None else taught.digest,
-        sha256=pack(proxy_data(pair_set, taught)),
+        teacher=teacher_source,
+        teacher_digest=None if teacher is None else teacher.digest,
+        sha256=pack(data),
         plugins=tuple((path, Path(path).read_text(encoding="utf-8")) for path in plugins),
         version=version_of(_PACKAGE),
     )
@@ -200,7 +208,7 @@ def _unpacked(file: Path, device: str) -> ProxyData:
                 packed.get_tensor("teacher") if "teacher" in names else None,
             )
             held = tuple(
-                Held(
+                HeldOutWindow(
                     packed.get_tensor(f"held/{number}/hr").numpy(),
                     {qp: packed.get_tensor(f"held/{number}/{qp}").numpy() for qp in qps},
                 )
@@ -213,7 +221,7 @@ def _unpacked(file: Path, device: str) -> ProxyData:
 
 @lru_cache(maxsize=4)
 def _same(data: Path, digest: str, teacher: str | None, teacher_digest: str | None) -> bool:
-    """Whether the driver's paths hold the same here, looked up once in a process."""
+    """Whether the driver's paths hold the same data on this machine."""
     try:
         if open_set(data).digest != digest:
             return False
@@ -237,8 +245,8 @@ def _holds(path: Path, content: bytes) -> bool:
 
 
 @contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    """Hold a file against this machine's other workers, which wait."""
+def _exclusive(file: Path) -> Iterator[None]:
+    """Exclude other workers of this machine from a file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with (file.parent / ".lock").open("ab") as lock:
         lock_file(lock)  # without locks the same is written twice

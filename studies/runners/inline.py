@@ -1,35 +1,35 @@
-"""The runner in this very process: for tests, for debugging, and where Ray cannot run."""
+"""The runner within this process: for tests, debugging, and machines without Ray."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from studies.core.candidate import Candidate, Evaluate, Evaluation
-from studies.runners.base import Desk
+from studies.runners.base import TrialSource
 
 
 @dataclass(frozen=True, slots=True)
 class InlineRunner:
-    """Steps candidates in turn, rung by rung.
+    """Evaluates candidates in turn, one rung at a time.
 
     Attributes:
-        concurrency: How many are in progress at once. More than one is no faster, but asks and
-            tells as a parallel runner does, deterministically.
+        concurrency: Candidates at once. More than one is not faster, but asks and tells as a
+            parallel runner does, deterministically.
     """
 
     concurrency: int = 1
 
-    def run(self, evaluate: Evaluate, desk: Desk) -> None:
-        """Evaluate candidates until the desk has no more; see `Runner.run`."""
+    def run(self, evaluate: Evaluate, trials: TrialSource) -> None:
+        """Evaluate candidates until there are no more; see `Runner.run`."""
         live: dict[Candidate, Evaluation] = {}
         try:
             while True:
-                while len(live) < self.concurrency and (candidate := desk.ask()) is not None:
+                while len(live) < self.concurrency and (candidate := trials.ask()) is not None:
                     live[candidate] = evaluate(candidate)
                 if not live:
                     return
                 for candidate, evaluation in list(live.items()):
-                    self._step(candidate, evaluation, live, desk)
+                    self._step(candidate, evaluation, live, trials)
         finally:
             for evaluation in live.values():
                 evaluation.close()
@@ -39,13 +39,13 @@ class InlineRunner:
         candidate: Candidate,
         evaluation: Evaluation,
         live: dict[Candidate, Evaluation],
-        desk: Desk,
+        trials: TrialSource,
     ) -> None:
         try:
-            outcome = desk.at_rung(candidate, next(evaluation))
+            outcome = trials.at_rung(candidate, next(evaluation))
         except StopIteration as end:
             outcome = end.value
         if outcome is not None:
             evaluation.close()
             del live[candidate]
-            desk.tell(candidate, outcome)
+            trials.tell(candidate, outcome)

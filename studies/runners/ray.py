@@ -1,8 +1,7 @@
-"""The runner on Ray Tune: candidates in worker processes, here or on a cluster.
+"""The runner on Ray Tune: candidates in worker processes, on this machine or a cluster.
 
-Tune only executes. What to evaluate and what became of it passes through `_Ask`, a Searcher of
-our own that keeps nothing: the study is the single truth, resuming is running again, and Tune's
-own snapshots are never read. With `studies.runners.ray_session`, the only module that imports Ray.
+Tune only executes. Candidates and outcomes pass through `_Ask`, a Searcher without state: the study
+is the source of truth, resuming is running again, and Tune's own snapshots are never read.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import numpy as np
 from nas.common.errors import InputError
 from studies.core.candidate import Candidate, DeviceLost, Evaluate, Evaluation
 from studies.core.outcome import Broken, Outcome
-from studies.runners.base import Desk, Supply
+from studies.runners.base import TrialSource, WorkerSetup
 from studies.runners.ray_session import Session, has_died, ray, running, scratch
 
 from ray import tune  # isort: skip  # after the module that tells Ray to be quiet
@@ -31,30 +30,30 @@ from ray.tune.search import Searcher  # isort: skip
 
 T = TypeVar("T")
 
-# To count our callback for a report of use that is switched off, Tune would import MLflow, most
-# of a second of the processor before the first candidate.
-with suppress(ImportError):  # it is Ray's own business, and may move
+# To count our callback in a usage report, which is off, Tune would import MLflow, most of a second
+# before the first candidate.
+with suppress(ImportError):  # private, and may move
     from ray.air._internal import usage
 
     vars(usage)["tag_callbacks"] = lambda callbacks: False
 
-# Workers inherit the environment of the Ray that is started here. Tune would hand variables on to
-# them as well, for which Ray would start other workers than those it has ready.
+# Workers inherit the environment of the Ray that is started here. Tune would pass variables too,
+# for which Ray would start new workers instead of using those that are ready.
 with suppress(ImportError):
     from ray.tune.execution import class_cache
 
 
 @dataclass(frozen=True, slots=True)
 class RayRunner:
-    """Evaluates candidates in Ray workers that are kept from one candidate to the next.
+    """Evaluates candidates in Ray workers, which are reused.
 
     Attributes:
-        concurrency: How many candidates at once.
-        gpus_each: Share of a GPU for each; 0 leaves Ray's workers without one.
-        cpus_each: CPU cores for each, and so its number of threads.
-        address: Of a running Ray cluster; None starts Ray on this machine and ends it afterwards.
-        hard_limit_s: A worker that gives no sign for so long is ended; None waits for ever.
-        supply: What workers need on machines that do not see the driver's files.
+        concurrency: Candidates at once.
+        gpus_each: Share of a GPU of each; 0 for workers without one.
+        cpus_each: CPU cores and threads of each.
+        address: Address of a running Ray cluster; None starts Ray on this machine.
+        hard_limit_s: Time after which a worker that does not respond is killed; None for never.
+        worker_setup: What workers need on machines that do not have the driver's files.
     """
 
     concurrency: int = 1
@@ -62,31 +61,32 @@ class RayRunner:
     cpus_each: int = 1
     address: str | None = None
     hard_limit_s: float | None = None
-    supply: Supply | None = None
+    worker_setup: WorkerSetup | None = None
 
-    def run(self, evaluate: Evaluate, desk: Desk) -> None:
-        """Evaluate candidates until the desk has no more; see `Runner.run`.
+    def run(self, evaluate: Evaluate, trials: TrialSource) -> None:
+        """Evaluate candidates until there are no more; see `Runner.run`.
 
-        A worker that dies takes its candidate along once: it is tried again in a new worker, and
-        broken when that one dies too.
+        A candidate whose worker dies is tried once more in a new worker, then it is broken.
         """
         if self.address is None:
             vars(class_cache).update(DEFAULT_ENV_VARS={}, ENV_VARS_TO_PROPAGATE=())
         session = Session(self.address, self.concurrency * self.cpus_each, self.gpus_each > 0)
         with running(session), scratch("tune") as folder:
-            guard = _Guard(desk, self.hard_limit_s)
-            # Ray would wait for GPUs that it does not find, without NVIDIA's management library
-            # say; workers see all that there are even so.
+            state = _RunState(trials, self.hard_limit_s)
+            # Ray would wait for GPUs that it does not find, for instance without NVIDIA's
+            # management library; workers see all GPUs even so.
             gpus = self.gpus_each if ray.cluster_resources().get("GPU", 0) else 0.0
             worker = tune.with_resources(
-                _worker(_supplied(evaluate, self.supply), self.cpus_each, self.hard_limit_s),
+                _worker(
+                    _with_setup(evaluate, self.worker_setup), self.cpus_each, self.hard_limit_s
+                ),
                 {"cpu": self.cpus_each, "gpu": gpus},
             )
             tuner = tune.Tuner(
                 worker,
                 tune_config=tune.TuneConfig(
-                    search_alg=_Ask(guard),
-                    scheduler=_Rungs(guard),
+                    search_alg=_Ask(state),
+                    scheduler=_Rungs(state),
                     num_samples=-1,
                     max_concurrent_trials=self.concurrency,
                     reuse_actors=True,
@@ -95,41 +95,41 @@ class RayRunner:
                 run_config=tune.RunConfig(
                     storage_path=str(folder),
                     verbose=0,
-                    callbacks=[_Clock(guard)],
+                    callbacks=[_Clock(state)],
                     failure_config=tune.FailureConfig(max_failures=1),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
             )
             try:
                 tuner.fit()
-            except _Gone:
-                raise InputError(_GONE) from None
-            if guard.fault is not None:
-                raise guard.fault
+            except _RayLost:
+                raise InputError(_RAY_LOST) from None
+            if state.fault is not None:
+                raise state.fault
 
 
-class _Gone(BaseException):
-    """Ray is gone. No `Exception`, because Tune would tidy up after one, with what is gone."""
+class _RayLost(BaseException):
+    """Ray has died. Not an `Exception`: after one Tune would clean up, with the dead Ray."""
 
 
-class _Guard:
-    """The desk as Tune's callbacks need it: an exception there would end in a stack trace.
+class _RunState:
+    """The state of a run for Tune's callbacks, where an exception would end in a stack trace.
 
-    The first fault is kept for the runner to raise, and from then on there is no more work.
+    The first error is stored for the runner to raise; after it there are no more candidates.
     """
 
-    def __init__(self, desk: Desk, hard_limit_s: float | None) -> None:
-        self.desk = desk
+    def __init__(self, trials: TrialSource, hard_limit_s: float | None) -> None:
+        self.trials = trials
         self.hard_limit_s = hard_limit_s
         self.live: dict[str, Candidate] = {}
-        self.signs: dict[str, float] = {}  # of life, since the newest worker has started
-        self.begun: set[str] = set()  # whose newest worker has started
+        self.heartbeats: dict[str, float] = {}  # of the newest worker
+        self.started: set[str] = set()  # whose newest worker has started
         self.stopping: dict[str, Outcome] = {}
         self.error = ""
         self.fault: BaseException | None = None
 
-    def total(self, call: Callable[[], T]) -> T | None:
-        """Return what ``call`` returns, None when it or anything before it failed."""
+    def guarded(self, call: Callable[[], T]) -> T | None:
+        """Return what ``call`` returns, None if it or an earlier call failed."""
         if self.fault is not None:
             return None
         try:
@@ -139,64 +139,64 @@ class _Guard:
             return None
 
     def ask(self, trial_id: str) -> Candidate | None:
-        if self.live and not self.begun:
-            return None  # an ask may take seconds, and Tune lets the first candidate wait for it
-        candidate = self.total(self.desk.ask)
+        if self.live and not self.started:
+            return None  # an ask may take seconds, for which the first candidate would wait
+        candidate = self.guarded(self.trials.ask)
         if candidate is not None:
             self.live[trial_id] = candidate
-            self.sign(trial_id)
+            self.heartbeat(trial_id)
         return candidate
 
-    def sign(self, trial_id: str) -> None:
-        self.signs[trial_id] = time.monotonic()
+    def heartbeat(self, trial_id: str) -> None:
+        self.heartbeats[trial_id] = time.monotonic()
 
     def at_rung(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Say whether to stop."""
-        self.sign(trial_id)
-        candidate, partial_result = self.live[trial_id], result["partial_result"]
-        outcome = self.total(lambda: self.desk.at_rung(candidate, partial_result))
+        """Whether to stop."""
+        self.heartbeat(trial_id)
+        candidate, partial_result = self.live[trial_id], result["partial"]
+        outcome = self.guarded(lambda: self.trials.at_rung(candidate, partial_result))
         if outcome is not None:
             self.stopping[trial_id] = outcome
         return outcome is not None or self.fault is not None
 
     def finish(self, trial_id: str, result: dict[str, Any] | None) -> None:
         candidate = self.live.pop(trial_id)
-        silent_s = time.monotonic() - self.signs.pop(trial_id)
+        idle_s = time.monotonic() - self.heartbeats.pop(trial_id)
         result = result or {}
         if result.get("fault") is not None:
             self.fault = self.fault or result["fault"]
         elif trial_id in self.stopping:
             outcome = self.stopping.pop(trial_id)
-            self.total(lambda: self.desk.tell(candidate, outcome))
+            self.guarded(lambda: self.trials.tell(candidate, outcome))
         elif result.get("outcome") is not None:
-            self.total(lambda: self.desk.tell(candidate, result["outcome"]))
-        elif trial_id not in self.begun:  # it has not even been looked at
+            self.guarded(lambda: self.trials.tell(candidate, result["outcome"]))
+        elif trial_id not in self.started:
             self.fault = self.fault or InputError(_cannot_start(self.error))
         else:
-            self.total(lambda: self.desk.tell(candidate, _dead(silent_s, self.hard_limit_s)))
-        self.begun.discard(trial_id)
+            self.guarded(lambda: self.trials.tell(candidate, _dead(idle_s, self.hard_limit_s)))
+        self.started.discard(trial_id)
 
 
 class _Ask(Searcher):
-    """Asks and tells the desk on Tune's behalf."""
+    """Tune's Searcher: asks the source for candidates, and tells it their outcomes."""
 
-    def __init__(self, guard: _Guard) -> None:
+    def __init__(self, state: _RunState) -> None:
         super().__init__()
-        self._guard = guard
+        self._state = state
 
     def suggest(self, trial_id: str) -> Any:
-        candidate = self._guard.ask(trial_id)
+        candidate = self._state.ask(trial_id)
         if candidate is not None:
             return {"candidate": candidate}
-        return None if self._guard.live else Searcher.FINISHED
+        return None if self._state.live else Searcher.FINISHED
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        self._guard.finish(trial_id, None if error else result)
+        self._state.finish(trial_id, None if error else result)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave everything out of Tune's snapshots, secrets in URLs above all."""
+        """Leave everything out of Tune's snapshots, in particular secrets in URLs."""
         return {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -210,50 +210,50 @@ class _Ask(Searcher):
 
 
 class _Clock(tune.Callback):
-    """Notes when a worker begins with a candidate: starting one can take long by itself."""
+    """Records when a worker starts with a candidate: starting a worker can take long."""
 
-    def __init__(self, guard: _Guard) -> None:
-        self._guard = guard
+    def __init__(self, state: _RunState) -> None:
+        self._state = state
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if has_died():
-            raise _Gone
+            raise _RayLost
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._guard.sign(trial.trial_id)
-        self._guard.begun.add(trial.trial_id)
+        self._state.heartbeat(trial.trial_id)
+        self._state.started.add(trial.trial_id)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._guard.begun.discard(trial.trial_id)
+        self._state.started.discard(trial.trial_id)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
 class _Rungs(FIFOScheduler):
-    """Stops a candidate at a rung when the desk says so."""
+    """Stops a candidate at a rung if the source says so."""
 
-    def __init__(self, guard: _Guard) -> None:
+    def __init__(self, state: _RunState) -> None:
         super().__init__()
-        self._guard = guard
+        self._state = state
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        stop = "partial_result" in result and self._guard.at_rung(trial.trial_id, result)
+        stop = "partial" in result and self._state.at_rung(trial.trial_id, result)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        with suppress(OSError):  # it is written before `_Ask` hears of the error
-            self._guard.error = Path(trial.error_file).read_text(encoding="utf-8")
+        with suppress(OSError):  # written before `_Ask` is called
+            self._state.error = Path(trial.error_file).read_text(encoding="utf-8")
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
 def _worker(evaluate: Evaluate, threads: int, hard_limit_s: float | None) -> type[tune.Trainable]:
-    """Make the class whose instances live in the workers."""
+    """Make the class of the workers."""
 
     class Worker(tune.Trainable):
-        """Steps the evaluation of one candidate from rung to rung, then of the next."""
+        """Evaluates one candidate after the other, one rung at a step."""
 
         def setup(self, config: dict[str, Any]) -> None:
             for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # read when torch is imported
@@ -274,71 +274,71 @@ def _worker(evaluate: Evaluate, threads: int, hard_limit_s: float | None) -> typ
             self._evaluation: Evaluation = evaluate(config["candidate"])
 
         def step(self) -> dict[str, Any]:
-            with _ended_after(hard_limit_s):
+            with _exit_after(hard_limit_s):
                 try:
-                    return {"partial_result": next(self._evaluation)}
+                    return {"partial": next(self._evaluation)}
                 except StopIteration as end:
                     return {"outcome": end.value, "done": True}
                 except DeviceLost:
                     os._exit(1)
-                except Exception as fault:  # not the candidate's: the search must stop
+                except Exception as fault:  # not the candidate's fault: the search must stop
                     known = isinstance(fault, InputError)
                     return {"fault": fault if known else RuntimeError(repr(fault)), "done": True}
 
     return Worker
 
 
-def _supplied(evaluate: Evaluate, supply: Supply | None) -> Evaluate:
-    """Have each worker see to its supply before its first candidate.
+def _with_setup(evaluate: Evaluate, worker_setup: WorkerSetup | None) -> Evaluate:
+    """Let each worker provide its data before its first candidate.
 
-    Ray brings what is put into its store to a machine once, and only where somebody asks for it.
+    Ray copies an object of its store to a machine once, and only if a worker asks for it.
     """
-    if supply is None:
+    if worker_setup is None:
         return evaluate
-    packed, here = ray.put(np.fromfile(supply.file, np.uint8)), supply
-    supplied: list[bool] = []  # in a worker: of its own
+    packed, setup = ray.put(np.fromfile(worker_setup.file, np.uint8)), worker_setup
+    is_set_up: list[bool] = []  # one list in each worker
 
-    def evaluate_supplied(candidate: Candidate) -> Evaluation:
-        if not supplied:
-            here.receive(lambda: ray.get(packed))
-            supplied.append(True)
+    def evaluate_with_setup(candidate: Candidate) -> Evaluation:
+        if not is_set_up:
+            setup.ensure_local(lambda: ray.get(packed))
+            is_set_up.append(True)
         return (yield from evaluate(candidate))
 
-    return evaluate_supplied
+    return evaluate_with_setup
 
 
 @contextmanager
-def _ended_after(seconds: float | None) -> Iterator[None]:
-    """End this process when the block takes longer: nothing less stops a hung kernel.
+def _exit_after(seconds: float | None) -> Iterator[None]:
+    """Exit this process if the block takes longer: nothing less stops a hung kernel.
 
-    The watch is a thread without Python: native code that hangs may hold the interpreter's lock.
+    The timer is a native thread: native code that hangs may hold the interpreter's lock.
     """
     if seconds is None:
         yield
         return
-    with Path(os.devnull).open("w") as nowhere:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+    with Path(os.devnull).open("w") as devnull:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=devnull)
         try:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
 
 
-def _dead(silent_s: float, hard_limit_s: float | None) -> Broken:
-    """What has become of a candidate whose second worker is gone as well."""
-    if hard_limit_s is not None and silent_s >= hard_limit_s:
-        return Broken("time_limit", f"it gave no sign for {hard_limit_s:.0f} s")
-    return Broken("error", "its worker process died twice, perhaps for want of memory")
+def _dead(idle_s: float, hard_limit_s: float | None) -> Broken:
+    """Return the outcome of a candidate whose second worker has died."""
+    if hard_limit_s is not None and idle_s >= hard_limit_s:
+        return Broken("time_limit", f"it did not respond for {hard_limit_s:.0f} s")
+    return Broken("error", "its worker process died twice, perhaps out of memory")
 
 
-_GONE = "A process of Ray has been killed: nothing is lost, run the same command again."
+_RAY_LOST = "A process of Ray has been killed: nothing is lost, run the same command again."
 
 
 def _cannot_start(error: str) -> str:
-    """Tell workers that cannot start from those killed meanwhile, and from a Ray that is gone."""
+    """Explain why workers cannot start; a worker may also have been killed while it started."""
     line = _last_line(error)
     if "cancelled before it started" in line or "Worker unexpectedly exits" in line:
-        return _GONE
+        return _RAY_LOST
     return (
         f"Ray's workers cannot start ({line}): they need this package, your plugins and enough "
         "memory, on every machine of a cluster."

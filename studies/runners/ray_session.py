@@ -1,6 +1,6 @@
-"""Ray itself: started on this machine, or a running cluster's; and what a cluster has.
+"""Ray itself: started on this machine or a running cluster, and the resources of a cluster.
 
-Machines that carry the device that runtimes are measured on say so by a resource of their own::
+Machines with the device that runtimes are measured on have a custom resource::
 
     ray start --address HEAD:6379 --resources '{"latency": 1}'
 """
@@ -48,37 +48,39 @@ if TYPE_CHECKING:
     from nas.measure.latency.target import Target
     from search_spaces.architecture import Architecture
     from search_spaces.networks.network import Network
-    from studies.runners.base import Supply
+    from studies.runners.base import WorkerSetup
 
 LATENCY = "latency"
-"""The resource of machines that measure; each measures one network at a time."""
+"""Resource of machines that measure; each measures one network at a time."""
 
 EVALUATION = ("ray.tune", "studies.evaluation", "torch._dynamo")
-"""What evaluating a candidate imports, which takes seconds; torch imports the last one in the first
-step of an optimiser."""
+"""Imports of an evaluation, which take seconds; torch imports the last in the first optimiser step.
+"""
 
-_LOST_S = 30.0  # a machine that measures may be away for as long: it is being started again, say
+_LOST_S = (
+    30.0  # a machine that measures may be absent for this long, for instance while it restarts
+)
 
-# Ray prints to stdout when a worker dies, whatever its settings say. There, results are expected;
-# and the outcome that comes of it is told anyway.
+# Ray prints to stdout when a worker dies, despite its settings. Stdout is for results, and the
+# outcome reports the death anyway.
 vars(ray._private.worker)["print_to_stdstream"] = lambda data, ignore_prefix: None
-# Two helpers of the Ray that is started here take a second of the processor each, beside the first
-# candidate: one adds machines to a cluster, the other one brings logs to a driver that wants none.
+# Two helpers of Ray take a second of CPU time each, beside the first candidate: one adds machines
+# to a cluster, the other one sends logs to the driver.
 vars(ray._private.node)["Node"].start_monitor = lambda self: None
 vars(ray._private.node)["Node"].start_log_monitor = lambda self: None
-# Ray shows a driver's whole command line to everyone on the cluster; there may be passwords in it.
+# Ray shows a driver's command line, which may contain passwords, to everyone on the cluster.
 vars(ray._private.utils)["get_entrypoint_name"] = lambda: "nas"
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What Ray is started for.
+    """Options for the start of Ray.
 
     Attributes:
-        address: Of a running Ray cluster; None starts Ray on this machine and ends it afterwards.
-        cpus: Cores that may be used of this machine.
-        needs_gpu: Whether GPUs will be asked for.
-        preload: Modules that workers import as soon as Ray starts them, while the search prepares.
+        address: Address of a running Ray cluster; None starts Ray on this machine.
+        cpus: Cores of this machine to use.
+        needs_gpu: Whether workers use GPUs.
+        preload: Modules that workers import at their start, during the setup of the search.
     """
 
     address: str | None = None
@@ -88,13 +90,13 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class Facilities:
-    """What a cluster has.
+class ClusterResources:
+    """Resources of a cluster.
 
     Attributes:
-        cpus: Cores that candidates may be trained on.
+        cpus: Cores for training.
         gpus: GPUs.
-        measures: Whether some machine is there for measuring runtimes.
+        measures: Whether a machine has the `LATENCY` resource.
     """
 
     cpus: int
@@ -102,7 +104,7 @@ class Facilities:
     measures: bool
 
     def target(self, name: str) -> Target:
-        """Return the target of a name, as `resolve_target`: on a machine that measures, if any.
+        """Resolve a target by name, on a machine that measures, if any.
 
         Raises:
             InputError: There is no such target there.
@@ -116,33 +118,33 @@ class Facilities:
         return found
 
 
-def facilities(session: Session) -> Facilities:
-    """Ask a session's cluster what it has."""
+def cluster_resources(session: Session) -> ClusterResources:
+    """Query the resources of a session's cluster."""
     with running(session):
         found = ray.cluster_resources()
-        return Facilities(int(found.get("CPU", 0)), int(found.get("GPU", 0)), _measures())
+        return ClusterResources(int(found.get("CPU", 0)), int(found.get("GPU", 0)), _measures())
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Measures runtimes from within a worker, on machines that are there for it.
+class RemoteLatency:
+    """Measures runtimes for a worker, on machines with the `LATENCY` resource.
 
     Attributes:
-        supply: Brings the user's blocks there.
+        setup: Provides the user's plugins there.
     """
 
-    supply: Supply
+    setup: WorkerSetup
 
     def __call__(self, target: Target, network: Network) -> Latency:
-        """Wait for a machine that is free, and measure there."""
-        latency: Latency = _where_measured(_latency, target, network.architecture, self.supply)
+        """Wait for a free machine, and measure there."""
+        latency: Latency = _where_measured(_latency, target, network.architecture, self.setup)
         return latency
 
 
-def _latency(target: Target, architecture: Architecture, supply: Supply) -> Latency:
+def _latency(target: Target, architecture: Architecture, setup: WorkerSetup) -> Latency:
     from search_spaces.plugins import load_all
 
-    load_all(supply.plugin_files())
+    load_all(setup.plugin_files())
     return target.latency(architecture)
 
 
@@ -150,7 +152,7 @@ def _where_measured(function: Any, *arguments: Any) -> Any:
     task = ray.remote(function).options(
         num_cpus=0,
         resources={LATENCY: 1},
-        # Tune would have it run in what it has reserved for the worker that asks.
+        # Otherwise it would run within the resources that Tune reserved for the calling worker.
         scheduling_strategy=PlacementGroupSchedulingStrategy(None),  # type: ignore[arg-type]
         # Without a share of a GPU, Ray would hide all of them.
         runtime_env={"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}},
@@ -166,8 +168,8 @@ def _where_measured(function: Any, *arguments: Any) -> Any:
         return ray.get(waiting)
     except RayTaskError as error:
         raise error.cause from error
-    except BaseException:  # this candidate's time is up, say
-        # Never one that has ended: Ray may still be completing it, and its core then ends this
+    except BaseException:  # for instance the time limit of this candidate
+        # Do not cancel a task that has ended: Ray may still be completing it, and then aborts this
         # process ("Check failed: it != submissible_tasks_.end()").
         if not ray.wait([waiting], timeout=0)[0]:
             ray.cancel(waiting)
@@ -179,16 +181,16 @@ def _measures() -> bool:
 
 
 @contextmanager
-def starting(session: Session) -> Iterator[None]:
-    """Start Ray beside the block, which it does not need yet, and end it after the block.
+def ray_session(session: Session) -> Iterator[None]:
+    """Start Ray in a thread, concurrently with the block, and stop it after the block.
 
-    Ray takes seconds to start, and spends them waiting for processes of its own.
+    Ray takes seconds to start, most of them waiting for its own processes.
     """
     ended = threading.Event()
 
     def hold() -> None:
-        # The same thread to the end: Linux kills Ray's processes with the thread that made them.
-        with suppress(Exception), running(session):  # `run` meets what is wrong, and tells it
+        # One thread for all of it: Linux kills Ray's processes with the thread that started them.
+        with suppress(Exception), running(session):  # `RayRunner.run` reports errors
             ended.wait()
 
     thread = threading.Thread(target=hold, name="ray", daemon=True)
@@ -205,19 +207,19 @@ _START = threading.Lock()
 
 @contextmanager
 def running(session: Session) -> Iterator[None]:
-    """Have Ray running: the caller's if there is one, else a cluster's, else our own."""
+    """Use a running Ray: of the caller if there is one, else a cluster, else a new one."""
     with ExitStack() as stack:
-        with _START:  # so that who finds it starting waits
+        with _START:  # a second caller waits for the start
             if not ray.is_initialized():
-                with _terminated_as_before():
+                with _sigterm_restored():
                     stack.enter_context(_started(session))
         yield
 
 
 def has_died() -> bool:
-    """Whether a process of the Ray that was started here is gone: who waits for it waits for ever.
+    """Whether a process of the Ray that was started here has died; waiting for it never ends.
 
-    Of a cluster's processes nothing is known here; its driver is told of their end.
+    A cluster reports the death of its own processes.
     """
     node = ray._private.worker._global_node
     started: dict[str, Any] = {} if node is None else node.all_processes
@@ -226,10 +228,10 @@ def has_died() -> bool:
 
 
 @contextmanager
-def _terminated_as_before() -> Iterator[None]:
-    """Keep what this process does on SIGTERM: Ray replaces it, by a stack trace of its own.
+def _sigterm_restored() -> Iterator[None]:
+    """Restore this process's SIGTERM handler, which Ray replaces by one that prints a stack trace.
 
-    Of the C library, because Python changes handlers in the main thread only.
+    Through the C library, because Python changes handlers in the main thread only.
     """
     library, action = ctypes.CDLL(None), ctypes.create_string_buffer(512)  # larger than any
     handler = signal.getsignal(signal.SIGTERM)
@@ -247,7 +249,7 @@ def _started(session: Session) -> Iterator[None]:
     if os.environ.get("CUDA_VISIBLE_DEVICES") == "" and session.needs_gpu:
         raise InputError("CUDA_VISIBLE_DEVICES is empty, so no GPU can be used: unset it.")
     logging.getLogger("ray").setLevel(logging.ERROR)
-    # Tune's stack trace of a dead worker tells no more than the outcome that comes of it.
+    # Tune's stack trace of a dead worker adds nothing to the outcome.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if session.address is not None:
@@ -286,9 +288,9 @@ def _started(session: Session) -> Iterator[None]:
 
 @contextmanager
 def scratch(kind: str) -> Iterator[Path]:
-    """A folder for the time of the block; those of processes that were killed go as well.
+    """Create a temporary folder for the block, and remove those of killed processes.
 
-    It is in ``/tmp``, not in the cache: sockets in it allow paths of about 100 characters.
+    In ``/tmp``, not in the cache: paths of sockets are limited to about 100 characters.
     """
     root = Path("/tmp")
     for left in root.glob("nas-*-*-*"):

@@ -132,7 +132,7 @@ def search(
         repeats=repeats,
     )
     if dry_run:
-        _plan(settings, as_json)
+        _dry_run(settings, as_json)
     else:
         _run(settings, as_json)
 
@@ -193,12 +193,12 @@ def _review(tracking_uri: str) -> str:
     return f"nas ui{Places(tracking_uri=tracking_uri).of_models}"
 
 
-def _plan(settings: SearchSettings, as_json: bool) -> None:
+def _dry_run(settings: SearchSettings, as_json: bool) -> None:
     from nas.cli.terminal import print_json, progress_bar, show, table
-    from studies.dry_run import plan
+    from studies.dry_run import dry_run
 
     with progress_bar("planning") as progress:
-        found = plan(settings, progress)
+        found = dry_run(settings, progress)
     if as_json:
         print_json(found.to_dict())
         return
