@@ -19,7 +19,7 @@ from studies.core.record import Counts, Record
 from studies.core.study import Study, open_study
 from studies.events import Finished, Noted, OnEvent, Opened, Passed, Started, ignore
 from studies.repeats import RepeatDesk
-from studies.report.summary import Places
+from studies.report.cli_hints import CommandHints
 from studies.results.front import (
     Member,
     front,
@@ -36,7 +36,7 @@ from studies.sampling.pruner import ParetoRungs
 from studies.settings import SearchSettings, StudyInfo, StudySettings
 from studies.storage.locks import turn
 from studies.storage.store import DEFAULT_TRACKING, masked, study_folder
-from studies.tracking.writer import Courier, study_courier
+from studies.tracking.writer import BackgroundWriter, study_writer
 
 if TYPE_CHECKING:
     from studies.runners.ray import RayRunner
@@ -134,8 +134,8 @@ def search(
     folder = study_folder(settings.storage, summary.study)
     if summary.tracking_uri is None or summary.tracking_fault is not None:
         info, _ = read_study(settings.storage, summary.study)
-        places = Places(settings.storage, settings.tracking_uri or DEFAULT_TRACKING)
-        static.write(info, summary.records, folder, places)
+        hints = CommandHints(settings.storage, settings.tracking_uri or DEFAULT_TRACKING)
+        static.write(info, summary.records, folder, hints)
     return replace(summary, files=static.written(folder))
 
 
@@ -202,10 +202,10 @@ def conduct(
     with open_study(settings) as study:
         info = StudyInfo(settings.name, settings.fixed, study.runs, masked(settings.storage))
         alone = partial(turn, settings.storage, settings.name, "tracked")
-        courier = None if tracking_uri is None else study_courier(tracking_uri, info, folder, alone)
+        writer = None if tracking_uri is None else study_writer(tracking_uri, info, folder, alone)
         goal, at_once = settings.trials, runner.concurrency
         on_event(Opened(settings.name, goal, period, at_once, study.records))
-        desk = _Desk(study, courier, period, stop_from, notes, on_event)
+        desk = _Desk(study, writer, period, stop_from, notes, on_event)
         try:
             runner.run(evaluate, desk)
             if repeats > 1:
@@ -216,7 +216,7 @@ def conduct(
             study.release()
             # In a thread already, and waited for: also when the search itself has failed.
             records = study.records
-            fault = None if courier is None else courier.close(records)
+            fault = None if writer is None else writer.close(records)
         return SearchSummary(
             study=settings.name,
             budget=settings.budget,
@@ -243,13 +243,13 @@ class _Desk:
     def __init__(
         self,
         study: Study,
-        courier: Courier | None,
+        writer: BackgroundWriter | None,
         period: Period,
         stop_from: int | None,
         notes: Callable[[], tuple[str, ...]],
         on_event: OnEvent,
     ) -> None:
-        self._study, self._courier, self._on_event = study, courier, on_event
+        self._study, self._writer, self._on_event = study, writer, on_event
         self._period, self._stop_from = period, stop_from
         self._notes, self._asked = notes, 0
         self._rungs = None if stop_from is None else ParetoRungs(records=study.records)
@@ -267,8 +267,8 @@ class _Desk:
         _require_one_device(outcome, self._study.devices)
         for record in self._study.tell(candidate, outcome):
             self._on_event(Finished(record, self._study.counts.done))
-        if self._courier is not None:
-            self._courier.bring(self._study.records)
+        if self._writer is not None:
+            self._writer.update(self._study.records)
 
     def at_rung(self, candidate: Candidate, underway: Underway) -> Outcome | None:
         rung = underway.rung

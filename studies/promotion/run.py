@@ -30,14 +30,14 @@ from studies.core.identity import provenance
 from studies.core.record import Record
 from studies.promotion.plan import Plan, PromotionSettings, Winner
 from studies.promotion.training_forms import SHARE
-from studies.report.images import keep_samples
+from studies.report.images import write_preview
 from studies.results import promotions
 from studies.results.front import front, trained, with_probabilities
 from studies.results.promotions import Agreement, Promotion
 from studies.results.uncertainty import seed_noise
 from studies.storage.locks import held
 from studies.storage.store import masked, study_folder
-from studies.tracking.writer import Courier
+from studies.tracking.writer import BackgroundWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +127,12 @@ class _View:
     """MLflow's view of the promotions, written by a thread of its own; none without MLflow."""
 
     def __init__(self, settings: PromotionSettings, plan: Plan, folder: Path) -> None:
-        self._courier: Courier[None] | None = None
+        self._writer: BackgroundWriter[None] | None = None
         self._shown: Any = None
         self.fault: str | None = None
         uri = settings.tracking_uri
         if uri is not None:
-            self._courier = Courier(lambda: self._open(uri, settings.storage, plan, folder))
+            self._writer = BackgroundWriter(lambda: self._open(uri, settings.storage, plan, folder))
 
     def _open(self, uri: str, storage: str, plan: Plan, folder: Path) -> Any:
         from studies.results.snapshot import read_study
@@ -145,17 +145,17 @@ class _View:
         self._shown = PromotionTracking(
             uri, plan.info, records, folder, folders, plan.name, plan.limits
         )
-        return self._shown.deliver
+        return self._shown.sync
 
     def news(self) -> None:
         """Have what is new in the folders shown soon."""
-        if self._courier is not None:
-            self._courier.bring(None)
+        if self._writer is not None:
+            self._writer.update(None)
 
     def close(self) -> None:
         """Have the rest shown."""
-        if self._courier is not None:
-            self.fault = self._courier.close(None)
+        if self._writer is not None:
+            self.fault = self._writer.close(None)
 
     @property
     def versions(self) -> dict[int, str]:
@@ -183,7 +183,7 @@ def _promote_one(
     finished: Finished | None = None
     for event in _events(winner, winner.forms[best], plan, settings, progress):
         if isinstance(event, Looked):
-            keep_samples(event, winner.folder / promotions.SAMPLES)
+            write_preview(event, winner.folder / promotions.SAMPLES)
             view.news()
         elif isinstance(event, Finished):
             finished = event

@@ -164,23 +164,6 @@ def with_probabilities(members: Sequence[Member], noise: Noise) -> tuple[Member,
     return tuple(replace(member, front_probability=of.get(member.trial)) for member in members)
 
 
-def memory_shown(member: Member) -> str:
-    """The member's memory as a cell of a table, in MB."""
-    return "-" if member.memory_mb is None else f"{member.memory_mb:.1f}"
-
-
-def spread_shown(member: Member, digits: int) -> str:
-    """The member's spread over seeds in dB and its number of trainings, as a cell."""
-    sd_db = member.gain_sd_db
-    return "-" if sd_db is None else f"{sd_db:.{digits}f} ({member.trainings})"
-
-
-def probability_shown(member: Member) -> str:
-    """The member's probability to be on the front, as a cell."""
-    probability = member.front_probability
-    return "-" if probability is None else f"{probability:.0%}"
-
-
 def front(members: Iterable[Member]) -> tuple[Member, ...]:
     """Return the eligible members that no other one dominates, fastest first.
 

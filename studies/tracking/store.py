@@ -58,7 +58,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class SyncResult:
     """What a delivery did: runs written, and the fault that ended it."""
 
     written: int

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from nas.training.engine.events import Event, Looked
-from studies.report.images import keep_samples
+from studies.report.images import write_preview
 from studies.results.promotions import SAMPLES
-from studies.tracking.writer import Courier
+from studies.tracking.writer import BackgroundWriter
 
 
 def tracked(
@@ -35,15 +35,15 @@ def tracked(
     def connect() -> Any:
         from studies.tracking.training import Title, TrainingTracking
 
-        return TrainingTracking(uri, folder, Title(name)).deliver
+        return TrainingTracking(uri, folder, Title(name)).sync
 
-    courier: Courier[None] = Courier(connect)
+    writer: BackgroundWriter[None] = BackgroundWriter(connect)
     try:
         for event in events:
             if isinstance(event, Looked):
-                keep_samples(event, folder / SAMPLES)
-                courier.bring(None)
+                write_preview(event, folder / SAMPLES)
+                writer.update(None)
             yield event
     finally:
-        if fault := courier.close(None):
+        if fault := writer.close(None):
             on_fault(fault)
