@@ -160,7 +160,7 @@ def test_a_gpu_without_memory_is_told_in_a_sentence():
     from nas.cli.errors import sentence_for
 
     fault = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee also")
-    assert "not enough memory" in sentence_for(fault) and "nvidia-smi" in sentence_for(fault)
+    assert "out of memory" in sentence_for(fault) and "nvidia-smi" in sentence_for(fault)
 
 
 def test_a_failing_disk_is_told_in_a_sentence():

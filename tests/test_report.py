@@ -281,7 +281,7 @@ def test_commands_survive_the_shell(searched):
     storage = "postgresql://host/db?sslmode=require&x=$(date) y"
     words = Page(report(info, records, CommandHints(storage))).words
     (line,) = [line for line in words.splitlines() or [words] if "nas promote quick" in line]
-    command = line[line.index("nas promote quick") :].split("Ship ")[0]
+    command = line[line.index("nas promote quick") :].split("Export ")[0]
     assert shlex.split(command) == ["nas", "promote", "quick", "--top", "3", "--storage", storage]
 
 

@@ -137,8 +137,8 @@ def test_a_run_and_a_registered_model_are_models(searched, where):
     [
         ("models:/nobody@champion", "no registered model 'nobody'"),
         ("models:/nobody/1", "no registered model 'nobody'"),
-        ("models:/champion", "write models:/NAME@ALIAS"),
-        ("models:", "write models:/NAME@ALIAS"),
+        ("models:/champion", "give models:/NAME@ALIAS"),
+        ("models:", "give models:/NAME@ALIAS"),
         ("runs:/", "runs:/RUN_ID"),
         ("runs:/0123456789abcdef0123456789abcdef", "0123456789abcdef"),
         ("models:/m-0123456789abcdef0123456789abcdef", "m-0123456789abcdef"),
@@ -155,7 +155,7 @@ def test_an_alias_or_version_that_is_missing_names_those_there_are(searched, whe
     client.create_registered_model("other")
     with pytest.raises(InputError, match="no alias 'champion'"):
         where.model("models:/other@champion")
-    with pytest.raises(InputError, match="no version 7: there is none"):
+    with pytest.raises(InputError, match="no version 7: available: none"):
         where.model("models:/other/7")
 
 
@@ -180,6 +180,6 @@ def test_a_foreign_model_in_the_registry_is_refused_and_not_run(where, tmp_path)
     client.log_model_artifacts(foreign.model_id, str(tmp_path / "m"))
     client.create_registered_model("foreign")
     client.create_model_version("foreign", foreign.artifact_location)
-    with pytest.raises(InputError, match="holds no model of this workbench"):
+    with pytest.raises(InputError, match="has no model of this workbench"):
         where.model("models:/foreign/1")
     assert not Path("harmed").exists()

@@ -1,4 +1,4 @@
-"""A full training with MLflow beside it: whatever happens there, the training goes on."""
+"""A full training with MLflow beside it, whose faults do not stop the training."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ def tracked(
     uri: str,
     on_fault: Callable[[str], None],
 ) -> Iterator[Event]:
-    """Pass on the events of a training, and have MLflow show what its folder holds.
+    """Yield the events of a training, write previews, and write its folder to MLflow.
 
-    The pieces of each look are kept as pictures in the folder. What a store that is away misses is
-    delivered by the next call, also by one that finds the training over.
+    The next call, even after the end of the training, writes what a store missed.
 
     Args:
-        events: Of the training.
-        folder: Its own.
-        name: What its run is called.
+        events: Events of the training.
+        folder: Folder of the training.
+        name: Name of its run.
         uri: MLflow tracking URI.
-        on_fault: Told at the end, in one sentence, when not everything arrived.
+        on_fault: Called at the end with a sentence if MLflow lacks some results.
     """
 
     def connect() -> Any:
