@@ -165,7 +165,7 @@ def test_what_is_damaged_of_one_is_seen_and_made_again(
     monkeypatch.chdir(folder)
     assert state() == f"done, {first.gain_db:+.3f} dB"
     damage(place / file)
-    assert state() == "damaged, to be made again"
+    assert state() == "damaged, will be repeated"
     if file == promotions.MODEL:
         with pytest.raises(InputError, match=r"model\.safetensors is damaged"):
             ModelSources(storage=f"sqlite:///{folder}/studies.db").model("demo/0")

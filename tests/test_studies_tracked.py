@@ -53,7 +53,7 @@ def test_a_server_that_is_away_stops_nothing_and_is_made_up_for_later(tmp_path, 
         "broken": tally.broken,
     }
     note = note_of(uri)
-    assert "teacher: `hat-tiny`, +0.283 dB over Lanczos on the held-out pictures" in note
+    assert "teacher: `hat-tiny`, +0.283 dB over Lanczos on the held-out images" in note
     assert f"nas promote quick --storage {study.storage} --tracking-uri {uri}" in note
 
 
