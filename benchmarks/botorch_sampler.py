@@ -1,13 +1,13 @@
-"""What `EhviSampler` is compared with: BoTorch's model and acquisition on the same pool.
+"""Comparison of `EhviSampler` with BoTorch's model and acquisition function on the same pool.
 
     pip install botorch
     python -m benchmarks.botorch_sampler [--seeds N] [--trainings N]
 
-All search the surrogate of `benchmarks.samplers` with the same known costs and the survey's
-networks first. BoTorch models gains by a `SingleTaskGP` on the same features, alone or on what the
-shipped prior leaves over, runtimes as a deterministic objective, and chooses by
-`qLogNoisyExpectedHypervolumeImprovement`, which integrates over the noise of the front, where ours
-takes its mean.
+All search the surrogate of `benchmarks.samplers` with the same known costs and start with the
+networks of the survey. BoTorch models gains by a `SingleTaskGP` on the same features, directly or
+on the residuals of the shipped prior, and runtimes as a deterministic objective. It chooses by
+`qLogNoisyExpectedHypervolumeImprovement`, which integrates over the noise of the front, of which
+`EhviSampler` takes the mean.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from studies.sampling.pool import Point
 
 
 class BoTorchSampler(ehvi.EhviSampler):
-    """Chooses from the same pool; with ``use_prior`` it models what the prior leaves over."""
+    """Chooses from the same pool; with ``use_prior`` it models the residuals of the prior."""
 
     use_prior = True
 
     def choose(self) -> Point | None:
-        """Return the best candidate that was not asked for yet; None where there is none."""
+        """Return the best candidate that was not asked for yet; None if there is none."""
         high = self._budget.runtime_ms
         assert high is not None
         low = self._budget.floor_ms or high / SPAN
@@ -85,7 +85,7 @@ class BoTorchSampler(ehvi.EhviSampler):
         return next(iter(best(1)), None)
 
     def _inputs(self, points: list[Point], low: float, high: float) -> Tensor:
-        """Features, octaves below the budget, and the prior's gain, one row a candidate."""
+        """Return a row per candidate: features, octaves below the budget, gain of the prior."""
         features = np.array([point.features for point in points])
         octaves = [np.log2(high / max(point.costs.runtime_ms, low)) for point in points]
         prior = self._prior.predict(features) if self.use_prior else np.zeros(len(points))
@@ -94,13 +94,13 @@ class BoTorchSampler(ehvi.EhviSampler):
 
 
 class AloneSampler(BoTorchSampler):
-    """BoTorch without the shipped table."""
+    """BoTorch without the shipped prior."""
 
     use_prior = False
 
 
 def main() -> None:
-    """Print mean hypervolumes of each."""
+    """Print mean hypervolumes of each sampler."""
     parser = parser_of(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trainings", type=int, default=40)

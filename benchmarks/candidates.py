@@ -1,16 +1,16 @@
-"""Candidates an hour: real short proxy runs, several at a time on one device.
+"""Candidates per hour: real short proxy runs, several at a time on one device.
 
     python -m benchmarks.candidates [--at-once 1,2,4,8] [--steps 600] [--seconds 15] [--json FILE]
 
-Each at a time is a process of its own with one thread, as a search runs them: together they train
-on one GPU (or a core each), and let whoever measures have turns. A candidate is what a search pays
-for after the gates: building, choosing how steps run, training, measuring on held-out windows of
-the sample set; without a teacher, whose share of a step is one more picture to read. Starting
-processes, which a search does once, is left out. Processes on one GPU take turns, unless NVIDIA's
-MPS runs: then their kernels run beside each other; whether it does is told.
+Each parallel run is a process with one thread, as in a search: all train on one GPU (or a core
+each), and yield the device to measurements. A candidate includes all that a search does after the
+gates: building, choosing how steps run, training, and measuring on held-out windows of the sample
+dataset. It has no teacher, whose share of a step is one more image to read. The start of the
+processes, once per search, is not included. Processes on one GPU take turns, unless NVIDIA's MPS
+runs their kernels in parallel; the output says whether it does.
 
-Several streams in one process were left out: only one capture may be under way in a process, and
-while it is, the others may not allocate.
+Several streams in one process are not compared: a process can capture only one graph at a time,
+and other streams may not allocate memory meanwhile.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _WAITING_S = 120.0  # for all processes to have started
 
 @dataclass(frozen=True)
 class Row:
-    """What so many at a time achieve."""
+    """Result of one number of parallel runs."""
 
     at_once: int
     device: str
@@ -54,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Share:
-    """What one process achieved: runs done, and seconds until the last of them ended."""
+    """Result of one process: runs, and seconds until its last one ended."""
 
     runs: int
     seconds: float
@@ -62,7 +62,7 @@ class Share:
 
 
 def main() -> None:
-    """Measure and print a line for each number at a time."""
+    """Measure and print a line for each number of parallel runs."""
     device = usable_device()
     gpu = device == "cuda"
     cores = len(os.sched_getaffinity(0))
@@ -77,7 +77,7 @@ def main() -> None:
     add_json(parser)
     options = parser.parse_args()
     names = options.networks
-    load(device)  # fills the caches before processes ask
+    load(device)  # fills the caches for the processes
     print(f"{versions(device)}, load {os.getloadavg()[0]:.1f}", flush=True)
     print(f"{options.steps} steps of {', '.join(names)} in turn", flush=True)
     rows: list[Row] = []
@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def run(at_once: int, names: list[str], steps: int, seconds: float, device: str) -> list[Share]:
-    """Run candidates in so many processes at once."""
+    """Run candidates in several processes."""
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(at_once)
     with ProcessPoolExecutor(at_once, context, initializer=_begin, initargs=(barrier,)) as pool:
@@ -126,14 +126,14 @@ def run(at_once: int, names: list[str], steps: int, seconds: float, device: str)
 
 
 def work(names: list[str], steps: int, seconds: float, device: str) -> Share:
-    """Run all candidates in turn until the time is over: whole rounds, for they are unequal."""
+    """Run all candidates in turn until the time is over, in whole rounds: they differ in length."""
     try:
         data = load(device)
         settings = ProxySettings(steps=steps)
         # The first use of everything is slow.
         train(names[0], data, replace(settings, steps=min(steps, 30)))
     except BaseException:
-        _started.abort()  # nobody need wait for this one
+        _started.abort()  # the others need not wait for this one
         raise
     _started.wait(_WAITING_S)
     began, runs, ways = time.perf_counter(), 0, []
@@ -144,20 +144,20 @@ def work(names: list[str], steps: int, seconds: float, device: str) -> Share:
 
 
 def train(name: str, data: ProxyData, settings: ProxySettings) -> str:
-    """Run one candidate and return the way its steps ran."""
+    """Run one candidate and return how its steps ran."""
     *_, result = run_proxy(published[name].architecture, data, settings)
     assert isinstance(result, ProxyResult)
     return result.mode
 
 
 def load(device: str) -> ProxyData:
-    """The sample set, its held-out windows cut down: training is what counts here."""
+    """Load the sample dataset with smaller held-out windows: training is what counts here."""
     data = proxy_data(open_set(sample_set()), device=device)
     return replace(data, validation=data.validation[:2], qps=data.qps[::2])
 
 
 def mps_runs() -> bool:
-    """Whether NVIDIA's multi-process service has a pipe to talk to."""
+    """Whether NVIDIA's multi-process service is running."""
     place = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")
     return Path(place, "control").exists()
 

@@ -1,13 +1,13 @@
-"""A search under fire: its processes are killed every few seconds until it is done all the same.
+"""Robustness of a search whose processes are killed every few seconds.
 
     python -m benchmarks.chaos [--trials 100] [--seed 0] [--every 4] [--folder DIR]
 
-The real ``nas search`` runs on real Ray, SQLite and an MLflow server. At random moments ``kill -9``
-meets the command, one of its workers, its raylet (a node of Ray), an agent of that or the MLflow
-server, which is started again a little later; the process that drives Ray meets SIGABRT and SIGSEGV
-too. Whenever the command ends early, the same command is run again. At the end nothing may be lost
-or counted twice: see `benchmarks.verdict`. The seed fixes who is killed and the waits, not what
-these meet, which is up to the machine.
+``nas search`` runs on Ray, SQLite and an MLflow server. At random times ``kill -9`` hits the
+command, one of its workers, its raylet (a node of Ray), an agent of the raylet, or the MLflow
+server, which is restarted later; the process that drives Ray also gets SIGABRT and SIGSEGV. A
+command that ends early is run again. At the end nothing may be lost or counted twice: see
+`benchmarks.check_consistency`. The seed fixes victims and waiting times, but not the state in which
+they are killed.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from pathlib import Path
 import skimage.data
 from PIL import Image
 
-from benchmarks.fire import MARK, STUCK_S, Fire, Server
+from benchmarks.check_consistency import faults
+from benchmarks.kill_loop import MARK, STUCK_S, KillLoop, Server
 from benchmarks.options import add_json, parser_of, write_json
 from benchmarks.processes import carrying, gone
-from benchmarks.verdict import faults
 from nas.data.prepare import prepare
 from studies.core.record import count
 from studies.results.snapshot import load
@@ -41,10 +41,10 @@ ROOT = Path(__file__).parents[1]
 STUDY = "chaos"
 _DEATH = "the process that runs the search died"
 _STACK_TRACE = re.compile(r"Traceback|\*\*\*|Fatal Python error|_raylet\.so|\.cc:\d+")
-"""Of Python and of Ray's core."""
+"""Stack traces of Python and of Ray's core."""
 _NAS = "from nas.cli import main; main()"
 _SPACE = """
-description: more than 300 networks that train in no time
+description: more than 300 networks that train quickly
 dimensions:
   stem: [conv, unshuffle2, unshuffle3]
   width: {min: 4, max: 20, step: 1}
@@ -57,18 +57,18 @@ dimensions:
 
 
 @dataclass
-class Account:
-    """What happened, and what is wrong at the end.
+class ChaosResult:
+    """Result of a run.
 
     Attributes:
-        trials: How many were asked for.
-        kills: How often who was killed.
-        exits: How often the command ended with which code.
-        deaths: How often it said that its driver had died, and continued.
-        said: Its last lines where it ended early.
-        seconds: What all of it took.
-        records: How many trials ended in which way.
-        wrong: What was lost, counted twice, told otherwise elsewhere or left running.
+        trials: Number of candidates to train.
+        kills: Number of kills by victim.
+        exits: Number of ends of the command by exit code.
+        deaths: Number of restarts of the driver that the command reported.
+        said: Last lines of commands that ended early.
+        seconds: Total time.
+        records: Number of trials by outcome.
+        wrong: What was lost, counted twice, different in MLflow, or left running.
     """
 
     trials: int
@@ -85,10 +85,10 @@ class Account:
         exits = ", ".join(f"{n} x {code}" for code, n in sorted(self.exits.items()))
         found = ", ".join(f"{n} {name}" for name, n in sorted(self.records.items()))
         lines = [
-            f"{self.trials} trials asked for; {self.seconds:.0f} s",
+            f"{self.trials} trials requested; {self.seconds:.0f} s",
             f"kills: {self.kills.total()} ({kills})",
             f"the command ran {self.exits.total()} times and ended with ({exits})",
-            f"it started its driver again {self.deaths} times",
+            f"it restarted its driver {self.deaths} times",
             f"records: {found}",
             *(f"said: {line}" for line in dict.fromkeys(self.said)),
             *(f"WRONG: {fault}" for fault in self.wrong),
@@ -103,16 +103,16 @@ def chaos(
     every_s: float = 4.0,
     at_once: int = 2,
     kills: int | None = None,
-) -> Account:
-    """Run a search, kill its processes, and verify what comes out.
+) -> ChaosResult:
+    """Run a search, kill its processes, and check the result.
 
     Args:
-        folder: Empty; gets the study, the store and the logs.
-        trials: Goal of the search.
-        seed: Of the kills.
-        every_s: Seconds between kills, on average.
-        at_once: Candidates at once.
-        kills: Stop killing after so many; None for no end.
+        folder: Empty folder for the study, the store and the logs.
+        trials: Number of candidates to train.
+        seed: Seed of the kills.
+        every_s: Mean seconds between kills.
+        at_once: Parallel candidates.
+        kills: Maximum number of kills; None for no limit.
     """
     begin, mark = time.monotonic(), uuid.uuid4().hex
     environment = {
@@ -126,40 +126,44 @@ def chaos(
     storage = f"sqlite:///{database}"
     server = Server(folder, environment)
     command = _command(folder, storage, server.url, trials, at_once)
-    fire = Fire(server, database, mark, seed=seed, every_s=every_s, most=kills)
-    account = Account(trials, fire.kills)
+    loop = KillLoop(server, database, mark, seed=seed, every_s=every_s, most=kills)
+    result = ChaosResult(trials, loop.kills)
     try:
         server.start()
-        while not _ran(command, folder, environment, fire, account):
+        while not _ran(command, folder, environment, loop, result):
             server.start()
-        account.seconds = time.monotonic() - begin
-        account.records.update(asdict(count(load(Store(storage), STUDY).records)))
-        account.wrong += faults(storage, STUDY, trials, server.url)
+        result.seconds = time.monotonic() - begin
+        result.records.update(asdict(count(load(Store(storage), STUDY).records)))
+        result.wrong += faults(storage, STUDY, trials, server.url)
         if not gone(carrying(MARK, mark) - server.pids(), 60):
-            account.wrong.append("processes are left over")
+            result.wrong.append("processes are left over")
     finally:
         for pid in carrying(MARK, mark):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    return account
+    return result
 
 
 def _ran(
-    command: list[str], folder: Path, environment: dict[str, str], fire: Fire, account: Account
+    command: list[str],
+    folder: Path,
+    environment: dict[str, str],
+    loop: KillLoop,
+    result: ChaosResult,
 ) -> bool:
-    """Run the command under fire; say whether it came to its end, with all of it in MLflow."""
+    """Run the command with kills; return whether it finished with everything in MLflow."""
     with (folder / "said").open("wb") as said:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
-        if fire.on(process):
-            account.wrong.append(f"it hung for {STUCK_S:.0f} s and was killed")
-    account.exits[process.returncode] += 1
+        if loop.run(process):
+            result.wrong.append(f"it hung for {STUCK_S:.0f} s and was killed")
+    result.exits[process.returncode] += 1
     lines = (folder / "said").read_text(errors="replace").splitlines()
-    account.deaths += sum(_DEATH in line for line in lines)
-    account.wrong += [f"a stack trace: {line}" for line in lines if _STACK_TRACE.search(line)]
-    if process.returncode == 0 and not any("not all of it is in MLflow" in line for line in lines):
+    result.deaths += sum(_DEATH in line for line in lines)
+    result.wrong += [f"a stack trace: {line}" for line in lines if _STACK_TRACE.search(line)]
+    if process.returncode == 0 and not any("MLflow lacks some results" in line for line in lines):
         return True
     if process.returncode != -signal.SIGKILL:
-        account.said += lines[-1:]
+        result.said += lines[-1:]
     return False
 
 
@@ -171,7 +175,7 @@ def _command(folder: Path, storage: str, tracking_uri: str, trials: int, at_once
         "--teacher": "none",
         "--target": "rtx4090",
         "--steps": 2,
-        "--max-colour-loss": "none",  # so short a training tints
+        "--max-colour-loss": "none",  # such short trainings tint
         "--trials": trials,
         "--concurrency": at_once,
         "--study": STUDY,
@@ -183,7 +187,7 @@ def _command(folder: Path, storage: str, tracking_uri: str, trials: int, at_once
 
 
 def _pictures(folder: Path) -> Path:
-    """Prepare four small squares of photographs."""
+    """Prepare four small crops of photos."""
     (folder / "hr").mkdir(parents=True)
     for index, photo in enumerate((skimage.data.astronaut(), skimage.data.coffee())):
         for side, crop in (("a", photo[:256, :256]), ("b", photo[-256:, -256:])):
@@ -193,22 +197,22 @@ def _pictures(folder: Path) -> Path:
 
 
 def main() -> None:
-    """Run it from the command line; exit code 1 when something is wrong."""
+    """Run from the command line; exit code 1 if something is wrong."""
     parser = parser_of(__doc__)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=float, default=4.0, help="mean seconds between kills")
-    parser.add_argument("--kills", type=int, help="stop killing after so many; default never")
-    parser.add_argument("--folder", type=Path, help="kept; default a temporary one")
-    add_json(parser, "the account")
+    parser.add_argument("--kills", type=int, help="maximum number of kills; default no limit")
+    parser.add_argument("--folder", type=Path, help="folder to keep; default a temporary one")
+    add_json(parser, "the result")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="nas-chaos-") as aside:
         folder = (options.folder or Path(aside)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        account = chaos(folder, options.trials, options.seed, options.every, kills=options.kills)
-    print(account)
-    write_json(options.json, vars(account))
-    sys.exit(bool(account.wrong))
+        result = chaos(folder, options.trials, options.seed, options.every, kills=options.kills)
+    print(result)
+    write_json(options.json, vars(result))
+    sys.exit(bool(result.wrong))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What an output of luma, and grey patches, are worth: equal bodies by proxy runs on a set.
+"""Worth of a luma output and of grey patches: proxy runs of equal bodies on one dataset.
 
     python -m benchmarks.colour --data wallpapers --out colour.jsonl
 
-Each row is one training: PSNR gains over Lanczos of luma, Cb and Cr, the 99th percentile of what
-colour comes out of grey lines (largest minus smallest channel, in levels), and processor seconds.
-Rows that the file has already are not made again, so that it can be stopped and continued.
+Each row is one training: PSNR gains over Lanczos of luma, Cb and Cr, the 99th percentile of the
+colour of upscaled grey lines (largest minus smallest channel, in levels), and CPU seconds. Rows in
+the file are not repeated, so that the run can be stopped and continued.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ ARMS: dict[str, tuple[dict[str, str], float]] = {
 
 
 def grey_lines() -> np.ndarray:
-    """Grey lines on white, 128x128, as light compression would leave them."""
+    """Draw grey lines on white, 128x128, as after light compression."""
     drawn = Image.new("L", (512, 512), 255)
     for place in range(40):
         line = [(place * 30 - 300, 0), (place * 28, 512)]
@@ -70,14 +70,14 @@ def grey_lines() -> np.ndarray:
 
 
 def trained(architecture: Architecture, data: ProxyData, settings: ProxySettings) -> ProxyResult:
-    """The end of a proxy run."""
+    """Return the end of a proxy run."""
     *_, result = run_proxy(architecture, data, settings)
     assert isinstance(result, ProxyResult)
     return result
 
 
 def tint(result: ProxyResult) -> float:
-    """The 99th percentile of the colour that comes out of grey lines, in levels of 255."""
+    """Return the 99th percentile of the colour of upscaled grey lines, in levels of 255."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         path.write_bytes(result.state)
@@ -86,7 +86,7 @@ def tint(result: ProxyResult) -> float:
 
 
 def row(body: str, arm: str, seed: int, data: ProxyData, steps: int) -> dict[str, object]:
-    """Train one body in one way."""
+    """Train one body with one output."""
     fields, grey = ARMS[arm]
     settings = ProxySettings(steps=steps, seed=seed, grey=grey)
     begun = time.process_time()
@@ -104,7 +104,7 @@ def row(body: str, arm: str, seed: int, data: ProxyData, steps: int) -> dict[str
 
 
 def table(rows: list[dict[str, object]]) -> Iterator[str]:
-    """Means over seeds as lines of Markdown."""
+    """Return means over seeds as a Markdown table."""
     model = LatencyModel.load()
     yield "| body | output | Y (± over seeds) | Cb | Cr | tint | ms | parameters | s |"
     yield "|---|---|---|---|---|---|---|---|---|"
@@ -130,7 +130,7 @@ def table(rows: list[dict[str, object]]) -> Iterator[str]:
 def main() -> None:
     """Train what is missing and print the table."""
     parser = parser_of(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="a prepared set")
+    parser.add_argument("--data", type=Path, required=True, help="prepared dataset")
     parser.add_argument("--out", type=Path, default=Path("colour.jsonl"))
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--seeds", type=int, default=3)

@@ -1,22 +1,21 @@
-"""The deploy form against the limit of memory: reading the picture and writing the result once.
+"""Deploy forms against the limit of memory: reading the image and writing the result once.
 
     python -m benchmarks.deploy_tail [--networks A,B] [--size 540x960] [--threads N] [--json FILE]
 
-Small networks are bound by memory, and their ends most: what leaves them has 16 times the numbers
-of what came in. Each row is one form of a network, run one way, from a picture on the device:
+Small networks are bound by memory, and their tails most: the output has 16 times the numbers of the
+input. Each row is one form of a network and one way to run it, on an image in device memory:
 
-- ``deploy form`` is the network as its file holds it, ``simplest`` the same after
-  `search_spaces.networks.inference`, ``one kernel`` that with its end in Triton (CUDA with Triton
+- ``deploy form`` is the network as stored in the file, ``simplest`` the same after
+  `search_spaces.networks.inference`, ``one kernel`` that with its tail in Triton (CUDA with Triton
   only).
-- To ``floats`` the result is (1, 3, 4H, 4W) in the precision of the network; to ``bytes`` it is
-  uint8 (4H, 4W, 3), clamped and rounded, as a picture is written.
+- ``floats`` results are (1, 3, 4H, 4W) in the precision of the network; ``bytes`` results are
+  uint8 (4H, 4W, 3), clamped and rounded, as images are written.
 
-GB/s are the bytes that must move, picture in and result out, over the time of the whole network.
-``of copy`` compares with a copy that moves as many bytes, on the same device in the same run: 1
-would be a network that costs no more than touching its picture and result. On CUDA all is FP16
-and a device is held alone; ``graph`` is a CUDA graph. On a CPU all is FP32, ``strips`` is how
-pictures are upscaled there, and the processor's time is told beside the wall's, as it depends less
-on what else runs.
+GB/s are the bytes that must move, image in and result out, over the time of the whole network.
+``of copy`` compares with a copy of as many bytes on the same device in the same run: 1 would be a
+network that takes no longer than reading its image and writing its result. On CUDA all is FP16 and
+the device is locked; ``graph`` is a CUDA graph. On a CPU all is FP32, ``strips`` is how images are
+upscaled there, and CPU time is printed beside wall time, as it depends less on other processes.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ Times: TypeAlias = tuple[float, float | None]
 
 @dataclass(frozen=True)
 class Row:
-    """One network in one form, run one way."""
+    """One network in one form, run in one way."""
 
     network: str
     output: str
@@ -69,7 +68,7 @@ class Row:
 
 
 class ToBytes(nn.Module):
-    """A network's floats as bytes, the usual way."""
+    """Converts the floats of a network to bytes in the usual way."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -93,7 +92,7 @@ class Simplest(nn.Module):
 
 
 def main() -> None:
-    """Print a line a row, and write all of them as JSON if asked."""
+    """Print a line per row, and write all rows as JSON."""
     parser = parser_of(__doc__)
     add_networks(parser, NAMES)
     add_size(parser)
@@ -143,7 +142,7 @@ def main() -> None:
 
 
 def forms(network: Network, output: str) -> Iterator[tuple[str, nn.Module]]:
-    """The forms of a network that can be had here."""
+    """Return the forms of a network that are available here."""
     to_bytes = output == "bytes"
     yield "deploy form", ToBytes(network) if to_bytes else network
     yield "simplest", Simplest(network) if to_bytes else simplified(network)
@@ -155,7 +154,7 @@ def forms(network: Network, output: str) -> Iterator[tuple[str, nn.Module]]:
 def runtimes(
     name: str, form: str, module: nn.Module, picture: Tensor
 ) -> Iterator[tuple[str, Times]]:
-    """Milliseconds of the wall's and the processor's time, by the way of running."""
+    """Return milliseconds of wall and CPU time by the way of running."""
     module = copy.deepcopy(module).to(picture.device, picture.dtype).eval()
     yield "eager", pace(lambda: module(picture), picture.device)
     last: Any = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -178,7 +177,7 @@ def runtimes(
 
 
 def by_strips(module: ToBytes | Simplest, picture: Tensor) -> Callable[[], Tensor]:
-    """The same by strips, whose maps stay in caches and in memory that is there already."""
+    """Run by strips, whose feature maps stay in caches."""
     pixels = to_uint8(picture[0]).contiguous()
     if isinstance(module, Simplest):
         return lambda: module.eight_bit.upscaled(pixels, STRIP_PIXELS)
@@ -186,7 +185,7 @@ def by_strips(module: ToBytes | Simplest, picture: Tensor) -> Callable[[], Tenso
 
 
 def copied(moved: int, device: torch.device) -> Times:
-    """Milliseconds of a copy that reads half of the bytes and writes the other half."""
+    """Return the milliseconds of a copy that reads half of the bytes and writes the other half."""
     source = torch.zeros(moved // 2, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     work = lambda: target.copy_(source)  # noqa: E731
@@ -194,7 +193,7 @@ def copied(moved: int, device: torch.device) -> Times:
 
 
 def pace(work: Callable[[], object], device: torch.device) -> Times:
-    """Milliseconds of one run: of several in a row on CUDA, medians of single ones on a CPU."""
+    """Return milliseconds per run: of several in a row on CUDA, the median on a CPU."""
     for _ in range(3):
         work()
     if device.type == "cpu":
@@ -219,13 +218,13 @@ def pace(work: Callable[[], object], device: torch.device) -> Times:
 
 
 def replayed(forward: Callable[[], Tensor]) -> Times:
-    """Milliseconds of one replay of a CUDA graph."""
+    """Return the milliseconds of one replay of a CUDA graph."""
     sample = graph_sampler(forward)
     return median(sample() for _ in range(7)), None
 
 
 def line(row: Row) -> str:
-    """A row for people."""
+    """Format a row."""
     cpu = f" ({row.cpu_ms:7.1f} ms CPU)" if row.cpu_ms else ""
     return (
         f"{row.network:8} to {row.output:6} {row.form:11} {row.way:14} {row.runtime_ms:8.3f} ms"

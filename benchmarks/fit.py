@@ -1,10 +1,10 @@
-"""How well a latency model predicts networks that it has not seen, on the device at hand.
+"""Accuracy of a latency model on networks that it was not fitted to, on this device.
 
     python -m benchmarks.fit [--networks 240] [--seconds 170] [--profile FILE] [--json FILE]
 
-Networks are drawn from the presets in turn, by a fixed seed, no structure twice. Every fourth is
-held out; the model is fitted to the others. ``--runtimes`` keeps what was measured as a table that
-``nas latency fit`` reads, ``--profile`` the model, which every ``--target`` takes.
+Networks are drawn from all presets with a fixed seed, each structure once. Every fourth is held
+out; the model is fitted to the others. ``--runtimes`` writes the measured runtimes as a table that
+``nas latency fit`` reads, ``--profile`` writes the model, which every ``--target`` accepts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ HELD_OUT = 4  # every fourth
 
 @dataclass(frozen=True)
 class Measured:
-    """One network with its runtime."""
+    """A network with its runtime."""
 
     architecture: Architecture
     layers: list[LayerCost]
@@ -48,13 +48,13 @@ def main() -> None:
     parser = parser_of(__doc__)
     default = usable_device()
     parser.add_argument("--target", choices=("cuda", "cpu"), default=default)
-    parser.add_argument("--networks", type=int, default=240, help="to measure")
-    parser.add_argument("--seconds", type=float, default=170.0, help="after which none is begun")
+    parser.add_argument("--networks", type=int, default=240, help="number of networks")
+    parser.add_argument("--seconds", type=float, default=170.0, help="no measurement starts later")
     add_size(parser)
-    parser.add_argument("--limit", type=float, default=10.0, help="seconds of a network on a CPU")
+    parser.add_argument("--limit", type=float, default=10.0, help="seconds per network on a CPU")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--runtimes", type=Path, metavar="FILE", help="the runtimes as JSON")
-    parser.add_argument("--profile", type=Path, metavar="FILE", help="the fitted model")
+    parser.add_argument("--runtimes", type=Path, metavar="FILE", help="write the runtimes as JSON")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="write the fitted model")
     add_json(parser, "errors, profile and runtimes")
     options = parser.parse_args()
     height, width = options.size
@@ -151,7 +151,7 @@ def measure(
 
 
 def fitted(rows: list[Measured], device: str, height: int, width: int) -> LatencyModel:
-    """Fit a latency model to what was measured."""
+    """Fit a latency model to measured runtimes."""
     first = rows[0].latency
     return fit(
         {
@@ -169,7 +169,7 @@ def fitted(rows: list[Measured], device: str, height: int, width: int) -> Latenc
 
 
 def errors(model: LatencyModel, rows: list[Measured]) -> dict[str, float]:
-    """How far predictions are from what was measured, as fractions and rank correlations."""
+    """Return errors of predictions as fractions, and rank correlations."""
     predicted = [model.predict_ms(row.layers) for row in rows]
     true = [row.latency.ms for row in rows]
     return {
@@ -181,7 +181,7 @@ def errors(model: LatencyModel, rows: list[Measured]) -> dict[str, float]:
 
 
 def told(row: Measured) -> dict[str, object]:
-    """A runtime as ``nas latency fit`` reads it."""
+    """Return a runtime in the form that ``nas latency fit`` reads."""
     return {
         "network": row.architecture.to_dict(),
         "runtime_ms": row.latency.ms,

@@ -1,12 +1,11 @@
-"""Everything that needs a GPU, in one command that ends within 8 minutes.
+"""All benchmarks that need a GPU, in one command that ends within 8 minutes.
 
     python -m benchmarks.gpu [--minutes 8] [--out benchmarks/results]
 
-Parts run one after another in processes of their own, the most valuable first; each has a limit,
-and one that fails or runs out of time leaves the rest to run. What they printed and wrote until
-then goes to ``gpu-DEVICE.md`` and ``gpu-DEVICE.json``, written anew after each part. ``--cpu``
-rehearses the whole path with tiny sizes where there is no GPU; its figures mean nothing, and need
-``--out``.
+Parts run one after another in separate processes, the most valuable first. Each has a time limit;
+if one fails, the others still run. Their output goes to ``gpu-DEVICE.md`` and ``gpu-DEVICE.json``,
+which are rewritten after each part. ``--cpu`` rehearses everything with tiny sizes without a GPU;
+its figures mean nothing, and it needs ``--out``.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _ENDING_S = 5.0  # that a part has between being asked to end and being killed
 
 @dataclass(frozen=True)
 class Part:
-    """One part: a module with its arguments, and the seconds that it may take."""
+    """A part: a module with its arguments, and its limit in seconds."""
 
     name: str
     arguments: str
@@ -53,7 +52,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a part."""
+    """Result of a part."""
 
     name: str
     command: str
@@ -109,7 +108,7 @@ CPU_PARTS = (
 
 
 def main() -> int:
-    """Run all parts; 0 when all are done, 1 when some are not, 2 without a GPU."""
+    """Run all parts; return 0 if all are done, 1 if some failed, 2 without a GPU."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -148,7 +147,7 @@ def main() -> int:
 def chosen(
     parts: Sequence[Part], only: str | None, parser: argparse.ArgumentParser
 ) -> Sequence[Part]:
-    """The parts that were asked for, in their order."""
+    """Return the selected parts in their order."""
     names = [part.name for part in parts]
     wanted = names if only is None else only.split(",")
     if unknown := set(wanted) - set(names):
@@ -157,7 +156,7 @@ def chosen(
 
 
 def machine(device: str) -> dict[str, str]:
-    """Device, driver and versions."""
+    """Return device, driver and versions."""
     about = {name: str(value) for name, value in versions(device).items()}
     if device == "cuda":
         about |= {"triton": _version("triton"), "driver": _driver()}
@@ -181,7 +180,7 @@ def _driver() -> str:
 
 
 def run(part: Part, ends: float, *, hide_gpu: bool) -> Result:
-    """Run one part in its limit, and before everything has to end."""
+    """Run one part within its limit and the total time."""
     seconds = min(part.seconds, ends - time.monotonic() - _ENDING_S)
     arguments = part.arguments.format(seconds=seconds - _STARTING_S)
     shown = f"python -m {arguments}"
@@ -229,10 +228,10 @@ def _rows(path: Path) -> Any:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a part with all processes that it started: the next one needs the GPU for itself.
+    """End a part with all its processes, as the next one needs the whole GPU.
 
-    Interrupted, tests still tell what has failed so far. Nobody waits for a process that not even a
-    kill ends, because its driver hangs.
+    Tests report failures when they are interrupted. A process that even a kill does not
+    end, because its driver hangs, is not waited for.
     """
     for how in (signal.SIGINT, signal.SIGKILL):
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
@@ -243,7 +242,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def keep(
     folder: Path, about: dict[str, str], results: Sequence[Result], *, rehearsal: bool
 ) -> None:
-    """Write what is known so far as Markdown and JSON."""
+    """Write the results so far as Markdown and JSON."""
     device = re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-")
     name = f"gpu-{'rehearsal-' if rehearsal else ''}{device}"
     at = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
@@ -253,7 +252,7 @@ def keep(
 
 
 def page(about: dict[str, str], at: str, results: Sequence[Result], rehearsal: bool) -> str:
-    """Everything to read."""
+    """Return all results as Markdown."""
     facts = ", ".join(f"{name} {value}" for name, value in about.items())
     lines = [f"# {about['device']}", "", f"{at}, `python -m benchmarks.gpu`: {facts}.", ""]
     if rehearsal:

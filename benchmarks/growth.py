@@ -1,11 +1,11 @@
-"""What a study costs as it grows: an ask and a tell, and the commands that read it.
+"""Cost of a growing study: an ask and a tell, and the commands that read it.
 
     python -m benchmarks.growth [--trials 5000] [--sampler random] [--folder DIR]
 
-A search without trainings: real candidates of the lightweight space, told at once what arithmetic
-says of them. Shown after 200, 800 and 5,000 trials is what the coordinator takes for one of them,
-in milliseconds of the processor (median of the 50 before), and after the last what ``nas front``,
-``nas studies`` and ``nas report`` take. With --folder the study stays there, and is continued.
+A search without trainings: real candidates of the lightweight space with computed outcomes. After
+200, 800 and 5,000 trials it prints the coordinator's CPU time per candidate in milliseconds (median
+of the last 50), and at the end the time of ``nas front``, ``nas studies`` and ``nas report``. With
+--folder the study is kept there and continued.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _RECENT = 50
 
 
 def arithmetic(candidate: Candidate) -> Outcome:
-    """What becomes of a candidate: the larger, the better and slower; a third is over the limit."""
+    """Compute an outcome: larger is better and slower; a third is over the limit."""
     network = candidate.architecture
     params = network.width**2 * 9 * (network.depth + 1)
     size, runtime = Size(params, 500_000 * params), Runtime(params / 12_000, "predicted", "none")
@@ -65,7 +65,7 @@ def arithmetic(candidate: Candidate) -> Outcome:
 
 
 def settings(folder: Path, sampler: str) -> StudySettings:
-    """A study without an end in a folder."""
+    """Return a study without a limit in a folder."""
     return StudySettings(
         name="growth",
         store=Store(f"sqlite:///{folder}/studies.db"),
@@ -79,7 +79,7 @@ def settings(folder: Path, sampler: str) -> StudySettings:
 
 
 def grow(folder: Path, trials: int, sampler: str) -> None:
-    """Search until there are so many trials, and print what the last ones took at each mark."""
+    """Search until the study has enough trials; print the cost of the last ones at each mark."""
     spent: list[float] = []
     with open_study(settings(folder, sampler)) as study:
         number = len(study.records)
@@ -96,7 +96,7 @@ def grow(folder: Path, trials: int, sampler: str) -> None:
 
 
 def read(folder: Path) -> None:
-    """Print what the commands that read a study take: processor and wall clock."""
+    """Print CPU and wall time of the commands that read a study."""
     for command, goal_s in COMMANDS.items():
         line = [command, *(["growth"] if command != "studies" else [])]
         line += ["--storage", f"sqlite:///{folder}/studies.db"]

@@ -1,15 +1,14 @@
-"""How repeatable a measured runtime is: medians of fresh processes, and what one costs.
+"""Repeatability of measured runtimes: medians of new processes, and the cost of a measurement.
 
     python -m benchmarks.latency [--target cuda] [--processes 10] [--size 540x960] [--json FILE]
     python -m benchmarks.latency --processes 1 --backends eager,compiled,onnxruntime,tensorrt
 
-Each process measures the same networks once, as a search does, after it has warmed up on a small
-one. Of the medians that the processes found, the spread is half of the range as a share of the
-middle one: 1 % means that all lie within 1 % of each other's middle. Beside it stands the spread
-of the medians divided by their anchor's: where that is smaller, the whole machine had moved.
-On a CPU the last line is what no measuring can do better: the spread of arithmetic that never
-leaves a core's cache. Clocks and neighbours on the same hardware move that as well.
-Where backends are named, each one's median stands below, or why it could not run.
+Each process measures the same networks once, as a search does, after a warm-up on a small one. The
+spread of the medians is half of their range as a share of the middle one: 1 % means that all lie
+within 1 % of it. Beside it is the spread of the medians divided by their anchors: if that is
+smaller, the whole machine changed its speed. On a CPU the last line is a lower limit of any
+measurement: the spread of arithmetic within a core's cache, which clocks and other processes change
+as well. With ``--backends``, the median of each backend follows, or why it could not run.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ Found: TypeAlias = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Row:
-    """What the processes found of one network."""
+    """Results of all processes for one network."""
 
     network: str
     device: str
@@ -61,17 +60,19 @@ class Row:
 
 
 def main() -> None:
-    """Measure in fresh processes and print a line a network."""
+    """Measure in new processes and print a line per network."""
     parser = parser_of(__doc__)
     default = usable_device()
     parser.add_argument("--target", choices=("cuda", "cpu"), default=default)
     parser.add_argument("--processes", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=math.inf, help="after which none is begun")
+    parser.add_argument(
+        "--seconds", type=float, default=math.inf, help="no measurement starts later"
+    )
     add_networks(parser, NAMES)
     add_size(parser)
-    parser.add_argument("--backends", type=names, metavar="A,B", help="default the target's own")
+    parser.add_argument("--backends", type=names, metavar="A,B", help="default those of the target")
     parser.add_argument("--threads", type=int, help="on a CPU; default all")
-    parser.add_argument("--limit", type=float, default=10.0, help="seconds of a network on a CPU")
+    parser.add_argument("--limit", type=float, default=10.0, help="seconds per network on a CPU")
     add_json(parser)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -111,7 +112,7 @@ def main() -> None:
 
 
 def fresh(arguments: Sequence[str]) -> Found:
-    """Measure in a process of its own."""
+    """Measure in a new process."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.latency", *arguments, "--one"],
         stdout=subprocess.PIPE,
@@ -123,7 +124,7 @@ def fresh(arguments: Sequence[str]) -> Found:
 
 
 def measure_all(options: argparse.Namespace) -> Found:
-    """Measure every network once in this process, which a small one warms up."""
+    """Measure every network once in this process, after a warm-up on a small one."""
     height, width = options.size
 
     def measure(architecture: Architecture, backends: Sequence[str] | None) -> Latency:
@@ -165,7 +166,7 @@ def arithmetic_ms() -> float:
 
 
 def row_of(name: str, device: str, found: Sequence[Found]) -> Row:
-    """Put together what the processes found of one network."""
+    """Combine the results of the processes for one network."""
     each = [measured[name] for measured in found]
     by_backend: dict[str, list[float]] = {}
     for one in each:
@@ -186,7 +187,7 @@ def row_of(name: str, device: str, found: Sequence[Found]) -> Row:
 
 
 def spread(values: Sequence[float]) -> float:
-    """Half of the range, as a share of the median."""
+    """Return half of the range as a share of the median."""
     return (max(values) - min(values)) / 2 / median(values)
 
 

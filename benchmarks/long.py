@@ -1,10 +1,10 @@
-"""Train a list of networks long and equally: what proxy runs and claims are held against.
+"""Long, equal trainings of a list of networks, as a reference for proxy runs.
 
     nice python -m benchmarks.long long --data wallpapers --work trainings
 
 Trains the networks of ``benchmarks/tables/long.json`` in their order, on one core, and adds a line
-to ``benchmarks/tables/long.csv`` as each ends. It can be stopped and killed: the same command
-continues within a training and leaves out what the table has. Several of it share one list.
+to ``benchmarks/tables/long.csv`` after each. It can be stopped and killed: the same command
+continues within a training and skips networks in the table. Several processes can share one list.
 ``forms`` instead of ``long`` trains blocks that fold to the same network, unfolded.
 """
 
@@ -40,7 +40,7 @@ _MINUTE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One training of the list: of a published network, or of one with a label for a name."""
+    """A training of the list: of a published network, or of a labelled one."""
 
     name: str
     seed: int
@@ -48,23 +48,23 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """Names its folder."""
+        """Name of its folder."""
         return f"{self.architecture.key}-{self.seed}"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table.
+    """A line of the table.
 
     Attributes:
-        entry: What was trained.
-        gain_db: PSNR-Y over Lanczos on whole held-out pictures, mean over QPs.
+        entry: The training.
+        gain_db: PSNR-Y over Lanczos on whole held-out images, mean over QPs.
         gain_cb_db: The same of Cb.
         gain_cr_db: The same of Cr.
         runtime_ms: Predicted for an RTX 4090.
-        macs: For one 540x960 picture.
+        macs: For one 540x960 image.
         params: Of the deploy form.
-        seconds: Of a core.
+        seconds: CPU seconds.
     """
 
     entry: Entry
@@ -77,7 +77,7 @@ class Row:
     seconds: float
 
     def to_cells(self) -> dict[str, str]:
-        """As the table has it."""
+        """Return the cells of the table."""
         return {
             "name": self.entry.name,
             "seed": str(self.entry.seed),
@@ -93,7 +93,7 @@ class Row:
 
     @classmethod
     def from_cells(cls, cells: Mapping[str, str]) -> Row:
-        """From a line of the table."""
+        """Read from a line of the table."""
         architecture = Architecture.from_dict(json.loads(cells["architecture"]))
         return cls(
             Entry(cells["name"], int(cells["seed"]), architecture),
@@ -108,7 +108,7 @@ class Row:
 
 
 def read_list(name: str) -> list[Entry]:
-    """Read what is to be trained."""
+    """Read the list of trainings."""
     return [
         Entry(each["name"], each.get("seed", 0), Architecture.from_dict(each["architecture"]))
         for each in json.loads((TABLES / f"{name}.json").read_text())
@@ -116,7 +116,7 @@ def read_list(name: str) -> list[Entry]:
 
 
 def read_table(name: str) -> list[Row]:
-    """Read what has been trained; nothing before the first training."""
+    """Read the finished trainings; empty before the first one."""
     path = TABLES / f"{name}.csv"
     if not path.exists():
         return []
@@ -125,7 +125,7 @@ def read_table(name: str) -> list[Row]:
 
 
 def add_row(name: str, row: Row) -> None:
-    """Add a line to the table; a new table begins with where its figures are from."""
+    """Add a line to the table; a new table begins with the origin of its figures."""
     cells = row.to_cells()
     with (TABLES / f"{name}.csv").open("a", newline="") as file:
         writer = csv.DictWriter(file, cells, lineterminator="\n")
@@ -138,7 +138,7 @@ def add_row(name: str, row: Row) -> None:
 
 @contextmanager
 def free(name: str, work: Path) -> Iterator[Entry | None]:
-    """The first training that no other process is at, locked; None when there is none left."""
+    """Return the first training that no other process holds, locked; None if there is none."""
     done = {row.entry.key for row in read_table(name)}
     for entry in read_list(name):
         if entry.key not in done:
@@ -153,7 +153,7 @@ def free(name: str, work: Path) -> Iterator[Entry | None]:
 
 
 def row_of(entry: Entry, recipe: Recipe, out: Path, **given: Any) -> Row:
-    """Train one network, or continue; prints a line a minute."""
+    """Train one network, or continue; print a line per minute."""
     printed = time.monotonic()
     counts, predicted = count(entry.architecture), LatencyModel.load().predict(entry.architecture)
     print(f"{entry.name}, seed {entry.seed}: {predicted.ms:.2f} ms predicted", flush=True)
@@ -171,10 +171,10 @@ def row_of(entry: Entry, recipe: Recipe, out: Path, **given: Any) -> Row:
 
 
 def main() -> None:
-    """Train what the table lacks."""
+    """Train what is missing in the table."""
     parser = parser_of(__doc__)
-    parser.add_argument("name", choices=RECIPES, help="which list")
-    parser.add_argument("--data", type=Path, required=True, help="a prepared set")
+    parser.add_argument("name", choices=RECIPES, help="list of trainings")
+    parser.add_argument("--data", type=Path, required=True, help="prepared dataset")
     parser.add_argument("--work", type=Path, default=Path("trainings"), help="for checkpoints")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)

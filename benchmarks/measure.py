@@ -1,11 +1,11 @@
-"""Measuring one candidate, against the tools that people would otherwise use.
+"""Measuring one candidate, compared with common tools.
 
     python -m benchmarks.measure
 
-Cost: the trace with its cross-checks, against fvcore alone run at 540x960. Candidates of a space:
+Cost: the trace with its cross-checks, against fvcore alone at 540x960. Candidates of a space:
 parameters, MACs, memory and predicted runtime in both modes from descriptions, against building
-each network. The first pool includes tracing each part once; the next pool finds most parts traced.
-Quality: PSNR and SSIM of a 4K picture, against scikit-image. One thread each.
+each network. The first pool includes tracing each part once; the next pool reuses most traces.
+Quality: PSNR and SSIM of a 4K image, against scikit-image. One thread each.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _candidates(space: str, model: LatencyModel) -> None:
-    """Print milliseconds a candidate: two pools from descriptions, and a few networks built."""
+    """Print milliseconds per candidate: two pools from descriptions, and a few built networks."""
     simple = replace(model, mode="device")
 
     def described(architecture: Architecture) -> object:

@@ -1,4 +1,4 @@
-"""What several benchmarks ask for on their command lines, and how they write what they found."""
+"""Command-line options and JSON output that several benchmarks share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nas.common.files import write_atomic
 
 
 def parser_of(doc: str | None) -> argparse.ArgumentParser:
-    """Return a parser whose help is a module's docstring, with its lines as they are."""
+    """Return a parser whose help is the docstring of a module, unwrapped."""
     return argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -40,33 +40,33 @@ def add_json(parser: argparse.ArgumentParser, what: str = "the rows") -> None:
 
 
 def names(text: str) -> list[str]:
-    """``RepTCN,RVSR`` as a list."""
+    """Parse ``RepTCN,RVSR``."""
     return text.split(",")
 
 
 def numbers(text: str) -> list[int]:
-    """``1,2,4`` as a list."""
+    """Parse ``1,2,4``."""
     return [int(number) for number in text.split(",")]
 
 
 def size(text: str) -> tuple[int, int]:
-    """``540x960`` as height and width."""
+    """Parse ``540x960`` to height and width."""
     height, width = (int(side) for side in text.split("x"))
     return height, width
 
 
 @contextmanager
 def alone(what: str, failed: list[str]) -> Iterator[None]:
-    """Let one measurement fail alone: tell why, add it to ``failed``, and go on with the next."""
+    """Catch and print the error of a measurement, and add the measurement to ``failed``."""
     try:
         yield
     except Exception as fault:
         failed.append(what)
-        told = (str(fault).strip() or "no message").splitlines()[0]
-        print(f"{what} failed, {type(fault).__name__}: {told[:300]}", flush=True)
+        message = (str(fault).strip() or "no message").splitlines()[0]
+        print(f"{what} failed, {type(fault).__name__}: {message[:300]}", flush=True)
 
 
 def write_json(file: Path | None, content: Any) -> None:
-    """Write what was found so far for other programs; nothing where no file was asked for."""
+    """Write JSON to a file, if one is given."""
     if file is not None:
         write_atomic(file, (json.dumps(content, indent=1) + "\n").encode())

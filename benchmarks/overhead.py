@@ -1,14 +1,14 @@
-"""What a search costs beside training and measuring: Optuna, Ray, MLflow, starting a trial.
+"""Overhead of a search beside training and measuring: Optuna, Ray, MLflow, starting a trial.
 
     python -m benchmarks.overhead --trials 24 --concurrency 2
 
-Every candidate waits a known time instead of being trained, so that all other time is overhead.
-The study (SQLite), Ray's workers and the MLflow store (SQLite) are real, with weights, learning
-curves and figures. The same loop in this process, with nothing stored, is what the ratio refers to.
+Every candidate waits a known time instead of training, so that all other time is overhead. The
+study (SQLite), Ray's workers and the MLflow store (SQLite) are real, with weights, learning curves
+and figures. Ratios refer to the same loop in this process without any storage.
 
-Ray's own share is told apart by a second and a third search of the same candidates, one at a time:
-by Ray, and by the runner that evaluates in this process. What one takes more is Ray's.
-What a trial costs in long studies says `benchmarks.growth`.
+Ray's own share is measured by two more searches of the same candidates, one at a time: by Ray, and
+by the runner in this process. The difference is Ray's. `benchmarks.growth` measures the cost of a
+trial in long studies.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Mark:
-    """A moment of a search."""
+    """A time during a search."""
 
     wall: float
     processor: float
@@ -91,7 +91,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Search:
-    """A search that has been run."""
+    """A finished search."""
 
     records: tuple[Record, ...]
     begun: Mark
@@ -100,11 +100,11 @@ class Search:
     ended: Mark
 
     def a_candidate(self, waited_s: float, *, under_way: bool) -> tuple[float, float]:
-        """Wall seconds beyond waiting, and processor seconds, for each trained candidate.
+        """Return wall seconds beyond waiting, and CPU seconds, per trained candidate.
 
         Args:
-            waited_s: how long the search waits for each.
-            under_way: leave out the first quarter of the trials, and what comes after the last.
+            waited_s: Waiting time of each candidate.
+            under_way: Skip the first quarter of the trials, and everything after the last.
         """
         first, last = self.begun, self.ended
         if under_way:
@@ -129,7 +129,7 @@ def main() -> None:
 
 
 def whole(trials: int, concurrency: int, seconds: float, sampler: str) -> None:
-    """Print the overhead of a search by Ray, imports included."""
+    """Print the overhead of a search by Ray, including imports."""
     begin, cpu = time.perf_counter(), time.process_time()
     from studies.runners.ray import RayRunner
 
@@ -148,7 +148,7 @@ def whole(trials: int, concurrency: int, seconds: float, sampler: str) -> None:
 
 
 def share_of_ray(trials: int, seconds: float, sampler: str) -> None:
-    """Print what the same candidates, one at a time, cost by Ray and in this process."""
+    """Print the cost of the same candidates, one at a time, by Ray and in this process."""
     from studies.runners.inline import InlineRunner
     from studies.runners.ray import RayRunner
 
@@ -168,7 +168,7 @@ def share_of_ray(trials: int, seconds: float, sampler: str) -> None:
 
 
 def run(runner: Runner, trials: int, seconds: float, sampler: str) -> Search:
-    """Search in a folder of its own."""
+    """Search in a new folder."""
     from studies.runners.ray import RayRunner
     from studies.runners.ray_session import Session, ray_session
     from studies.search import run_study
@@ -210,12 +210,12 @@ def run(runner: Runner, trials: int, seconds: float, sampler: str) -> Search:
 
 
 def mark(trained: int) -> Mark:
-    """Note the moment."""
+    """Record the time."""
     return Mark(time.perf_counter(), processor_seconds(), trained)
 
 
 def processor_seconds() -> float:
-    """What this process, those that it has started, and theirs have used until now."""
+    """Return the CPU seconds of this process and all its descendants so far."""
     parents, ticks = {}, {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has ended meanwhile: its parent is told what it used
@@ -230,7 +230,7 @@ def processor_seconds() -> float:
 
 
 def raw_seconds(records: tuple[Record, ...], seconds: float) -> float:
-    """Evaluate the same candidates one by one, with nothing around them."""
+    """Evaluate the same candidates one after another, without anything else."""
     begin = time.perf_counter()
     for record in records:
         for _ in Wait(seconds / 100)(record.candidate):

@@ -1,11 +1,11 @@
-"""Preparing a set, against a shell loop of the survey's command over pictures and QPs.
+"""Preparing a dataset, compared with a shell loop of the survey's command over images and QPs.
 
     python -m benchmarks.prepare [HR_DIR] [--workers N] [--rounds N]
 
-The loop starts ffmpeg once per picture and QP and decodes each picture five times. Preparing
-decodes it once, and also makes what the loop does not: the HR copy, the clean LR, the hashes.
-Without a folder, 4K pictures are tiled from photographs that scikit-image carries. Both take turns,
-and the least of each counts. Wall seconds depend on what else runs; processor seconds much less.
+The loop starts ffmpeg once per image and QP and decodes each image five times. Preparing decodes it
+once, and also writes what the loop does not: the HR copy, the clean LR, the hashes. Without a
+folder, 4K images are tiled from photos of scikit-image. Both alternate, and the minimum of each
+counts. Wall seconds depend on other processes; CPU seconds much less.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from nas.data.prepare import prepare
 
 
 def main() -> None:
-    """Time both ways and print the ratio."""
+    """Time both and print the ratio."""
     parser = parser_of(__doc__)
     parser.add_argument("hr_dir", nargs="?", type=Path)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _tiled(folder: Path) -> Path:
-    """Write two 3840x2160 pictures tiled from photographs."""
+    """Write two 3840x2160 images tiled from photos."""
     from skimage import data
 
     folder.mkdir()
@@ -84,7 +84,7 @@ def _shell_loop(pictures: list[Path], folder: Path) -> None:
 
 
 def _seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """Wall seconds, and processor seconds of this process and its children."""
+    """Return wall seconds, and CPU seconds of this process and its children."""
     start, used = time.perf_counter(), _processor()
     work()
     return time.perf_counter() - start, _processor() - used

@@ -1,4 +1,4 @@
-"""Processes of this machine, as the kernel tells of them in ``/proc``."""
+"""Processes of this machine, read from ``/proc``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOST = "127.0.0.1"
 
 
 def carrying(variable: str, value: str) -> set[int]:
-    """Processes with this in their environment, which all that they start inherit."""
+    """Return the processes with this variable in their environment, which children inherit."""
     wanted, found = f"{variable}={value}".encode(), set()
     for pid in _pids():
         with suppress(OSError):
@@ -23,7 +23,7 @@ def carrying(variable: str, value: str) -> set[int]:
 
 
 def family(pid: int) -> set[int]:
-    """A process and all that it has started, directly or through others that still run."""
+    """Return a process and its running descendants."""
     parents = {}
     for other in _pids():
         with suppress(OSError):
@@ -36,7 +36,7 @@ def family(pid: int) -> set[int]:
 
 
 def children(pid: int) -> set[int]:
-    """The processes that one has started itself, and that still run."""
+    """Return the running children of a process."""
     found = set()
     for other in _pids():
         with suppress(OSError):
@@ -46,7 +46,7 @@ def children(pid: int) -> set[int]:
 
 
 def group(leader: int) -> set[int]:
-    """The processes of a group, which is named after the one that began it."""
+    """Return the processes of a process group."""
     found = set()
     for pid in _pids():
         with suppress(ProcessLookupError):
@@ -56,21 +56,21 @@ def group(leader: int) -> set[int]:
 
 
 def title(pid: int) -> str:
-    """What a process was called by: its command line, unless it has changed it; empty if ended."""
+    """Return the command line of a process; empty if it has ended."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
     return ""
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and is not waited for yet does not."""
+    """Whether a process runs; zombies do not."""
     with suppress(OSError):
         return _status(pid)[0] != "Z"
     return False
 
 
 def gone(pids: Collection[int], within_s: float) -> bool:
-    """Wait until all of them have ended; say whether they have."""
+    """Wait until all processes have ended; return whether they have."""
     deadline = time.monotonic() + within_s
     while any(map(alive, pids)):
         if time.monotonic() > deadline:
@@ -80,7 +80,7 @@ def gone(pids: Collection[int], within_s: float) -> bool:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
@@ -91,5 +91,5 @@ def _pids() -> set[int]:
 
 
 def _status(pid: int) -> list[str]:
-    """State, parent and more; the name before them may hold spaces and brackets."""
+    """Return state, parent and further fields after the name, which may hold brackets."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

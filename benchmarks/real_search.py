@@ -23,16 +23,16 @@ from studies.storage.store import Store
 
 @dataclass(frozen=True, slots=True)
 class RealSearch:
-    """One search to make; the same one is continued where its storage has a part of it.
+    """A search that is run, or continued if its storage exists.
 
     Attributes:
         space: A preset or a YAML file.
-        budget: As ``--budget`` takes it.
-        sampler: As ``--sampler`` takes it.
-        seed: Of the sampler and the trainings.
-        trials: Trainings.
-        steps: Of each.
-        data: A prepared set; None for the sample set.
+        budget: Value of ``--budget``.
+        sampler: Value of ``--sampler``.
+        seed: Seed of the sampler and the trainings.
+        trials: Number of trainings.
+        steps: Steps per training.
+        data: A prepared dataset; None for the sample dataset.
     """
 
     space: str
@@ -45,14 +45,14 @@ class RealSearch:
 
     @property
     def name(self) -> str:
-        """Of its study."""
+        """Name of the study."""
         place = "sample" if self.data is None else self.data.name
         parts = (Path(self.space).stem, self.budget, place, self.sampler, str(self.seed))
         return "-".join(part.replace("..", "to") for part in parts)
 
 
 def run_real(wanted: RealSearch, folder: Path) -> Sequence[Record]:
-    """Search with one training at a time, on one core; print a line for each."""
+    """Search with one training at a time on one core; print a line for each."""
     asked = SearchSettings(
         space=wanted.space,
         budget=parse_budget(wanted.budget),
@@ -84,7 +84,7 @@ def _print(name: str, event: Event) -> None:
 
 
 def real_table(found: Sequence[tuple[RealSearch, Sequence[Record]]]) -> Iterator[str]:
-    """What each search came to, as lines of Markdown: hypervolumes in dB x octaves."""
+    """Return the hypervolumes of the searches in dB x octaves as a Markdown table."""
     marks = sorted({mark for each, _ in found for mark in (10, 20, 40, 80) if mark <= each.trials})
     yield "| search |" + "".join(f" {mark} |" for mark in marks) + " chosen | low | front | found |"
     yield "|---|" + "---|" * (len(marks) + 4)

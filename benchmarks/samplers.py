@@ -1,19 +1,19 @@
-"""How many trainings each sampler needs for how good a front.
+"""Number of trainings that each sampler needs for a good front.
 
     python -m benchmarks.samplers [--seeds N] [--trainings N] [--only tpe,random] [--quick]
     python -m benchmarks.samplers --real FOLDER --data SET --only ehvi,tpe --seeds 3 --trainings 40
 
-Searches are real ones, study and all; only the training is left out: gains come from a surrogate
-learned from really trained networks (`benchmarks.surrogate`), with the noise of a seed that
-differs between networks. Runtimes are those that the latency profile ``rtx4090`` predicts, as in a
-real search, and the budget leaves about a third of the space. Counted is the hypervolume of what
-was found, by gains without noise, above 0 dB and below the budget: dB times octaves.
+Searches are complete except for the training: gains come from a surrogate fitted to trained
+networks (`benchmarks.surrogate`), with seed noise that differs between networks. Runtimes are
+predicted by the latency profile ``rtx4090``, as in a real search, and about a third of the space is
+within the budget. The score is the hypervolume of the found networks by gains without noise, above
+0 dB and below the budget, in dB x octaves.
 
-gate        candidates over the budget are rejected untrained, as `nas search` does; without it they
-            are trained, and the sampler is told how far they are over
-known       the survey's networks in the space are asked for first, as `nas search` does
+gate        candidates over the budget are rejected without training, as in `nas search`; without it
+            they are trained, and the sampler gets the violation of the limit
+known       networks of the survey in the space are evaluated first, as in `nas search`
 
-With ``--real`` every training is made, and FOLDER keeps the studies: the same command continues.
+With ``--real`` candidates are trained, and FOLDER keeps the studies: the same command continues.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ RANDOM = 150
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way to search."""
+    """A configuration of a search."""
 
     sampler: str
     gate: bool = True
@@ -87,10 +87,10 @@ PLAIN = Arm("random", gate=False, known=False)
 
 
 def arms() -> list[Arm]:
-    """Every sampler with and without gate and known networks, and with 8 workers.
+    """Return every sampler with and without gate and known networks, and with 8 workers.
 
-    ``ehvi`` asks for nothing over the budget. Its prior is the table of the surrogate, which
-    flatters it here: only real trainings can judge it.
+    ``ehvi`` asks for nothing over the budget. Its prior is the table of the surrogate, an unfair
+    advantage here: only real trainings can judge it.
     """
     kinds = ("random", "qmc", "nsga2", "tpe", "gp")
     alone = [Arm(kind, gate, known) for kind in kinds for gate in OFF_ON for known in OFF_ON]
@@ -105,7 +105,7 @@ def _learned() -> tuple[Surrogate, LatencyModel]:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a search is told of a network, and what it is worth without noise."""
+    """Figures of a network that a search gets, and its gain without noise."""
 
     runtime: Runtime
     size: Size
@@ -114,7 +114,7 @@ class Figures:
 
 @cache
 def figures(same: Architecture) -> Figures:
-    """What all networks of one deploy form have in common."""
+    """Return the figures that all networks of one deploy form share."""
     surrogate, model = _learned()
     counted = count(same)
     runtime = Runtime(model.predict_ms(counted.layers), "predicted", model.device)
@@ -129,7 +129,7 @@ def _noise_db(key: str, seed: int) -> float:
 
 
 def evaluate(candidate: Candidate, gate: bool, seed: int) -> Evaluation:
-    """What a trial comes to, without its training."""
+    """Return the outcome of a trial without training."""
     same = layout(candidate.architecture)
     known = figures(same)
     if gate and known.runtime.ms > BUDGET_MS:
@@ -139,7 +139,7 @@ def evaluate(candidate: Candidate, gate: bool, seed: int) -> Evaluation:
 
 
 def run(arm: Arm, seed: int, trainings: int) -> dict[str, object]:
-    """One search; returns its hypervolume after every training, and what it cost."""
+    """Run one search; return its hypervolume after every training, and its cost."""
     with tempfile.TemporaryDirectory(dir=_memory()) as folder:
         settings = StudySettings(
             name="s",
@@ -175,12 +175,12 @@ def _history(members: Iterable[Member]) -> Iterable[float]:
 
 
 def _memory() -> str | None:
-    """Where files cost no disk: the benchmark is not of SQLite."""
+    """Return a storage in memory: SQLite is not what is measured."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 def summarised(found: list[dict[str, object]]) -> list[dict[str, object]]:
-    """One row an arm: means and standard deviations over seeds at the marks."""
+    """Return a row per arm: means and standard deviations over seeds at the marks."""
     rows = []
     for arm in dict.fromkeys(_arm(one) for one in found):
         curves = [np.array(one["hypervolume"]) for one in found if _arm(one) == arm]
@@ -201,7 +201,7 @@ def _arm(one: dict[str, object]) -> Arm:
 
 
 def needed(found: list[dict[str, object]], goal: float) -> dict[str, int | None]:
-    """Trainings after which the mean over seeds has reached a hypervolume, by arm."""
+    """Return by arm after how many trainings the mean over seeds reaches a hypervolume."""
     after: dict[str, int | None] = {}
     for arm in dict.fromkeys(_arm(one) for one in found):
         curves = [one["hypervolume"] for one in found if _arm(one) == arm]
@@ -213,7 +213,7 @@ def needed(found: list[dict[str, object]], goal: float) -> dict[str, int | None]
 
 
 def table(found: list[dict[str, object]]) -> str:
-    """A Markdown table of all arms."""
+    """Return a Markdown table of all arms."""
     plain = [one for one in found if _arm(one) == PLAIN]
     goal = float(np.mean([one["hypervolume"][-1] for one in plain])) if plain else None  # type: ignore[index]
     after = {} if goal is None else needed(found, goal)
@@ -269,13 +269,13 @@ def main() -> None:
     parser.add_argument("--gp-trainings", type=int, default=60)
     parser.add_argument("--only", type=names, metavar="A,B", help="samplers")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="keep every curve there, and go on from it")
+    parser.add_argument("--json", type=Path, help="file of all curves, which is continued")
     parser.add_argument("--quick", action="store_true", help="one seed, 12 trainings, no GP")
     parser.add_argument("--real", type=Path, metavar="FOLDER", help="train, on one core")
     parser.add_argument("--space", default="lightweight", help="of real searches")
     parser.add_argument("--budget", default="1ms", help="of real searches")
     parser.add_argument("--steps", type=int, default=600, help="of real trainings")
-    parser.add_argument("--data", type=Path, help="a prepared set for real trainings")
+    parser.add_argument("--data", type=Path, help="prepared dataset for real trainings")
     options = parser.parse_args()
     if options.real:
         _real(options)

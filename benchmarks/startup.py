@@ -1,11 +1,11 @@
-"""How long until a search's first candidate trains, phase by phase, and until commands answer.
+"""Time until the first candidate of a search trains, by phase, and until commands respond.
 
     python -m benchmarks.startup [--rounds N] [--data SET] [--concurrency N]
 
-Every figure is of a fresh process. The search runs as the command line runs it, in a folder of its
-own, with a cache that an earlier run has filled; functions on its way are watched from outside.
-Wall seconds depend on what else the machine does; processor seconds (of the command's own process
-and of the worker) hardly do. The least of the rounds counts.
+Every figure is of a new process. The search runs as from the command line, in a new folder, with a
+cache that an earlier run has filled; functions that it calls are timed by wrappers. Wall seconds
+depend on other processes; CPU seconds (of the command's process and of the worker) hardly do. The
+minimum over all rounds counts.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     """Measure and print."""
     parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--data", type=Path, help="a prepared set; default the sample set")
+    parser.add_argument("--data", type=Path, help="prepared dataset; default the sample dataset")
     parser.add_argument("--concurrency", type=int, default=2)
     options = parser.parse_args()
     search = ["search", "--budget", "8ms", "--trials", "2", "--steps", "3", "--study", "startup"]
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _watched_search(arguments: Sequence[str], folder: Path) -> list[dict[str, Any]]:
-    """Run ``nas search`` in a fresh process and return the marks up to the first trained step."""
+    """Run ``nas search`` in a new process and return the marks up to the first training step."""
     folder.mkdir()
     marks = folder / "marks"
     environment = {
@@ -104,7 +104,7 @@ def _watched_search(arguments: Sequence[str], folder: Path) -> list[dict[str, An
 
 
 def watched() -> None:
-    """Be ``nas``, marking when what begins and ends."""
+    """Run ``nas``, recording start and end of functions."""
     sys.meta_path.insert(0, _Watch())
     _mark("driver: Python runs")
     from nas.cli import main as nas
@@ -119,7 +119,7 @@ class Watched:
         self._evaluate = evaluate
 
     def __call__(self, candidate: Any, **settings: Any) -> Any:
-        """Evaluate, marking the first of each."""
+        """Evaluate, with a mark at the first of each kind."""
         _mark("worker: has a candidate")
         import torch
 
@@ -136,12 +136,12 @@ class Watched:
 
 
 class _Watch(importlib.abc.MetaPathFinder):
-    """Wraps functions of modules when those are imported."""
+    """Wraps functions of modules when they are imported."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Find a module as usual; see to it that its functions get wrapped."""
+        """Find a module as usual, and wrap its functions."""
         if name not in (*_WATCHED, "studies.evaluation"):
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
@@ -187,7 +187,7 @@ def _mark(what: str) -> None:
 
 
 def _least(arguments: Sequence[str], folder: Path, rounds: int) -> tuple[float, float]:
-    """Least wall and processor seconds of a command."""
+    """Return the minimum wall and CPU seconds of a command."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     walls, cpus = [], []
     for _ in range(rounds):

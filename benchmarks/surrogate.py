@@ -1,13 +1,12 @@
-"""The gain of any network of the lightweight space, learned from really trained ones.
+"""Surrogate of the gain of any network of the lightweight space, fitted to trained networks.
 
-    python -m benchmarks.surrogate              # how well it predicts those left out
-    python -m benchmarks.surrogate --train 200  # train more networks, on the sample set
+    python -m benchmarks.surrogate              # cross-validation
+    python -m benchmarks.surrogate --train 200  # train more networks, on the sample dataset
 
-The table in ``studies/tables/lightweight.csv`` holds networks drawn from the space, and the prior
-of the sampler `ehvi` is fitted to it. Draws are spread evenly over the logarithm of the runtime,
-from useless networks to some of 8 ms, and a training that ends adds a line: the same command
-continues. Learned here are the mean of two Gaussian processes and of boosted trees, on features
-that a network's deploy form alone decides.
+The table ``studies/sampling/tables/lightweight.csv`` holds networks drawn from the space; the prior
+of the sampler `ehvi` is fitted to it too. Draws are spread evenly over the logarithm of the
+runtime, up to some 8 ms. Each training adds a line: the same command continues. The surrogate is
+the mean of two Gaussian processes and of boosted trees, on features of the deploy form.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ _BANDS, _SEED = 15, 20261201
 
 
 def drawn() -> Iterator[Architecture]:
-    """Networks of the space in random order, from each band of runtimes in turn."""
+    """Draw networks of the space in random order, from each band of runtimes in turn."""
     budget = Budget(runtime_ms=SLOWEST_MS)
     costs_of = partial(known_costs, resolve_target("rtx4090"))
     pool = Pool(load_space(SPACE), budget, costs_of, _SEED)
@@ -71,7 +70,7 @@ def drawn() -> Iterator[Architecture]:
 
 
 def extend_table(size: int) -> None:
-    """Train networks until the table has so many, and fit the prior to it."""
+    """Train networks until the table has a number of rows, and fit the prior to it."""
     rows = read_table()
     known = {layout(row.architecture).key for row in rows}
     data = proxy_data(open_set(sample_set()), load_teacher("hat-tiny"), "cpu")
@@ -113,7 +112,7 @@ class Surrogate:
             model.fit(self._scaled(inputs), targets)
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
-        """Gains in dB of rows of features."""
+        """Return gains in dB of rows of features."""
         scaled = self._scaled(inputs)
         return np.mean([CEILING_DB - np.exp(-model.predict(scaled)) for model in self._models], 0)
 
@@ -146,7 +145,7 @@ def learned(rows: Sequence[Training] | None = None) -> Surrogate:
 
 
 def cross_validated(folds: int = 10) -> dict[str, float]:
-    """How well each tenth of the table is predicted from the others."""
+    """Predict each tenth of the table from the others, and return the errors."""
     from scipy.stats import spearmanr
 
     inputs, gains = table_arrays(read_table())
@@ -167,7 +166,7 @@ def cross_validated(folds: int = 10) -> dict[str, float]:
 
 
 def main() -> None:
-    """Extend the table, or say what the surrogate is worth."""
+    """Extend the table, or print the cross-validation."""
     parser = parser_of(__doc__)
     parser.add_argument("--train", type=int, metavar="N", help="until the table has so many rows")
     options = parser.parse_args()

@@ -1,9 +1,9 @@
-"""The survey's 17 networks measured as the challenge did, beside their published runtimes.
+"""The survey's 17 networks, measured as in the challenge, beside their published runtimes.
 
     python -m benchmarks.survey [--networks RepTCN,RVSR] [--size 540x960] [--json FILE]
 
-On CUDA: FP16, 540x960, eager, 50 warm-ups, the mean of 100 forwards. Table 1 has runtimes of an RTX
-4090, so what compares with another device is their order. On a CPU the medians of `measure_cpu`.
+On CUDA: FP16, 540x960, eager, 50 warm-ups, the mean of 100 forward passes. Runtimes of Table 1 are
+of an RTX 4090: on another device only their ranking compares. On a CPU: medians of `measure_cpu`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from search_spaces import published
 
 @dataclass(frozen=True)
 class Row:
-    """One network."""
+    """A network."""
 
     network: str
     device: str
@@ -30,7 +30,7 @@ class Row:
 
 
 def main() -> None:
-    """Measure and print a line a network, then how the orders agree."""
+    """Measure and print a line per network, then the rank correlation."""
     parser = parser_of(__doc__)
     add_networks(parser, published)
     add_size(parser)

@@ -1,28 +1,27 @@
-"""A step of the proxy run, against the field's usual training loop.
+"""A step of the proxy run, compared with a typical training loop.
 
     python -m benchmarks.train_step [--seconds 4] [--threads 1] [--workers N] [--json FILE]
 
-The usual loop is built as BasicSR's trainer is, by its published defaults: sub-images of 480 pixels
-with their LR, read from PNG files by the worker processes of a DataLoader, a random crop, flips and
-a quarter turn on the CPU, the network eager in FP32 in its training form, L1 loss, Adam, the
-loss read back at every step, a moving average of all parameters one by one, cuDNN's autotuning.
-Ours is `nas.training.proxy.proxy` as a search runs it.
+The typical loop follows BasicSR's trainer and its published defaults: sub-images of 480 pixels with
+their LR, read from PNG files by the worker processes of a DataLoader, a random crop, flips and a
+quarter turn on the CPU, the network eager in FP32 in its training form, L1 loss, Adam, the loss
+read back at every step, a moving average of all parameters one by one, cuDNN's autotuning. Ours is
+`nas.training.proxy.proxy` as in a search.
 
-What differs, beside how the same thing is done:
+Differences in what is computed:
 
 - Ours trains the deploy form: branches that fold into one convolution cost time, and in short runs
-  moved results by less than the seed. That is a choice of recipe. ``same form`` is the usual loop
-  with the deploy form.
-- Ours moves kernels by Muon, which costs more than Adam, and clips. ``our Adam`` is ours without.
-- Ours fits a teacher beside the truth, out of a cache; the usual loop has none. (The teacher here
-  is a copy of the truth, which takes as long.)
-- Ours crops and turns a batch as one; the usual loop each picture by itself.
-- PNG files are read by Pillow, BasicSR reads them by OpenCV. All are in the page cache.
-- On a CPU the workers of the usual loop may use other cores, and ours has none.
+  changed results by less than the seed. ``same form`` is the typical loop with the deploy form.
+- Ours updates kernels by Muon, which costs more than Adam, and clips. ``our Adam`` is ours without.
+- Ours uses cached teacher outputs beside the ground truth; the typical loop has no teacher. (The
+  teacher here is a copy of the ground truth, which takes as long.)
+- Ours crops and flips a whole batch at once; the typical loop does so image by image.
+- PNG files are read by Pillow; BasicSR uses OpenCV. All are in the page cache.
+- On a CPU the workers of the typical loop may use other cores; ours has none.
 
-On a CPU the processor's time of the training process is told beside the wall's: it depends less on
-what else runs. Time in kernels is what `torch.profiler` says: operators' own on a CPU, kernels and
-copies on CUDA. The rest is what a step takes without the profiler, waiting for data included.
+On a CPU, CPU time of the training process is printed beside wall time: it depends less on other
+processes. Time in kernels is from `torch.profiler`: operators on a CPU, kernels and copies on CUDA.
+The rest is the time of a step without the profiler, including waiting for data.
 """
 
 from __future__ import annotations
@@ -104,7 +103,7 @@ class Row:
 
 
 def main() -> None:
-    """Measure and print a line a network and batch."""
+    """Measure and print a line per network and batch."""
     parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--threads", type=int, default=1, help="of the training on a CPU")
@@ -138,7 +137,7 @@ def main() -> None:
 
 
 def line(row: Row) -> str:
-    """A row to read."""
+    """Format a row."""
     processor = ""
     if row.device == "cpu":
         ratio = row.usual_cpu_ms / row.ours_cpu_ms
@@ -155,7 +154,7 @@ def line(row: Row) -> str:
 
 
 def measure(name: str, loop: Usual, bank: PatchBank, seconds: float) -> Row:
-    """Both loops for one network, so many seconds each."""
+    """Measure both loops for one network, for a number of seconds each."""
     architecture, batch = NETWORKS[name], loop.batch
     device = bank.lr.device
     training_form = build(architecture, seed=0)
@@ -192,7 +191,7 @@ def measure(name: str, loop: Usual, bank: PatchBank, seconds: float) -> Row:
 
 
 def pace(step: Callable[[], None], seconds: float, device: torch.device) -> tuple[float, float]:
-    """Steps a second, and seconds of the processor a step."""
+    """Return steps per second, and CPU seconds per step."""
     for _ in range(2):
         step()
     wait(device)
@@ -205,12 +204,12 @@ def pace(step: Callable[[], None], seconds: float, device: torch.device) -> tupl
 
 
 def outside_kernels(step: Callable[[], None], seconds: float, device: torch.device) -> float:
-    """The share of a step's time in which no kernel runs.
+    """Return the share of a step's time in which no kernel runs.
 
     Args:
-        step: does a step.
-        seconds: what one takes without the profiler.
-        device: where kernels run.
+        step: Runs a step.
+        seconds: Time of a step without the profiler.
+        device: Where kernels run.
     """
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
@@ -234,20 +233,20 @@ def outside_kernels(step: Callable[[], None], seconds: float, device: torch.devi
 
 
 def wait(device: torch.device) -> None:
-    """Until all that was launched is done."""
+    """Wait until all launched work is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def bank_of(pair_set: PairSet, device: str) -> PatchBank:
-    """Patches of the sample set, large enough to crop from, with a stand-in for a teacher."""
+    """Return large patches of the sample dataset, with a substitute for a teacher."""
     seen = windows(pair_set.train, proxy.TRAINING_AREA)
     bank = cut_patches(seen, pair_set.qps, side=PATCH + 8, limit=256)
     return PatchBank(bank.lr, bank.hr, teacher=bank.hr.clone()[:, None]).to(device)
 
 
 class _AdamStep(ProxyStep):
-    """Moves all parameters by Adam."""
+    """Updates all parameters by Adam."""
 
     def __init__(self, network: Network, *arguments: Any, **options: Any) -> None:
         super().__init__(network, *arguments, **options)
@@ -259,7 +258,7 @@ class _AdamStep(ProxyStep):
 
 @dataclass(frozen=True)
 class Usual:
-    """What the usual loop reads: sub-images in a folder, in batches, by so many processes."""
+    """Input of the typical loop: sub-images in a folder, in batches, by worker processes."""
 
     folder: Path
     batch: int
@@ -267,7 +266,7 @@ class Usual:
 
 
 def write_sub_images(pair_set: PairSet, folder: Path, side: int = 480, stride: int = 240) -> int:
-    """Cut training pictures as BasicSR's script cuts DIV2K, and return how many there are."""
+    """Cut training images as BasicSR's script cuts DIV2K, and return their number."""
     for part in ("hr", "lr"):
         (folder / part).mkdir()
     count = 0
@@ -286,7 +285,7 @@ def write_sub_images(pair_set: PairSet, folder: Path, side: int = 480, stride: i
 
 
 class SubImages(Dataset):
-    """Pairs of crops out of sub-images, as floats."""
+    """Pairs of crops of sub-images, as floats."""
 
     def __init__(self, folder: Path, patch: int, length: int) -> None:
         self.names = sorted(path.name for path in (folder / "hr").iterdir())
@@ -326,7 +325,7 @@ def pace_of_usual(
     *,
     profiled: bool = True,
 ) -> tuple[float, float, float]:
-    """Steps a second, seconds of the processor a step, share of time outside kernels."""
+    """Return steps per second, CPU seconds per step, and the share of time outside kernels."""
     loader = DataLoader(
         SubImages(loop.folder, PATCH, length=PICTURES),
         batch_size=loop.batch,

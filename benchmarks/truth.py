@@ -1,11 +1,11 @@
-"""What short trainings say of long ones: proxy runs of several lengths held against `long.csv`.
+"""Accuracy of short trainings: proxy runs of several lengths compared with `long.csv`.
 
     nice python -m benchmarks.truth --data wallpapers --data sample
 
 Runs what ``benchmarks/tables/proxies.csv`` lacks of the networks in ``long.csv``, a line each, then
-prints for each guess how it orders them: Kendall's coefficient overall, within `SIMILAR` runtimes,
-and the regret, which is how much of the long gain is lost by taking the guess's best within each
-such band. ``--only`` prints without running.
+prints how each predictor ranks them: Kendall's coefficient overall and within `SIMILAR` runtimes,
+and the regret: the long gain that is lost by choosing the predictor's best network within each such
+band. ``--only`` prints without running.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _COLUMNS = ("set", "key", "steps", "seed", "gain_db", "seconds", "version")
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """One proxy run: on which set, of which network, how long, and what it gained."""
+    """A proxy run: dataset, network, length and gain."""
 
     data: str
     key: str
@@ -42,7 +42,7 @@ class Proxy:
 
 
 def read_proxies(path: Path = TABLES / "proxies.csv") -> list[Proxy]:
-    """The proxy runs of today's recipe; those that diverged gain nothing."""
+    """Read the proxy runs of the current recipe; those that diverged have no gain."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
@@ -56,7 +56,7 @@ def read_proxies(path: Path = TABLES / "proxies.csv") -> list[Proxy]:
 def run_missing(
     rows: Sequence[Row], folders: Mapping[str, Path], budgets: Sequence[int], workers: int
 ) -> None:
-    """ProxyRun what the table lacks, a network at a time, and add a line for each run."""
+    """Run what the table lacks, network by network, and add a line for each run."""
     path = TABLES / "proxies.csv"
     done = {(proxy.data, proxy.key, proxy.steps) for proxy in read_proxies()}
     for row in rows:
@@ -86,7 +86,7 @@ def _add(path: Path, lines: list[list[str]]) -> None:
 
 
 def guesses(rows: Sequence[Row], proxies: Sequence[Proxy]) -> Iterator[tuple[str, np.ndarray]]:
-    """Everything that may order the networks, larger is better, by name."""
+    """Return all predictors by name; larger is better."""
     found = {(proxy.data, proxy.key, proxy.steps): proxy.gain_db for proxy in proxies}
     runs = sorted({(proxy.data, proxy.steps) for proxy in proxies})
     known = {}
@@ -112,14 +112,14 @@ def _features(rows: Sequence[Row]) -> np.ndarray:
 
 
 def _left_out(rows: Sequence[Row], gains_db: np.ndarray) -> np.ndarray:
-    """The gain model's guess of each network's gain, its own proxy run included."""
+    """Return the prediction of the gain model for each network, with its own proxy run."""
     inputs = _features(rows)
     model = fit_gains(shipped_prior(), inputs, gains_db, [0.008] * len(rows))
     return model.predict(inputs)[0]
 
 
 def regret_db(guess: np.ndarray, gains_db: np.ndarray, runtimes_ms: np.ndarray) -> float:
-    """Mean over networks: the best gain among those of similar runtime, less the guessed one's."""
+    """Return the mean gain lost by the choice among similar runtimes, over networks."""
     lost = []
     for runtime_ms in runtimes_ms:
         near = np.abs(np.log(runtimes_ms / runtime_ms)) <= np.log(SIMILAR)
@@ -128,7 +128,7 @@ def regret_db(guess: np.ndarray, gains_db: np.ndarray, runtimes_ms: np.ndarray) 
 
 
 def table(rows: Sequence[Row], proxies: Sequence[Proxy]) -> Iterator[str]:
-    """The guesses as lines of Markdown."""
+    """Return the predictors as a Markdown table."""
     gains_db = np.array([row.gain_db for row in rows])
     runtimes_ms = np.array([row.runtime_ms for row in rows])
     factors = tuple(row.entry.architecture.factor for row in rows)
@@ -147,7 +147,7 @@ def table(rows: Sequence[Row], proxies: Sequence[Proxy]) -> Iterator[str]:
 def main() -> None:
     """ProxyRun what is missing and print the table."""
     parser = parser_of(__doc__)
-    parser.add_argument("--data", action="append", default=[], help=f"a prepared set, or {SAMPLE}")
+    parser.add_argument("--data", action="append", default=[], help=f"a dataset, or {SAMPLE}")
     parser.add_argument("--steps", type=numbers, default=[300, 600, 1200, 2400], metavar="A,B")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--only", action="store_true", help="print, run nothing")

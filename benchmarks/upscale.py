@@ -1,12 +1,12 @@
-"""Upscaling pictures, against the tools that people would otherwise use.
+"""Upscaling images, compared with common tools.
 
     python -m benchmarks.upscale [--threads N]
 
-A 960x540 picture in memory through ``nas.deploy.upscale``, against Pillow's Lanczos and against
-onnxruntime running the exported file with the conversions from and to bytes that it needs, in
-turns; then files, AVIF to PNG, decoded and encoded beside the network and one after the other.
-Megapixels are those of the result. The ratio of the processor's time is told too: it depends less
-on what else runs, most so with one thread.
+A 960x540 image in memory through ``nas.deploy.upscale``, against Pillow's Lanczos and against
+onnxruntime with the exported file and the conversions from and to bytes that it needs, alternating;
+then files, AVIF to PNG, with decoding and encoding in parallel to the network and in sequence.
+Megapixels are those of the result. The ratio of CPU time is printed too: it depends less on other
+processes, particularly with one thread.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FILES = 8
 
 
 def main() -> None:
-    """Print one line a network, and one for files."""
+    """Print a line per network, and one for files."""
     import onnxruntime
 
     parser = parser_of(__doc__)
@@ -96,7 +96,7 @@ def _files(network: Network, lr: Image.Image, folder: str) -> None:
 def _paces(
     *works: Callable[[], object], pictures: int = 1, repeats: int = 5
 ) -> list[tuple[float, float]]:
-    """Megapixels a second, and the processor's seconds, of the fastest of several runs in turns."""
+    """Return megapixels per second, and CPU seconds, of the fastest of several alternating runs."""
     taken: list[list[tuple[float, float]]] = [[] for _ in works]
     for _ in range(repeats + 1):
         for work, times in zip(works, taken, strict=True):

@@ -1,18 +1,18 @@
-"""Collect the pictures that the shipped networks were trained on, from three Debian packages.
+"""Collect the training images of the shipped networks from three Debian packages.
 
-Fetch and unpack the packages first (no root needed), then run this and prepare the set:
+Download and unpack the packages first (root is not needed), run this, and prepare the dataset:
 
     apt-get download lomiri-wallpapers-16.04 mate-backgrounds plasma-workspace-wallpapers
     for deb in *.deb; do dpkg -x "$deb" unpacked; done
     python benchmarks/wallpapers.py unpacked pictures
     nas data prepare pictures --out teacher-set --validation 0.25
 
-Without ``--all`` these are the 24 pictures of `hat-tiny`, with it also the softer ones that the
-shipped student saw.
+Without ``--all`` these are the 24 images of `hat-tiny`; with it, also the softer ones that the
+shipped student was trained on.
 
-One size of each picture; those that are soft at full size are reduced until they are sharp
-(the figure: PSNR of a 4x Lanczos down and up, at most about 34 dB). No photograph of scikit-image
-or scikit-learn is among them, so the sample set stays unseen.
+Images that are soft at full size are reduced until they are sharp (PSNR after 4x Lanczos down and
+up at most about 34 dB). No photo of scikit-image or scikit-learn is among them, so that the sample
+dataset stays unseen.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOMIRI = "usr/share/backgrounds"
 MATE = "usr/share/backgrounds/mate"
 PLASMA = "usr/share/wallpapers/{}/contents/images/{}"
 
-# Path in the packages -> how many times smaller each side becomes.
+# Path in the packages -> divisor of the sides.
 PICTURES = {
     f"{LOMIRI}/life_by_Aitzol_Berasategi.jpg": 1,
     f"{LOMIRI}/picosdeeuropa_by_Aitzol_Berasategi.jpg": 1,
@@ -73,7 +73,7 @@ SOFTER = {
 
 
 def main(unpacked: Path, out: Path, everything: bool) -> None:
-    """Write the pictures as PNG files to ``out``, named after the wallpaper."""
+    """Write the images as PNG files to ``out``, named after the wallpapers."""
     out.mkdir(parents=True, exist_ok=True)
     for place, factor in (PICTURES | SOFTER if everything else PICTURES).items():
         wallpaper = Path(place)

@@ -19,7 +19,7 @@ from studies.core.record import Counts, Record
 from studies.core.study import Study, open_study
 from studies.events import Finished, Noted, OnEvent, Opened, Passed, Started, ignore
 from studies.repeats import RepeatTrials
-from studies.report.summary import Places
+from studies.report.cli_hints import CommandHints
 from studies.results.front import Member
 from studies.results.snapshot import StudySnapshot
 from studies.runners.base import Runner
@@ -28,7 +28,7 @@ from studies.sampling.pruner import ParetoPruner
 from studies.settings import SearchSettings
 from studies.storage.locks import mutex
 from studies.storage.store import DEFAULT_TRACKING, masked
-from studies.tracking.writer import Courier, study_courier
+from studies.tracking.writer import BackgroundWriter, study_writer
 
 if TYPE_CHECKING:
     from studies.runners.ray import RayRunner
@@ -123,8 +123,8 @@ def search(
         )
     folder = settings.store.folder(summary.study)
     if summary.tracking_uri is None or summary.tracking_fault is not None:
-        places = Places(settings.store.url, settings.tracking_uri or DEFAULT_TRACKING)
-        static.write(summary.snapshot.info, summary.records, folder, places)
+        hints = CommandHints(settings.store.url, settings.tracking_uri or DEFAULT_TRACKING)
+        static.write(summary.snapshot.info, summary.records, folder, hints)
     return replace(summary, files=static.written(folder))
 
 
@@ -186,9 +186,9 @@ def run_study(
     with open_study(settings) as study:
         info = StudyInfo(settings.name, settings.fixed, study.runs, str(settings.store))
         alone = partial(mutex, settings.store, settings.name, "tracked")
-        courier = None if tracking_uri is None else study_courier(tracking_uri, info, folder, alone)
+        writer = None if tracking_uri is None else study_writer(tracking_uri, info, folder, alone)
         on_event(Opened(settings.name, settings.trials, period, runner.concurrency, study.records))
-        trials = SearchTrials(study, courier, period, stop_from, notes, on_event)
+        trials = SearchTrials(study, writer, period, stop_from, notes, on_event)
         try:
             runner.run(evaluate, trials)
             if repeats > 1:
@@ -199,7 +199,7 @@ def run_study(
             study.release()
             # Also after an error: MLflow gets what there is.
             records = study.records
-            fault = None if courier is None else courier.close(records)
+            fault = None if writer is None else writer.close(records)
         snapshot = StudySnapshot(info, records)
         goal_reached = settings.trials is not None and snapshot.counts.done >= settings.trials
         ended = study.ended
@@ -222,13 +222,13 @@ class SearchTrials:
     def __init__(
         self,
         study: Study,
-        courier: Courier | None,
+        writer: BackgroundWriter | None,
         period: Period,
         stop_from: int | None,
         notes: Callable[[], tuple[str, ...]],
         on_event: OnEvent,
     ) -> None:
-        self._study, self._courier, self._on_event = study, courier, on_event
+        self._study, self._writer, self._on_event = study, writer, on_event
         self._period, self._stop_from = period, stop_from
         self._notes, self._asked = notes, 0
         self._pruner = None if stop_from is None else ParetoPruner(records=study.records)
@@ -248,8 +248,8 @@ class SearchTrials:
         _require_one_device(outcome, self._study.devices)
         for record in self._study.tell(candidate, outcome):
             self._on_event(Finished(record, self._study.counts.done))
-        if self._courier is not None:
-            self._courier.bring(self._study.records)
+        if self._writer is not None:
+            self._writer.update(self._study.records)
 
     def at_rung(self, candidate: Candidate, result: PartialResult) -> Outcome | None:
         """See `TrialSource`."""

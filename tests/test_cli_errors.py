@@ -70,7 +70,7 @@ def test_an_unreadable_picture_is_named_and_skipped_or_refused_when_strict(nas, 
     code, out, err = nas("data", "prepare", "hr", "--out", "set", "--qps", "63")
     assert code == 0, err
     assert "torn.png" in err and "small.png" in err
-    assert "3 pictures prepared" in out and "2 skipped" in out
+    assert "3 images prepared" in out and "2 skipped" in out
     refused(nas("data", "prepare", "hr", "--out", "set", "--qps", "63", "--strict"), "small.png")
 
 
@@ -160,7 +160,7 @@ def test_a_gpu_without_memory_is_told_in_a_sentence():
     from nas.cli.errors import sentence_for
 
     fault = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee also")
-    assert "not enough memory" in sentence_for(fault) and "nvidia-smi" in sentence_for(fault)
+    assert "out of memory" in sentence_for(fault) and "nvidia-smi" in sentence_for(fault)
 
 
 def test_a_failing_disk_is_told_in_a_sentence():

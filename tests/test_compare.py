@@ -178,7 +178,7 @@ def test_two_searches_compared_on_the_command_line(nas, tmp_path, monkeypatch):
         (["one"], "two or more different studies"),
         (["one", "one"], "two or more different studies"),
         (["one", "nothing"], "no study 'nothing'"),
-        (["one", "two", "-o", "both.png"], "give the page's, as in both.html"),
+        (["one", "two", "-o", "both.png"], "give an HTML file, as in both.html"),
         (["one", "far"], "'one' and 'far' cannot be compared: they have another data"),
     ):
         code, out, err = nas("compare", *arguments)

@@ -178,7 +178,7 @@ def test_a_folder_keeps_its_places_and_goes_on_where_it_was(nas, tmp_path):
     torn.write_bytes(torn.read_bytes()[:2000])
     (tmp_path / "in" / "notes.txt").write_text("no picture")
     code, out, err = nas("in", "-o", "out", "--json")
-    assert code == 2 and "torn.png" in err and "1 of 4 pictures" in err
+    assert code == 2 and "torn.png" in err and "1 of 4 images" in err
     told = next(p for p in json.loads(out)["pictures"] if p["source"] == "in/torn.png")
     assert told["status"] == "failed" and "damaged" in told["notes"][0]
     wanted = {"out/a.png.png", "out/a.jpg.png", "out/deep/b.v2.png"}
@@ -186,7 +186,7 @@ def test_a_folder_keeps_its_places_and_goes_on_where_it_was(nas, tmp_path):
     (tmp_path / "out" / "a.png.png").unlink()
     kept = (tmp_path / "out" / "a.jpg.png").stat().st_mtime_ns
     code, out, err = nas("in", "-o", "out")
-    assert code == 2 and "1 pictures upscaled, 2 already there, 1 skipped" in out, err
+    assert code == 2 and "1 images upscaled, 2 already there, 1 skipped" in out, err
     assert (tmp_path / "out" / "a.jpg.png").stat().st_mtime_ns == kept
     assert nas("in/a.png", "-o", "out/a.png.png", "--force")[0] == 0
 

@@ -117,7 +117,7 @@ def test_the_files_hold_what_the_command_prints(nas, prepared, model_file, tmp_p
     assert float(table1[0]["gain_cr_db"]) and table1[1]["gain_cr_db"] == ""  # Lanczos itself
     assert table1[0]["runtime_kind"] == "predicted" and table1[2]["runtime_kind"] == "published"
     page = (folder / "evaluation.md").read_text()
-    assert page.index("## In the shape of Table 1") < page.index("The survey's rows, on other")
+    assert page.index("## In the form of Table 1") < page.index("Rows of the survey, on other")
     assert f"{found['models'][0]['gain_db']:+.3f} dB" in page
     assert f"Cr {found['models'][0]['gain_cr_db']:+.3f} dB" in page
     assert "| gain dB | Cb dB | Cr dB | PSNR-Y |" in page
@@ -136,7 +136,7 @@ def test_several_models_get_a_row_each_and_people_a_table(nas, prepared, model_f
     renamed = f"mine {load_model(other).digest[:6]}"  # two models of one name are told apart
     rows = [line for line in out.splitlines() if line.startswith("mine") and "layers" not in line]
     assert len(rows) == 4 and sum(line.startswith(renamed) for line in rows) == 2
-    assert "predicted" in out and "own 110 pictures" in out and "VPEG-S" in out
+    assert "predicted" in out and "110 test images" in out and "VPEG-S" in out
     assert "evaluation.md" in err
 
 
@@ -334,7 +334,7 @@ def test_sets_that_cannot_be_evaluated_on_are_named(nas, model_file, tmp_path):
     assert found.gain_db() == 0
     Image.fromarray(photographs.coffee()[:256, :256]).save(tmp_path / "hr" / "tiny.png")
     prepare(tmp_path / "hr", tmp_path / "set", qps=(47,), validation=0.0)
-    refused(nas("evaluate", model_file, "--data", "set"), "set", "holds out no pictures")
+    refused(nas("evaluate", model_file, "--data", "set"), "set", "holds out no images")
 
 
 def test_a_set_without_the_surveys_qps_has_no_row_and_no_score(nas, model_file, tmp_path):
@@ -348,4 +348,4 @@ def test_a_set_without_the_surveys_qps_has_no_row_and_no_score(nas, model_file, 
     assert told["table1"] is None and told["score"] is None
     assert set(told["side_by_side"]) == {"best"}
     code, out, err = nas("evaluate", model_file, "--data", "set", "--quick")
-    assert "Table 1 needs QP 31 and 63" in out and "In the shape" not in out
+    assert "Table 1 needs QP 31 and 63" in out and "In the form" not in out

@@ -14,7 +14,7 @@ import torch
 from photos import photo_set
 from quick_search import Real, settings
 
-from nas.cli.model_arguments import model
+from nas.cli.models import ModelSources
 from nas.common.checked_files import read_json, write_json
 from nas.common.errors import InputError
 from nas.common.files import cache_root
@@ -172,8 +172,8 @@ def test_damaged_weights_of_a_trial_are_missed_in_one_sentence_and_shown_nowhere
     damage(weights_folder(folder) / first.outcome.weights.file)
     assert weights_file(first.outcome, folder) is None
     with pytest.raises(InputError, match=r"damaged: train it with 'nas promote quick --trial"):
-        model(f"quick/{first.trial}", storage=study.store.url)
-    assert model(f"quick/{second.trial}", storage=study.store.url).architecture
+        ModelSources(storage=study.store.url).model(f"quick/{first.trial}")
+    assert ModelSources(storage=study.store.url).model(f"quick/{second.trial}").architecture
     again = run_study(
         settings(tmp_path, trials=3), Real(), tracking_uri=f"sqlite:///{tmp_path}/m.db"
     )

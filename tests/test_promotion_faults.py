@@ -90,21 +90,21 @@ def test_what_the_study_had_is_found_again_or_missed_in_one_sentence(small_study
         prepare(settings(folder, study="other"))
     with pytest.raises(InputError, match="there is no recipe 'nothing'"):
         prepare(settings(folder, recipe="nothing"))
-    with pytest.raises(InputError, match=r"--name 'a/b': a registered model is called by"):
+    with pytest.raises(InputError, match=r"--name 'a/b': use letters, digits"):
         prepare(settings(folder, name="a/b"))
 
     prepare_set(small_study / "hr", tmp_path / "other", qps=(63,))
     chosen = prepare(settings(folder, data=tmp_path / "other"))
-    assert "another set" in chosen.notes[0], "a set that is given is taken, and said to differ"
+    assert "another dataset" in chosen.notes[0], "a set that is given is taken, and said to differ"
 
     moved = small_study / "moved"
     (small_study / "set").rename(moved)
     try:
-        with pytest.raises(InputError, match=r"'set' of 'demo' is not in .*: give it as --data"):
+        with pytest.raises(InputError, match=r"'set' of 'demo' is not in .*: give it with --data"):
             prepare(settings(folder))
         assert prepare(settings(folder, data=moved)).notes == ()
         shutil.copytree(tmp_path / "other", small_study / "set")
-        with pytest.raises(InputError, match="is not the set that 'demo' was made on any more"):
+        with pytest.raises(InputError, match="has changed since the study 'demo' used it"):
             prepare(settings(folder))
     finally:
         shutil.rmtree(small_study / "set", ignore_errors=True)

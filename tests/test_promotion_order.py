@@ -13,7 +13,7 @@ import pytest
 from promoting import RECIPE, copied, run, settings
 from refusals import refused
 
-from nas.cli.model_arguments import model
+from nas.cli.models import ModelSources
 from search_spaces import InputError
 from studies.results import promotions
 from studies.results.selection import Selection
@@ -72,7 +72,7 @@ def test_the_newest_is_the_last_whatever_files_and_clocks_say(folder, first, tmp
     for root in (place.parents[2], files):
         assert list(promotions.ended(root).values()) == [first, second]
         assert promotions.promoted_model(root, 0).parent.name == place.name
-    assert model("demo/0", storage=f"sqlite:///{copy}/studies.db").digest == second.digest
+    assert ModelSources(f"sqlite:///{copy}/studies.db").model("demo/0").digest == second.digest
 
 
 def test_those_of_earlier_versions_did_not_count_and_come_first(place, first):
@@ -165,11 +165,11 @@ def test_what_is_damaged_of_one_is_seen_and_made_again(
     monkeypatch.chdir(folder)
     assert state() == f"done, {first.gain_db:+.3f} dB"
     damage(place / file)
-    assert state() == "damaged, to be made again"
+    assert state() == "damaged, will be repeated"
     if file == promotions.MODEL:
         with pytest.raises(InputError, match=r"model\.safetensors is damaged"):
-            model("demo/0", storage=f"sqlite:///{folder}/studies.db")
+            ModelSources(storage=f"sqlite:///{folder}/studies.db").model("demo/0")
     _, after = promote(folder)
     assert (after.digest, after.gain_db) == (first.digest, first.gain_db)
     assert state() == f"done, {first.gain_db:+.3f} dB"
-    assert model("demo/0", storage=f"sqlite:///{folder}/studies.db").digest == first.digest
+    assert ModelSources(f"sqlite:///{folder}/studies.db").model("demo/0").digest == first.digest

@@ -175,7 +175,7 @@ def test_the_command_prints_a_table_and_writes_document_and_picture(nas, prepare
         assert image.width > 900
     code, out, err = nas("proxy-check", *given)  # all of it kept
     assert code == 0, err
-    for words in ("gain after 2 steps", "more MACs", "pure luck", "seed sd", "1/3", "±"):
+    for words in ("gain after 2 steps", "more MACs", "By chance", "seed sd", "1/3", "±"):
         assert words in out
 
 

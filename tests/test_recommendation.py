@@ -14,9 +14,10 @@ from quick_search import Quick, settings, small_space
 
 from studies.core.noise import Noise
 from studies.core.outcome import Trained
+from studies.report.cli_hints import CommandHints
 from studies.report.report import report
 from studies.report.static import front_figure
-from studies.report.summary import Places, story
+from studies.report.summary import summary_markdown
 from studies.results.front import Member, front, trained
 from studies.results.recommendation import best_compromise, highest_gain
 from studies.results.selection import Selection, select
@@ -167,7 +168,7 @@ def test_repeats_decide_the_noise_of_tables_figures_and_the_sampler(tmp_path, na
     told = re.search(r"\(seed noise 0\.028 dB, from (\d) repeats\)", out)
     assert int(told[1]) == sum(len(record.repeats) for record in records)
     assert "+0.15" in out and "+0.150" not in out
-    page = Page(report(info, records, Places()))
+    page = Page(report(info, records, CommandHints()))
     header = next(row for row in page.rows if row[:2] == ["trial", "network"])
     row = page.rows[page.rows.index(header) + 1]
     for column in ("gain dB", "± dB", "worth", "QP 31"):
@@ -199,7 +200,7 @@ def test_figures_draw_the_noise_around_the_front(tmp_path):
     _, low = band.get_datalim(axes.transData).min
     _, high = band.get_datalim(axes.transData).max
     assert (low, high) == pytest.approx((0.015, 0.135))
-    traces = Page(report(info, records, Places())).figures["front"]["data"]
+    traces = Page(report(info, records, CommandHints())).figures["front"]["data"]
     (drawn,) = [trace for trace in traces if trace["name"] == label]
     members = front(trained(records))
     for found in members:
@@ -215,11 +216,11 @@ def test_given_networks_are_called_layouts_in_reports_notes_and_mlflow(tmp_path)
     run_study(study(tmp_path), Tied(), tracking_uri=uri)
     snapshot = load(study(tmp_path).store, "quick")
     info, records = snapshot.info, snapshot.records
-    page = Page(report(info, records, Places()))
+    page = Page(report(info, records, CommandHints()))
     assert "trial 0 (PixelArtAI layout)" in page.words
     (trace,) = [t for t in page.figures["front"]["data"] if t["name"] == "front (trial)"]
     assert any("trial 0 (PixelArtAI layout)" in words for words in trace["hovertext"])
-    note = story(info, records, Places())
+    note = summary_markdown(info, records, CommandHints())
     assert "The best compromise is trial 0 (PixelArtAI layout): **+0.100 dB**" in note
     assert "Trial 0 ties with trial" in note and "The highest gain has trial" in note
     assert "| PixelArtAI layout |" in note

@@ -29,9 +29,9 @@ from studies.core.info import StudyInfo
 from studies.core.outcome import Broken, Rejected, Runtime, Size, Trained
 from studies.core.record import Record, count
 from studies.core.weights import weights_file
+from studies.report.cli_hints import CommandHints
 from studies.report.report import report
 from studies.report.static import front_figure
-from studies.report.summary import Places
 from studies.results.front import contributions, front, reference_of, trained
 from studies.results.snapshot import load
 from studies.search import run_study
@@ -103,7 +103,7 @@ def test_the_page_asks_nothing_of_the_network(nas, searched):
 
 def test_every_figure_has_its_place_and_is_one_of_plotly(searched):
     info, records = read(searched)
-    page = Page(report(info, records, Places()))
+    page = Page(report(info, records, CommandHints()))
     places = {a["data-figure"] for _, a in page.tags if "data-figure" in a}
     assert places == set(page.figures) >= {"front", "hypervolume", "curves", "parallel"}
     for figure in page.figures.values():
@@ -140,7 +140,7 @@ def test_a_weak_front_fills_its_figures_and_the_survey_is_a_click_away():
     far = Trained(-3.0, {}, {}, runtime, size)
     records.append(Record(Candidate(9, Architecture(width=60)), far))
     info = StudyInfo("s", {"budget": BUDGET.to_dict(), "space": {"name": "s"}}, ())
-    page = Page(report(info, records, Places()))
+    page = Page(report(info, records, CommandHints()))
     layout = page.figures["front"]["layout"]
     low, high = layout["yaxis"]["range"]
     tops = [m.gain_db + m.gain_sd_db for m in front(trained(records))]
@@ -166,7 +166,7 @@ def test_those_that_tint_are_marked_in_figures_and_told_with_their_loss():
     ]
     budget = replace(BUDGET, colour_loss_db=0.1)
     info = StudyInfo("s", {"budget": budget.to_dict(), "space": {"name": "s"}}, ())
-    page = Page(report(info, records, Places()))
+    page = Page(report(info, records, CommandHints()))
     traces = {trace["name"]: trace for trace in page.figures["front"]["data"]}
     assert traces["front (trial)"]["y"] == [0.1]
     assert "Cb +0.200 dB, Cr -0.050 dB" in traces["front (trial)"]["hovertext"][0]
@@ -177,7 +177,7 @@ def test_those_that_tint_are_marked_in_figures_and_told_with_their_loss():
     (axes,) = front_figure(records, budget).axes
     assert "trained, but it tints" in [t.get_text() for t in axes.get_legend().get_texts()]
 
-    alone = Page(report(info, records[1:], Places()))
+    alone = Page(report(info, records[1:], CommandHints()))
     assert "trial 3 (-0.400 dB)" in alone.words and "front" in alone.figures
 
 
@@ -218,7 +218,7 @@ def test_without_the_set_or_the_weights_a_sentence_stands_for_the_pictures(
     if gone == "set":
         study = settings(tmp_path, trials=3, identity=identity)
         run_study(study, Real())
-        told = "does not say where its set 'photos' lies: give it with --data"
+        told = "has no path of its dataset 'photos': give it with --data"
     else:
         info, _ = read(searched)
         identity["data"]["digest"] = info.identity["data"]["digest"]
@@ -249,7 +249,7 @@ def test_a_set_that_is_not_the_studys_is_refused(nas, searched, prepared, tmp_pa
     study = settings(tmp_path, trials=2, identity={"data": {"name": "a", "digest": "0" * 64}})
     run_study(study, Quick())
     for arguments, told in (
-        (["--data", prepared.path], "is not the set that the study was made with"),
+        (["--data", prepared.path], "is not the dataset of the study"),
         (["--data", tmp_path / "nowhere"], "nowhere"),
         (["-o", "/proc/nowhere/page.html"], "/proc/nowhere: there is no such file"),
     ):
@@ -262,7 +262,7 @@ def test_a_set_that_is_not_the_studys_is_refused(nas, searched, prepared, tmp_pa
 
 def test_a_study_without_results_says_so():
     info = StudyInfo("empty", {"budget": BUDGET.to_dict(), "space": {"name": "s"}}, ())
-    page = Page(report(info, [], Places()))
+    page = Page(report(info, [], CommandHints()))
     assert "No candidate has been trained yet" in page.words and page.figures == {}
 
 
@@ -272,7 +272,7 @@ def test_names_and_reasons_cannot_break_out_of_the_page(searched):
     size, runtime = Size(1, 1), Runtime(1.0, "predicted", "x")
     broken = Record(Candidate(90, Architecture(), evil), Broken("error", evil, runtime, size))
     info = replace(info, identity={**info.identity, "data": {"name": evil, "digest": evil}})
-    page = Page(report(info, [*records, broken], Places()))
+    page = Page(report(info, [*records, broken], CommandHints()))
     assert not [t for t, a in page.tags if t == "img" or "onerror" in a]
     assert len(page.scripts) == 3 and "alert(1)" in page.words
     assert "<img" not in json.dumps(page.figures["front"])
@@ -281,22 +281,22 @@ def test_names_and_reasons_cannot_break_out_of_the_page(searched):
 def test_commands_survive_the_shell(searched):
     info, records = read(searched)
     storage = "postgresql://host/db?sslmode=require&x=$(date) y"
-    words = Page(report(info, records, Places(storage))).words
+    words = Page(report(info, records, CommandHints(storage))).words
     (line,) = [line for line in words.splitlines() or [words] if "nas promote quick" in line]
-    command = line[line.index("nas promote quick") :].split("Ship ")[0]
+    command = line[line.index("nas promote quick") :].split("Export ")[0]
     assert shlex.split(command) == ["nas", "promote", "quick", "--top", "3", "--storage", storage]
 
 
 def test_commands_on_the_page_show_no_secret(searched):
     info, records = read(searched)
-    words = Page(report(info, records, Places("postgresql://me:s3cret@host/db"))).words
+    words = Page(report(info, records, CommandHints("postgresql://me:s3cret@host/db"))).words
     assert "s3cret" not in words and 'nas promote quick --top 3 --storage "$NAS_STORAGE"' in words
     assert "First, with the secret in place of ***:export NAS_STORAGE=" in words
 
 
 def test_runtimes_of_all_candidates_can_be_read_off_their_axis(searched):
     info, records = read(searched)
-    page = Page(report(info, records, Places()))
+    page = Page(report(info, records, CommandHints()))
     (runtime,) = [
         axis
         for axis in page.figures["parallel"]["data"][0]["dimensions"]

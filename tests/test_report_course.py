@@ -17,8 +17,8 @@ from studies.core.candidate import Candidate
 from studies.core.info import StudyInfo
 from studies.core.outcome import Rejected, Rung, Runtime, Size, Trained
 from studies.core.record import Record
+from studies.report.cli_hints import CommandHints
 from studies.report.report import report
-from studies.report.summary import Places
 from studies.results.analysis import (
     choices_of,
     gain_importance,
@@ -60,15 +60,16 @@ def test_importance_names_the_dimension_that_decides():
     assert gain_importance(space, few, choices_of(space, few)) == {}
     info = StudyInfo("s", {"budget": BUDGET.to_dict(), "space": space.to_dict()}, ())
     cut = [replace(r, outcome=over(r.outcome)) for r in records[len(few) :]]
-    alone = Page(report(info, [*few, *cut], Places())).figures["importance"]
+    alone = Page(report(info, [*few, *cut], CommandHints())).figures["importance"]
     assert [bars["name"] for bars in alone["data"]] == ["runtime (logarithm)"]
     shares = alone["data"][0]["x"]
     assert shares == sorted(shares), "the largest share stands at the top"
     assert alone["layout"]["showlegend"], "Plotly names a single set of bars nowhere by itself"
     assert (
-        "Too few candidates to say what decides the gain" in Page(report(info, few, Places())).words
+        "Too few candidates to say what decides the gain"
+        in Page(report(info, few, CommandHints())).words
     )
-    assert "importance" in Page(report(info, records, Places())).figures
+    assert "importance" in Page(report(info, records, CommandHints())).figures
 
 
 def test_times_are_told_in_the_unit_that_suits_them():

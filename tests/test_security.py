@@ -22,13 +22,14 @@ from skimage import data as photographs
 
 from nas.common.checked_files import SEAL
 from nas.common.errors import InputError
+from nas.common.tables import Column, Table
 from nas.common.yaml import load_plain
 from nas.data.manifest import MANIFEST, RECORDS, read_manifest
 from nas.data.prepare import prepare
 from nas.measure import device_lock
 from search_spaces import Architecture, build
 from search_spaces.model_file import load_model, model_bytes
-from studies.report.page import Column, Section, facts, page, paragraph, table
+from studies.report.page import Section, definition_list, page, paragraph
 from studies.tracking import server_command
 
 SMALL = Architecture(width=4)
@@ -264,7 +265,8 @@ EVIL = "</script><script>alert(1)</script><!--<script>\"'><img src=x onerror=ale
 
 def test_no_name_becomes_markup_on_a_page():
     figure = go.Figure(go.Scatter(x=[1], y=[1], text=[EVIL], name=EVIL))
-    body = table([Column(EVIL)], [[EVIL]]) + facts({EVIL: ""}) + paragraph(EVIL)
+    body = Table([Column(EVIL, EVIL)], [{EVIL: EVIL}]).html()
+    body += definition_list({EVIL: ""}) + paragraph(EVIL)
     told = page(EVIL, "", [Section("one", EVIL, body)], {"figure": figure})
     assert "<img src=x" not in told and "<script>alert" not in told
     figures = re.search(r'id="figures">(.*?)</script>', told, re.DOTALL)

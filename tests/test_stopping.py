@@ -98,9 +98,9 @@ def test_the_ui_takes_its_server_along(tmp_path):
 BESIDE = """
 import os
 from nas.cli.child_process import companion
-from nas.cli.errors import heard_as_interrupts
+from nas.cli.errors import signals_as_interrupts
 
-with heard_as_interrupts(), companion(["sh", "-c", "sleep 60 & sleep 60"], os.environ) as program:
+with signals_as_interrupts(), companion(["sh", "-c", "sleep 60 & sleep 60"], os.environ) as program:
     print("runs", flush=True)
     program.wait()
 """

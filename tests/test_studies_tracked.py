@@ -12,7 +12,7 @@ from quick_search import TRIALS, Quick, settings
 from studies.core.info import StudyInfo
 from studies.search import run_study
 from studies.tracking import EXPERIMENT
-from studies.tracking.writer import study_courier
+from studies.tracking.writer import study_writer
 
 
 def children(uri: str) -> Counter[str]:
@@ -53,25 +53,23 @@ def test_a_server_that_is_away_stops_nothing_and_is_made_up_for_later(tmp_path, 
         "broken": tally.broken,
     }
     note = note_of(uri)
-    assert "teacher: `hat-tiny`, +0.283 dB over Lanczos on the held-out pictures" in note
+    assert "teacher: `hat-tiny`, +0.283 dB over Lanczos on the held-out images" in note
     assert f"nas promote quick --storage {study.store.url} --tracking-uri {uri}" in note
 
 
 def test_a_store_that_hangs_keeps_nobody_waiting(tmp_path, monkeypatch):
     never = threading.Event()
-    monkeypatch.setattr(
-        "studies.tracking.StudyTracking.deliver", lambda *args, **more: never.wait(60)
-    )
+    monkeypatch.setattr("studies.tracking.StudyTracking.sync", lambda *args, **more: never.wait(60))
     monkeypatch.setattr("studies.tracking.writer._CLOSE_S", 0.3)
     info = StudyInfo("quick", settings(tmp_path).fixed, ())
-    courier = study_courier(f"sqlite:///{tmp_path}/mlflow.db", info, tmp_path, nullcontext)
-    courier.bring([])
-    fault = courier.close([])
+    writer = study_writer(f"sqlite:///{tmp_path}/mlflow.db", info, tmp_path, nullcontext)
+    writer.update([])
+    fault = writer.close([])
     never.set()
     assert fault == "it has not answered for 0 s"
 
 
 def test_a_view_that_cannot_be_made_at_all_is_a_fault_not_a_crash(tmp_path):
     info = StudyInfo("quick", settings(tmp_path).fixed, ())
-    fault = study_courier("nonsense://", info, tmp_path, nullcontext).close([])
+    fault = study_writer("nonsense://", info, tmp_path, nullcontext).close([])
     assert fault and "\n" not in fault

@@ -65,7 +65,7 @@ def test_a_work_that_dies_without_progress_is_given_up_and_names_what_was_writte
     assert said[:-1] == [DEATH.format(attempt) for attempt in (2, 3, 4, 5)]
     end = re.fullmatch(
         r"nas: the process that runs the search died 5 times without a new trial \(SIGABRT\); "
-        r"what native code wrote is in (.*); nothing is lost, the same command continues\.",
+        r"the output of native code is in (.*); nothing is lost, the same command continues\.",
         said[-1],
     )
     written = Path(end[1]).read_text()

@@ -65,7 +65,7 @@ def records(tmp_path):
 
 def test_a_study_becomes_runs_models_figures_and_a_note(tmp_path, records):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    assert StudyTracking(uri, INFO, tmp_path).deliver(records, final=True).fault is None
+    assert StudyTracking(uri, INFO, tmp_path).sync(records, final=True).fault is None
 
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
@@ -89,7 +89,7 @@ def test_a_study_becomes_runs_models_figures_and_a_note(tmp_path, records):
     assert [(point.step, point.value) for point in curve] == [(10, 0.05), (20, 0.10)]
 
     names = {item.path for item in client.list_artifacts(parent.info.run_id)}
-    assert {"front.png", "front.html", "front.json", "hypervolume.png", "study.json"} <= names
+    assert {"front.png", "front.html", "front.json", "report.html", "study.json"} <= names
     page = Path(client.download_artifacts(parent.info.run_id, "report.html")).read_text()
     assert "2 candidates were trained" in page and "nas promote demo" in page
     assert parent.data.metrics["hypervolume"] == pytest.approx(0.1 * 2 + 0.1 * 1)
@@ -112,7 +112,7 @@ def test_a_study_becomes_runs_models_figures_and_a_note(tmp_path, records):
 def test_a_tint_is_a_tag_and_no_part_of_what_the_study_found(tmp_path, records):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     records[1] = replace(records[1], tints=True)
-    assert StudyTracking(uri, INFO, tmp_path).deliver(records, final=True).fault is None
+    assert StudyTracking(uri, INFO, tmp_path).sync(records, final=True).fault is None
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     (parent,) = client.search_runs([experiment], "tags.kind = 'study'")
@@ -144,7 +144,7 @@ def test_a_network_is_told_in_columns_to_sort_and_to_draw_by():
 
 def test_a_tracked_network_loads_without_running_code(tmp_path, records):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    StudyTracking(uri, INFO, tmp_path).deliver(records)
+    StudyTracking(uri, INFO, tmp_path).sync(records)
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     run = client.search_runs([experiment], "tags.trial = '1'")[0]
@@ -164,24 +164,24 @@ def test_delivering_again_changes_nothing_and_a_lost_view_is_made_anew(tmp_path,
         )
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    StudyTracking(uri, INFO, tmp_path).deliver(records[:2])
+    StudyTracking(uri, INFO, tmp_path).sync(records[:2])
     again = StudyTracking(uri, INFO, tmp_path)  # as after a restart
-    assert again.deliver(records, final=True).written == 2
-    assert again.deliver(records, final=True).written == 0
+    assert again.sync(records, final=True).written == 2
+    assert again.sync(records, final=True).written == 0
 
     other = f"sqlite:///{tmp_path}/rebuilt.db"
-    StudyTracking(other, INFO, tmp_path).deliver(records, final=True)
+    StudyTracking(other, INFO, tmp_path).sync(records, final=True)
     assert seen(other) == seen(uri)
 
 
 def test_a_child_cut_off_while_being_written_is_written_anew(tmp_path, records):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    StudyTracking(uri, INFO, tmp_path).deliver(records[:1])
+    StudyTracking(uri, INFO, tmp_path).sync(records[:1])
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     run = client.search_runs([experiment], "tags.trial = '0'")[0]
     client.update_run(run.info.run_id, status="RUNNING")
-    assert StudyTracking(uri, INFO, tmp_path).deliver(records[:1]).written == 1
+    assert StudyTracking(uri, INFO, tmp_path).sync(records[:1]).written == 1
     assert len(client.search_runs([experiment], "tags.trial = '0'")) == 1
 
 
@@ -197,14 +197,14 @@ def test_a_database_is_there_whole_or_not_at_all(tmp_path, records, monkeypatch)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(MlflowClient, "search_experiments", killed)
-        StudyTracking(f"sqlite:///{database}", INFO, tmp_path).deliver(records)
+        StudyTracking(f"sqlite:///{database}", INFO, tmp_path).sync(records)
     assert not database.exists()
-    assert StudyTracking(f"sqlite:///{database}", INFO, tmp_path).deliver(records).fault is None
+    assert StudyTracking(f"sqlite:///{database}", INFO, tmp_path).sync(records).fault is None
     assert [path.name for path in tmp_path.glob(".*")] == []
 
 
 def test_a_tracking_server_that_is_away_is_told_in_one_sentence_without_secrets(tmp_path, records):
     tracking = StudyTracking("http://user:secret@127.0.0.1:9", INFO, tmp_path)
-    delivery = tracking.deliver(records)
+    delivery = tracking.sync(records)
     assert delivery.written == 0
     assert delivery.fault and "secret" not in delivery.fault and "127.0.0.1" in delivery.fault

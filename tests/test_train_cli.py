@@ -41,7 +41,7 @@ def test_it_trains_tells_and_then_says_that_it_is_done(train, tmp_path):
     assert "stage 1 at step 0: 4 steps of 2 crops of 16, mse" in err
     code, again, err = train("small.json", "--recipe", "quick.yaml", "--json")
     assert (code, json.loads(again)) == (0, told)
-    assert "this training is finished" in err
+    assert "this training has finished already" in err
     _, shown, _ = train("small.json", "--recipe", "quick.yaml")
     assert f"Cb {told['gain_cb_db']:+.3f} dB, Cr {told['gain_cr_db']:+.3f} dB" in shown
 

@@ -29,7 +29,7 @@ def test_training_forms_are_tried_and_the_best_is_trained(small_study, tmp_path)
     )
     seen = []
     summary = promote(asked, prepare(asked), lambda winner, event: seen.append(event))
-    assert any("conv, repvgg are tried for 1/10" in note for note in prepare(asked).notes)
+    assert any("conv, repvgg are compared over 1/10" in note for note in prepare(asked).notes)
     (promotion,), (winner,) = summary.promotions, summary.plan.winners
     assert set(promotion.forms) == {"conv", "repvgg"}
     best = max(promotion.forms, key=promotion.forms.get)

@@ -1,4 +1,4 @@
-"""The command line ``nas``: parsing, progress bars, tables and exit codes; no work of its own."""
+"""Command line ``nas``: options, progress bars, tables and exit codes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from functools import partial
 
 
 def main() -> None:
-    """Run ``nas`` on the process's arguments and exit.
+    """Run ``nas`` with the arguments of the process, and exit.
 
-    Exit codes: 0 done; 1 an error of the program; 2 something the user gave cannot be used, told
-    in one sentence on stderr; 130 interrupted by Ctrl+C, 143 by SIGTERM, 129 by SIGHUP, which end
-    the work alike. ``--debug``, anywhere on the line, or ``NAS_DEBUG`` shows the traceback as well.
+    Exit codes: 0 success; 1 an error of the program; 2 an error of the user, with one sentence on
+    stderr; 130 interrupted by Ctrl+C, 143 by SIGTERM, 129 by SIGHUP. ``--debug``, anywhere on the
+    command line, or ``NAS_DEBUG`` also shows the traceback.
 
-    A search runs in a child process, which is started again when it dies:
-    `nas.cli.child_process`.
+    A search runs in a child process, which is restarted if it dies: `nas.cli.child_process`.
     """
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be valid text
         sys.stdout.reconfigure(errors="backslashreplace")
     debug = len(arguments) < len(sys.argv) - 1 or bool(os.environ.get("NAS_DEBUG"))
     run = partial(_run, arguments, debug)
@@ -33,13 +32,13 @@ def main() -> None:
 
 def _run(arguments: list[str], debug: bool) -> None:
     from nas.cli.app import app
-    from nas.cli.errors import INTERRUPTED, heard_as_interrupts, sentence_for
+    from nas.cli.errors import INTERRUPTED, sentence_for, signals_as_interrupts
 
-    with heard_as_interrupts() as stop:
+    with signals_as_interrupts() as stop:
         try:
             app(args=arguments, prog_name="nas")
         except SystemExit as end:
-            if end.code == INTERRUPTED:  # the form in which Typer hands Ctrl+C over
+            if end.code == INTERRUPTED:  # how Typer reports Ctrl+C
                 print("nas: interrupted; the same command continues.", file=sys.stderr)
                 sys.exit(stop.exit_code)
             raise

@@ -1,4 +1,4 @@
-"""``python -m nas.cli``: what torchrun needs, the same as ``nas``."""
+"""``python -m nas.cli``: the same as ``nas``, for torchrun."""
 
 from nas.cli import main
 

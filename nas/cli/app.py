@@ -1,4 +1,4 @@
-"""The commands of ``nas``, one line each; what they do lives in the modules beside this one."""
+"""The commands of ``nas``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",  # it fills the lines of a paragraph
+    rich_markup_mode="markdown",  # joins the lines of a paragraph
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Search, distil and ship real-time 4x super-resolution networks for AVIF images.",
 )
@@ -45,14 +45,14 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def common(
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; anywhere on the line.")
+        bool, typer.Option("--debug", help="Show the traceback of an error; allowed anywhere.")
     ] = False,
     version: Annotated[
         bool,
         typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
     ] = False,
 ) -> None:
-    """Options of every command. ``main`` has taken ``--debug`` off the line already."""
+    """Options of every command. ``main`` has removed ``--debug`` from the arguments."""
 
 
 app.command()(search.search)

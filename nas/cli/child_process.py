@@ -1,8 +1,7 @@
-"""A child process does the work and is started again when it dies: Ray's core may abort it.
+"""Child process that does the work and is restarted when it dies: Ray's core may abort it.
 
-The work must continue where it was when it is done again, as a search does. The parent process
-imports nothing heavy, so that nothing in it can crash, and the child is a fork of it, which takes
-no time to start.
+Repeating the work must continue it, as a search does. The parent process imports nothing heavy, so
+that nothing can crash it; the child is a fork and starts at once.
 """
 
 from __future__ import annotations
@@ -22,26 +21,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-_PATIENCE_S = 10.0  # for a program that was asked to end
+_PATIENCE_S = 10.0  # for a program to end after SIGTERM
 
 
 @contextmanager
 def companion(
     command: Sequence[str], environment: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program until the block ends, or until this process does, also by ``kill -9``.
+    """Run a program with all its children until the block or this process ends.
 
-    It ends with all that it has started. A shell waits for the end of a pipe that only this process
-    holds open: the system closes it, whatever happens here.
-
-    Args:
-        command: The program and its arguments.
-        environment: Its environment variables.
-
-    Yields:
-        The running program.
+    This holds even for ``kill -9``: a shell waits for the end of a pipe that only this process
+    holds open, and then stops the program.
     """
-    # In a group of its own, which Ctrl+C in the terminal does not reach: this process passes it on.
+    # In a process group that Ctrl+C in the terminal does not reach: this process passes it on.
     program = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
     )
@@ -63,30 +55,30 @@ def companion(
 
 
 ATTEMPTS = 5
-"""How many in a row may die without any progress."""
+"""Number of successive children that may die without progress."""
 
 _STDERR = 2
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_SHOW_CURSOR = "\x1b[?25h\n"  # the live view that died had hidden it
+_SHOW_CURSOR = "\x1b[?25h\n"  # a live view hides it
 
-# What the child notes in the memory that it shares with its parent and with those after it: its
-# exit code, its progress, and when the first of them began, in ns.
+# Memory that all children share with the parent: exit code, progress, and start of the first child
+# in ns.
 _CODE, _PROGRESS, _BEGAN = 0, 1, 2
 _RUNNING = -1
 _notes: memoryview | None = None
 
 
 def progressed() -> None:
-    """Note that something is done for good; in a process that is not supervised, do nothing."""
+    """Record progress; does nothing in a process that is not supervised."""
     if _notes is not None:
         _notes[_PROGRESS] += 1
 
 
 def began() -> float:
-    """When the work began, on the monotonic clock: at the first call, in a child that died or here.
+    """Return the time of the first call, here or in a child that died, on the monotonic clock.
 
-    So that work of limited time does not have that time again whenever its process dies.
+    A restart does not extend the time of a search.
     """
     if _notes is None:
         return time.monotonic()
@@ -95,47 +87,47 @@ def began() -> float:
 
 
 def supervised(work: Callable[[], None]) -> None:
-    """Do the work in a child process, again while that dies, and exit with its exit code.
+    """Do the work in a child process, restart it if it dies, and exit with its exit code.
 
-    A signal to stop is passed on to the child; when this process is killed, so is the child. What
-    native code writes to stderr is kept from the terminal.
+    Signals to stop are passed on to the child; if this process is killed, so is the child. Output
+    of native code on stderr goes to a log, not to the terminal.
 
-    Where a fork is unsafe because threads run already, as in a notebook, and on other systems than
+    Where a fork is unsafe because threads are running, as in a notebook, and on systems other than
     Linux, this process does the work and returns.
 
     Args:
-        work: What to do; doing it again continues it.
+        work: Repeating it must continue it.
 
     Raises:
-        SystemExit: With the exit code of the work; 1 when the child dies again and again.
+        SystemExit: With the exit code of the work; 1 if children die repeatedly.
     """
     if sys.platform != "linux" or len(list(Path("/proc/self/task").iterdir())) > 1:
         work()
         return
-    heard = {n for n in (*_STOPS, signal.SIGTSTP) if signal.getsignal(n) != signal.SIG_IGN}
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, no child can be waited for
-    # They stay blocked in this process: it takes them when it waits, or ends.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, heard | {signal.SIGCHLD})
+    handled = {n for n in (*_STOPS, signal.SIGTSTP) if signal.getsignal(n) != signal.SIG_IGN}
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it is ignored, no child can be waited for
+    # They stay blocked in this process, which receives them by `sigwait`.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, handled | {signal.SIGCHLD})
     log = os.memfd_create("stderr")
     deaths = 0
     notes = memoryview(mmap.mmap(-1, 24)).cast("q")
     while True:
         notes[_CODE], notes[_PROGRESS] = _RUNNING, 0
         parent = os.getpid()
-        _flush()  # or both would write it
+        _flush()  # or both processes would write it
         child = os.fork()
         if child == 0:
             _prepare_child(parent, log)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             _do(work, notes)
-        status, stop = _wait(child, heard)
+        status, stop = _wait(child, handled)
         if notes[_CODE] != _RUNNING:
             sys.exit(notes[_CODE])
         if stop is not None:
             _say("interrupted; the same command continues.")
             sys.exit(128 + stop)
         deaths = 1 if notes[_PROGRESS] else deaths + 1
-        how = _name(status)
+        how = _describe(status)
         if deaths >= ATTEMPTS:
             _give_up(how, log)
         _say(
@@ -145,28 +137,28 @@ def supervised(work: Callable[[], None]) -> None:
 
 
 def _prepare_child(parent: int, log: int) -> None:
-    """End with the parent, be out of reach of the terminal's signals, and part from native code.
+    """End with the parent, ignore signals of the terminal, and redirect native code.
 
-    Python's stderr stays the terminal; the file descriptor, which native code and other processes
-    write to, becomes the log.
+    Python's stderr stays the terminal; its file descriptor, which native code and other processes
+    use, becomes the log.
     """
     os.setsid()  # Ctrl+C reaches the parent alone, which passes it on
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        os._exit(1)  # it ended before it could be watched
+        os._exit(1)  # the parent ended before this call
     shown = sys.stderr
     if shown is not None:
         terminal = os.dup(_STDERR)
         sys.stderr = os.fdopen(
             terminal, "w", buffering=1, encoding=shown.encoding, errors=shown.errors
         )
-        vars(sys)["__stderr__"] = sys.stderr  # where Rich looks for the terminal's size
+        vars(sys)["__stderr__"] = sys.stderr  # Rich takes the size of the terminal from it
         os.dup2(log, _STDERR)
-    faulthandler.enable(_STDERR)  # or Ray does, with Python's
+    faulthandler.enable(_STDERR)  # or Ray enables it for Python's stderr
 
 
 def _do(work: Callable[[], None], notes: memoryview) -> NoReturn:
-    """Do the work, note how it ended once all that it prints is out, and end this process."""
+    """Do the work, flush its output, record the exit code, and end this process."""
     global _notes
     _notes = notes
     code = 0
@@ -179,10 +171,10 @@ def _do(work: Callable[[], None], notes: memoryview) -> NoReturn:
         code = 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
     try:
         _flush()
-    except OSError:  # nobody reads it any more: Python ends with this code then
+    except OSError:  # the pipe is closed: Python exits with this code too
         code = 120
     notes[_CODE] = code
-    # As the interpreter ends, and `multiprocessing` its processes; nothing returns to a caller.
+    # Shut down as the interpreter does, including the processes of `multiprocessing`.
     vars(threading)["_shutdown"]()
     vars(atexit)["_run_exitfuncs"]()
     os._exit(code)
@@ -190,15 +182,15 @@ def _do(work: Callable[[], None], notes: memoryview) -> NoReturn:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # as where it is closed
+        if stream is not None:  # None if it is closed
             stream.flush()
 
 
-def _wait(child: int, heard: Collection[signal.Signals]) -> tuple[int, signal.Signals | None]:
-    """Wait for the child's end; return its status, and which signal has asked it to stop."""
+def _wait(child: int, handled: Collection[signal.Signals]) -> tuple[int, signal.Signals | None]:
+    """Wait for the end of the child; return its status, and the signal that asked it to stop."""
     stop = None
     while True:
-        number = signal.Signals(signal.sigwait({*heard, signal.SIGCHLD}))
+        number = signal.Signals(signal.sigwait({*handled, signal.SIGCHLD}))
         if number == signal.SIGCHLD:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
@@ -211,7 +203,7 @@ def _wait(child: int, heard: Collection[signal.Signals]) -> tuple[int, signal.Si
 
 
 def _pause(child: int) -> None:
-    """Ctrl+Z: stop, together with the child and all that it has started, until continued."""
+    """Handle Ctrl+Z: stop this process and the group of the child until continued."""
     with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGSTOP)
     os.kill(os.getpid(), signal.SIGTSTP)
@@ -221,8 +213,8 @@ def _pause(child: int) -> None:
         os.killpg(child, signal.SIGCONT)
 
 
-def _name(status: int) -> str:
-    """What ended a process."""
+def _describe(status: int) -> str:
+    """Describe the exit status of a process."""
     code = os.waitstatus_to_exitcode(status)
     try:
         return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
@@ -232,14 +224,13 @@ def _name(status: int) -> str:
 
 def _give_up(how: str, log: int) -> NoReturn:
     text = f"the process that runs the search died {ATTEMPTS} times without a new trial ({how})"
-    said = os.pread(log, os.fstat(log).st_size, 0)
-    if said:
+    if output := os.pread(log, os.fstat(log).st_size, 0):
         import tempfile
 
         file, path = tempfile.mkstemp(prefix="nas-search-", suffix=".log")
-        with os.fdopen(file, "wb") as kept:
-            kept.write(said)
-        text += f"; what native code wrote is in {path}"
+        with os.fdopen(file, "wb") as opened:
+            opened.write(output)
+        text += f"; the output of native code is in {path}"
     _say(f"{text}; nothing is lost, the same command continues.")
     sys.exit(1)
 

@@ -1,15 +1,15 @@
-"""What a person sees: bars and tables on stderr or stdout; JSON documents for scripts."""
+"""Output of commands: progress bars, tables, notes on stderr, and JSON documents."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,13 +18,11 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
+from nas.common.tables import Table
 from nas.common.text import Progress as Report
-
-_STEERING = {code: f"\\x{code:02x}" for code in (*range(10), *range(11, 32), *range(127, 160))}
-"""Control characters, which would move the cursor or worse, as Python writes them."""
+from nas.common.text import printable
 
 out = Console(soft_wrap=False, highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -32,7 +30,7 @@ err = Console(stderr=True, highlight=False)
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Report]:
-    """A bar on stderr, as a callback for the engine; nothing when stderr is no terminal."""
+    """Show a bar on stderr and yield its callback; nothing is shown without a terminal."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=28),
@@ -46,75 +44,50 @@ def progress_bar(title: str) -> Iterator[Report]:
         task = bar.add_task(title, total=None, note="")
 
         def report(done: int, total: int, note: str) -> None:
-            bar.update(task, completed=done, total=total, note=note.translate(_STEERING))
+            bar.update(task, completed=done, total=total, note=printable(note))
 
         yield report
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     json.dump(document, sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 
 def say(text: str, *, mark: str = "", style: str = "") -> None:
-    """A line for the person on stderr, so that stdout stays the result's.
+    """Print a line on stderr, so that stdout holds nothing but the result.
 
     Args:
-        text: the line, printed as it is, for names of files may hold what markup is made of; but
-            nothing in it moves the cursor.
-        mark: a word to stand before it in yellow.
-        style: of the text, such as ``dim``.
+        text: Printed as it is: names of files may hold what markup is made of.
+        mark: A word in yellow before the line.
+        style: Style of the line, such as ``dim``.
     """
-    line = Text(text.translate(_STEERING), style)
+    line = Text(printable(text), style)
     err.print(Text.assemble((mark, "yellow"), " ", line) if mark else line, soft_wrap=True)
 
 
-def say_undelivered(fault: str) -> None:
-    """Tell what keeps MLflow from having everything, and what brings it the rest."""
-    say(f"not all of it is in MLflow: {fault}; run again to deliver.", style="yellow")
+def say_not_tracked(fault: str) -> None:
+    """Say why MLflow lacks some results, and how it gets them."""
+    say(f"MLflow lacks some results: {fault}; run the command again to send them.", style="yellow")
 
 
-def table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None
-) -> RenderableType:
-    """A compact table below its title; columns of numbers are right-aligned."""
-    drawn = _Fitted(columns, rows)
-    return drawn if title is None else Group(Text(title, style="italic"), drawn)
+def drawn(table: Table, width: int | None, title: str = "") -> Text:
+    """Render a table below its title; in ``width`` cells if its names allow that."""
+    head, body = table.text(width)
+    parts = [("\n".join(head), "bold"), *(("\n" + line, "") for line in body)]
+    if title:
+        # A name within the title stays whole.
+        lines = textwrap.wrap(
+            printable(title), width or sys.maxsize, break_long_words=False, break_on_hyphens=False
+        )
+        parts.insert(0, ("\n".join(lines) + "\n", "italic"))
+    return Text.assemble(*parts, no_wrap=True, overflow="ignore")
 
 
-@dataclass(frozen=True, slots=True)
-class _Fitted:
-    """A table whose headings take a line a word where it would be wider than the terminal."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        whole = self._drawn(self.columns)
-        needed = console.measure(whole, options=options.update(max_width=_ANY_WIDTH)).maximum
-        fits = needed <= options.max_width
-        yield whole if fits else self._drawn([name.replace(" ", "\n") for name in self.columns])
-
-    def _drawn(self, columns: Sequence[str]) -> Table:
-        drawn = Table(box=None, pad_edge=False, header_style="bold")
-        for index, column in enumerate(columns):
-            numeric = all(_numeric(row[index]) for row in self.rows) if self.rows else False
-            drawn.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
-        for row in self.rows:
-            drawn.add_row(*(Text(cell.translate(_STEERING)) for cell in row))
-        return drawn
-
-
-_ANY_WIDTH = 10_000
-
-
-def show(drawn: RenderableType) -> None:
-    """A table or text on stdout. Piped output is not cut to a terminal's width."""
-    if out.is_terminal:
-        out.print(drawn)
-    else:
-        Console(width=200, highlight=False).print(drawn)
+def show(table: Table, title: str = "") -> None:
+    """Print a table on stdout: all columns into a pipe, those that fit on a terminal."""
+    out.print(drawn(table, out.width if out.is_terminal else None, title), soft_wrap=True)
 
 
 def count(number: float) -> str:
@@ -123,7 +96,3 @@ def count(number: float) -> str:
         if abs(number) >= size:
             return f"{number / size:.3g} {unit}"
     return f"{number:g}"
-
-
-def _numeric(cell: str) -> bool:
-    return not cell or cell == "-" or cell.lstrip("+-~").replace(",", "")[:1].isdigit()

@@ -11,11 +11,17 @@ from html import escape
 from typing import TypeAlias
 
 _MARKS = re.compile(r"[\\`*_\[\]|~]")
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(10), *range(11, 32), *range(127, 160))}
 
 
 def plain(text: str) -> str:
     """Return words for a sentence or for a cell of a table, on one line."""
     return _MARKS.sub(r"\\\g<0>", escape(_on_one_line(text), quote=False))
+
+
+def printable(text: str) -> str:
+    """Return a text whose control characters, which might move the cursor, are escaped."""
+    return text.translate(_CONTROLS)
 
 
 def code(text: str) -> str:

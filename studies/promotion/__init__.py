@@ -1,1 +1,1 @@
-"""Full training of a study's winners."""
+"""Promotion: full training of networks of a study."""

@@ -1,4 +1,4 @@
-"""From what the user asked for to what a promotion will do, all checked."""
+"""Plan of a promotion, made and checked before anything that takes long."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ from studies.storage.store import DEFAULT_TRACKING, Store
 from teachers.loading import Teacher, load_teacher
 
 OF_THE_STUDY = "study"
-"""The teacher that the study had."""
+"""Stands for the teacher of the study."""
 
 _MODEL_NAME = re.compile(r"\w[\w .-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionSettings:
-    """What a user asks for: the options of ``nas promote``.
+    """Options of ``nas promote``.
 
     Attributes:
         study: Name of the study.
-        selection: Which candidates.
+        selection: Which candidates to promote.
         store: Where the study is stored.
-        recipe: A shipped name or a YAML file.
-        data: A prepared set; None for the study's own.
-        teacher: `OF_THE_STUDY`, a name, a file, or None to train without.
-        steps: Of all stages together; None for the recipe's own.
-        seed: Of the training.
-        licence: Of the models, if they shall say one.
-        name: In the model registry; None for the study's.
-        tracking_uri: MLflow's; None leaves MLflow out.
-        device: Where to train; None for CUDA if there is any.
-        plugins: Python files that bring blocks, beside those of the study.
-        blocks: Training forms to try, see `studies.promotion.training_forms`.
+        recipe: A shipped recipe or a YAML file.
+        data: Prepared dataset; None for that of the study.
+        teacher: `OF_THE_STUDY`, a name, a file, or None to train without a teacher.
+        steps: Total number of steps; None for that of the recipe.
+        seed: Seed of the training.
+        licence: License recorded in the models; empty for none.
+        name: Name of the registered model; None for the name of the study.
+        tracking_uri: MLflow store; None to do without MLflow.
+        device: ``cpu`` or ``cuda``; None for CUDA if there is a GPU.
+        plugins: Python files that define blocks, beside those of the study.
+        blocks: Training forms to compare, see `studies.promotion.training_forms`.
     """
 
     study: str
@@ -78,10 +78,10 @@ class Winner:
     """A candidate to promote.
 
     Attributes:
-        member: The candidate as the front has it.
-        forms: What it may be trained as, by the name of the block.
-        folder: Where its full training lies.
-        done: What it ended with, if it has, and nothing of it was damaged since.
+        member: The candidate with the figures of the study.
+        forms: Its possible training forms by name of the block.
+        folder: Folder of its full training.
+        done: The result, if it has ended and no file is damaged.
     """
 
     member: Member
@@ -92,19 +92,19 @@ class Winner:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a promotion will do, all checked.
+    """A checked plan of a promotion.
 
     Attributes:
         info: The study.
         records: Its trials.
-        winners: Candidates, the most valuable first.
-        recipe: How each is trained.
-        pair_set: On what.
-        teacher: By whom; None for nobody.
-        device: Where.
-        limits: Of a champion: the study's, with the runtime that was asked for.
-        name: In the model registry.
-        notes: Sentences the user should read first.
+        winners: Candidates to train, the most valuable first.
+        recipe: The recipe, scaled.
+        pair_set: The dataset.
+        teacher: The teacher, if any.
+        device: ``cpu`` or ``cuda``.
+        limits: Limits of a champion: those of the study, with the runtime of ``--under``.
+        name: Name of the registered model.
+        notes: Remarks for the user.
     """
 
     info: StudyInfo
@@ -120,10 +120,10 @@ class Plan:
 
 
 def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
-    """Check everything that was asked for, before anything that takes long.
+    """Check all settings and make the plan.
 
     Raises:
-        InputError: Something asked for does not exist, is not what the study had, or is damaged.
+        InputError: Something does not exist, differs from that of the study, or is damaged.
     """
     study = _read(settings)
     info, records = study.info, study.records
@@ -150,10 +150,10 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
         )
         for member in chosen
     ]
-    places = [promotions.folder_of(folder, m.trial, recipe.name, identity) for m in chosen]
+    folders = [promotions.folder_of(folder, m.trial, recipe.name, identity) for m in chosen]
     for other in promotions.told(folder):
-        if other not in places:
-            promotions.read(other)  # a damaged one is told before the training, not after it
+        if other not in folders:
+            promotions.read(other)  # report a damaged one before the training, not after it
     under, noise = settings.selection.under_ms, study.noise
     highest = None if under is None else highest_gain(study.trained, noise, under)
     tie = "" if highest is None else highest.tie
@@ -162,8 +162,8 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
         info=info,
         records=records,
         winners=tuple(
-            Winner(member, forms, place, promotions.kept(place))
-            for member, forms, place in zip(chosen, forms_of_each, places, strict=True)
+            Winner(member, forms, own, promotions.kept(own))
+            for member, forms, own in zip(chosen, forms_of_each, folders, strict=True)
         ),
         recipe=recipe,
         pair_set=pair_set,
@@ -176,7 +176,7 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
 
 
 def _tint_note(chosen: Sequence[Member], budget: Budget, noise: Noise) -> str:
-    """A sentence on those that were named although they tint; empty without any."""
+    """Note which chosen candidates tint; empty if none does."""
     tinted = [
         f"trial {member.trial} ({member.colour_shown(noise.digits)})"
         for member in chosen
@@ -191,28 +191,27 @@ def _tint_note(chosen: Sequence[Member], budget: Budget, noise: Noise) -> str:
 
 
 def _tries_note(forms_of_each: Sequence[Mapping[str, Architecture]]) -> str:
-    """A sentence on the training forms that are tried first; empty without any."""
+    """Note which training forms are compared; empty if none are."""
     tried = list(dict.fromkeys(name for forms in forms_of_each if len(forms) > 1 for name in forms))
     if not tried:
         return ""
     return (
-        f"Training forms {', '.join(tried)} are tried for 1/{SHARE} of the recipe each; "
+        f"Training forms {', '.join(tried)} are compared over 1/{SHARE} of the recipe each; "
         "the best one is trained."
     )
 
 
 def _model_name(name: str) -> str:
-    """Return a name that ``models:/NAME@champion`` can say: learnt before anything is trained."""
+    """Check that ``models:/NAME@champion`` can hold the name."""
     if not _MODEL_NAME.fullmatch(name):
         raise InputError(
-            f"--name {name!r}: a registered model is called by letters, digits, '_', '-', '.' and "
-            "blanks, such as avif4x"
+            f"--name {name!r}: use letters, digits, '_', '-', '.' and blanks only, such as avif4x"
         )
     return name
 
 
 def _read(settings: PromotionSettings) -> StudySnapshot:
-    """Read the study, with the blocks that its networks may need."""
+    """Read the study, and load the plugins of its networks."""
     load_all(settings.plugins)
     study = load(settings.store, settings.study)
     load_all(path for path in study.info.sources.get("plugins", ()) if Path(path).is_file())
@@ -222,34 +221,39 @@ def _read(settings: PromotionSettings) -> StudySnapshot:
 def _data(
     info: StudyInfo, given: Path | None, progress: Progress
 ) -> tuple[PairSet, tuple[str, ...]]:
-    """Open the set: the one that is given, or exactly the study's own."""
+    """Open the given dataset, or exactly that of the study."""
     had = info.identity.get("data", {})
     if given is not None:
         pair_set = open_set(given)
         if pair_set.digest == had.get("digest"):
             return pair_set, ()
-        told = f"the study was made on another set, {had.get('name')}: gains of its proxy runs are"
-        return pair_set, (f"{told} of other pictures than those of the full training.",)
+        note = (
+            f"the study used another dataset, {had.get('name')}: gains of its proxy runs and of "
+            "the full training are of different images."
+        )
+        return pair_set, (note,)
     source = info.sources.get("data")
     if had.get("name") == "sample":
-        note = "Training on the small sample set: enough to see it work, too little to ship."
+        note = "Training on the small sample dataset: a demonstration, not for production."
         pair_set, notes = open_set(sample_set(progress)), [note]
     elif source is not None and Path(source).is_dir():
         pair_set, notes = open_set(Path(source)), []
     else:
-        where = f"is not in {source} any more" if source else "is not known to lie anywhere"
-        raise InputError(f"the set {had.get('name')!r} of {info.name!r} {where}: give it as --data")
+        where = f"is not in {source} any more" if source else "has no known path"
+        raise InputError(
+            f"the dataset {had.get('name')!r} of {info.name!r} {where}: give it with --data"
+        )
     if pair_set.digest != had.get("digest"):
         raise InputError(
-            f"{pair_set.path} is not the set that {info.name!r} was made on any more "
+            f"{pair_set.path} has changed since the study {info.name!r} used it "
             f"(its digest was {str(had.get('digest'))[:12]}, and is {pair_set.digest[:12]}): "
-            f"give --data {pair_set.path} to train on it all the same"
+            f"give --data {pair_set.path} to train on it anyway"
         )
     return pair_set, tuple(notes)
 
 
 def _teacher(info: StudyInfo, given: str | None) -> Teacher | None:
-    """Load the teacher: the one that is given, or exactly the study's own."""
+    """Load the given teacher, or exactly that of the study."""
     if given != OF_THE_STUDY:
         return None if given is None else load_teacher(given)
     had = info.identity.get("teacher")
@@ -258,10 +262,10 @@ def _teacher(info: StudyInfo, given: str | None) -> Teacher | None:
     try:
         teacher = load_teacher(info.sources.get("teacher") or had["name"])
     except InputError as fault:
-        raise InputError(f"the teacher of {info.name!r} is gone: {fault}") from fault
+        raise InputError(f"the teacher of {info.name!r} is not available: {fault}") from fault
     if teacher.digest != had["digest"]:
         raise InputError(
-            f"the teacher {teacher.name} is not the one that {info.name!r} was made with any more: "
-            "give --teacher to say which one to learn from"
+            f"the teacher {teacher.name} has changed since the study {info.name!r} used it: "
+            "choose one with --teacher"
         )
     return teacher

@@ -1,7 +1,7 @@
-"""Promotion: winners of a study trained fully, measured, and made ready to ship.
+"""Promotion: train networks of a study fully, measure and export them.
 
-Everything stands in the study's folder first, so that a promotion that was stopped or killed goes
-on where it was, and one that has ended is not repeated. MLflow is told from there.
+All results are in the folder of the study, so that a promotion that was stopped or killed continues
+and one that has ended is not repeated. MLflow shows what is in the folder.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ from studies.core.noise import seed_noise
 from studies.core.record import Record
 from studies.promotion.plan import Plan, PromotionSettings, Winner
 from studies.promotion.training_forms import SHARE
-from studies.report.images import keep_samples
+from studies.report.images import write_preview
 from studies.results import promotions
 from studies.results.front import front, trained, with_probabilities
 from studies.results.promotions import Agreement, Promotion
 from studies.storage.locks import try_lock
 from studies.storage.store import Store, masked
-from studies.tracking.writer import Courier
+from studies.tracking.writer import BackgroundWriter
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a promotion ended with.
+    """Results of a promotion.
 
     Attributes:
-        plan: What it was to do.
-        promotions: Those that ended, in the order of the plan.
-        failed: Trials that could not be trained, and why.
+        plan: The plan.
+        promotions: Those that have ended, in the order of the plan.
+        failed: Reasons by trial that could not be trained.
         champion: The highest full gain within the limits; None if there is none.
-        agreement: Proxy rank against full rank, over all that was trained alike.
+        agreement: Proxy rank against full rank, over all promotions that were trained alike.
         gains: File of gains by name.
-        versions: Versions in the model registry, by trial.
-        registered: The registry's champion as a URI; None if it was not told.
-        tracking_uri: MLflow's, without secrets.
-        tracking_fault: Why not everything arrived there.
+        versions: Registered versions by trial.
+        registered: URI of the registered champion; None if there is none.
+        tracking_uri: MLflow store, without secrets.
+        tracking_fault: Why MLflow lacks some results.
     """
 
     plan: Plan
@@ -70,7 +70,7 @@ class Summary:
 
 
 OnEvent = Callable[[Winner, Event], None]
-"""Told of every event of every training."""
+"""Called with every event of every training."""
 
 
 def promote(
@@ -79,16 +79,16 @@ def promote(
     on_event: OnEvent = lambda winner, event: None,
     progress: Progress = silent,
 ) -> Summary:
-    """Train, measure, export and register what is planned; what has ended already is kept.
+    """Train, measure, export and register the planned networks that have not ended yet.
 
     Args:
-        settings: What the user asked for.
-        plan: As `prepare` made it.
-        on_event: Told of every event of every training.
-        progress: Called while the teacher upscales and pictures are measured.
+        settings: Options of the command.
+        plan: The plan of `prepare`.
+        on_event: Called with every event of every training.
+        progress: Called while the teacher upscales and images are measured.
 
     Raises:
-        InputError: The folder cannot be written. A winner that could not be trained is in `failed`.
+        InputError: The folder cannot be written. Networks that fail are in `Summary.failed`.
         KeyboardInterrupt: It was interrupted; the same call continues.
     """
     folder = settings.store.folder(plan.info.name)
@@ -100,7 +100,7 @@ def promote(
                 try:
                     if promotions.kept(winner.folder) is None:
                         _promote_one(winner, plan, settings, view, on_event, progress)
-                except InputError as fault:  # its own: the others may do better
+                except InputError as fault:  # the others may succeed
                     failed[winner.member.trial] = str(fault)
             alike = _alike(plan, folder)
             gains = promotions.promoted_root(folder) / "gains.json"
@@ -124,15 +124,15 @@ def promote(
 
 
 class _View:
-    """MLflow's view of the promotions, written by a thread of its own; none without MLflow."""
+    """Writes the promotions to MLflow in the background; does nothing without MLflow."""
 
     def __init__(self, settings: PromotionSettings, plan: Plan, folder: Path) -> None:
-        self._courier: Courier[None] | None = None
-        self._shown: Any = None
+        self._writer: BackgroundWriter[None] | None = None
+        self._tracking: Any = None
         self.fault: str | None = None
         uri = settings.tracking_uri
         if uri is not None:
-            self._courier = Courier(lambda: self._open(uri, settings.store, plan, folder))
+            self._writer = BackgroundWriter(lambda: self._open(uri, settings.store, plan, folder))
 
     def _open(self, uri: str, store: Store, plan: Plan, folder: Path) -> Any:
         from studies.results.snapshot import load
@@ -142,28 +142,28 @@ class _View:
             return load(store, plan.info.name).records
 
         folders = [winner.folder for winner in plan.winners]
-        self._shown = PromotionTracking(
+        self._tracking = PromotionTracking(
             uri, plan.info, records, folder, folders, plan.name, plan.limits
         )
-        return self._shown.deliver
+        return self._tracking.sync
 
-    def news(self) -> None:
-        """Have what is new in the folders shown soon."""
-        if self._courier is not None:
-            self._courier.bring(None)
+    def update(self) -> None:
+        """Write changes in the folders soon."""
+        if self._writer is not None:
+            self._writer.update(None)
 
     def close(self) -> None:
-        """Have the rest shown."""
-        if self._courier is not None:
-            self.fault = self._courier.close(None)
+        """Write the rest."""
+        if self._writer is not None:
+            self.fault = self._writer.close(None)
 
     @property
     def versions(self) -> dict[int, str]:
-        return {} if self._shown is None else dict(self._shown.versions)
+        return {} if self._tracking is None else dict(self._tracking.versions)
 
     @property
     def champion(self) -> str | None:
-        return None if self._shown is None else self._shown.champion
+        return None if self._tracking is None else self._tracking.champion
 
 
 def _promote_one(
@@ -176,15 +176,15 @@ def _promote_one(
 ) -> None:
     try:
         promotions.read(winner.folder)
-    except InputError:  # what it said is lost, and would stand in the way of the others
+    except InputError:  # a damaged result would stop the others
         (winner.folder / promotions.RESULT).unlink()
-    forms = _tried(winner, plan, settings, on_event, progress)
+    forms = _compare_forms(winner, plan, settings, on_event, progress)
     best = max(forms, key=lambda name: forms[name])
     finished: Finished | None = None
     for event in _events(winner, winner.forms[best], plan, settings, progress):
         if isinstance(event, Validated):
-            keep_samples(event, winner.folder / promotions.SAMPLES)
-            view.news()
+            write_preview(event, winner.folder / promotions.SAMPLES)
+            view.update()
         elif isinstance(event, Finished):
             finished = event
         on_event(winner, event)
@@ -199,17 +199,17 @@ def _promote_one(
         winner.folder,
         _promotion(winner, plan, settings, finished, forms, evaluation, model, onnx_error),
     )
-    view.news()
+    view.update()
 
 
-def _tried(
+def _compare_forms(
     winner: Winner,
     plan: Plan,
     settings: PromotionSettings,
     on_event: OnEvent,
     progress: Progress,
 ) -> dict[str, float]:
-    """Gain of each training form after a part of the recipe, in dB; 0 where there is one alone."""
+    """Return the gain in dB of each training form after a part of the recipe; 0 if there is one."""
     if len(winner.forms) == 1:
         return dict.fromkeys(winner.forms, 0.0)
     steps = max(plan.recipe.steps // SHARE, len(plan.recipe.stages))
@@ -248,7 +248,7 @@ def _events(
 def _measured(
     model: Model, winner: Winner, plan: Plan, progress: Progress
 ) -> tuple[Evaluation, Model]:
-    """Measure the model on whole held-out pictures, report it, and write it with what is known."""
+    """Measure the model on whole held-out images, and write the report and the final model."""
     member = winner.member
     (evaluation,) = evaluate_all(
         [upscaler_of(model, plan.device)],
@@ -272,13 +272,13 @@ def _measured(
     kind = cast(Kind, member.runtime_kind)
     latency = Latency(member.runtime_ms, kind, target.get("name", ""), "", "study")
     entry = Entry(written, evaluation, cost(written.network), latency)
-    note = f"{member.runtime_kind} in the study: {target.get('note', 'no more is known')}"
+    note = f"{member.runtime_kind} in the study: {target.get('note', 'details unknown')}"
     write_report(document([entry], plan.pair_set, note), winner.folder / promotions.EVALUATION)
     return evaluation, written
 
 
 def _export(model: Model, folder: Path) -> float | None:
-    """Write the model as ONNX too, where its packages are installed."""
+    """Export the model as ONNX if its packages are installed."""
     if any(find_spec(package) is None for package in ("onnx", "onnxscript", "onnxruntime")):
         return None
     return export(model, folder / promotions.ONNX, "onnx").error
@@ -330,6 +330,6 @@ def _promotion(
 
 
 def _alike(plan: Plan, folder: Path) -> list[Promotion]:
-    """All promotions of the study that were trained as these are: their gains compare."""
-    how = {winner.folder.name for winner in plan.winners}
-    return [p for place, p in promotions.ended(folder).items() if place.name in how]
+    """Return all promotions of the study with the same settings: their gains compare."""
+    settings = {winner.folder.name for winner in plan.winners}
+    return [p for own, p in promotions.ended(folder).items() if own.name in settings]

@@ -1,7 +1,7 @@
-"""Which training form a winner gets: blocks that fold to one network, tried at a tenth of a recipe.
+"""Training forms of a network: blocks that fold to the same layers.
 
-A proxy run trains folded kernels, so a search cannot tell such blocks apart; a full training on
-unfolded branches may.
+A proxy run trains folded kernels, so a search cannot distinguish such blocks; a full training of
+unfolded branches may. They are compared over a tenth of the recipe.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from search_spaces.blocks import linear_sizes
 from search_spaces.networks.factory import build, layout
 
 CHOICES: Mapping[str, tuple[str, ...]] = {"auto": ("conv",), "trial": ()}
-"""What ``--blocks`` takes beside names. ``auto`` trains the cheapest form: in short trainings no
-branches were worth more than the seed (`docs/proxy.md`); whether they are after 20,000 steps has
-not been measured. ``trial`` keeps what the search drew."""
+"""Values of ``--blocks`` beside names. ``auto`` trains the cheapest form: in short trainings no
+branches gained more than the seed noise (`docs/proxy.md`); 20,000 steps have not been measured.
+``trial`` keeps the form in the study."""
 
 SHARE = 10
-"""A try is this part of the recipe's steps."""
+"""The comparison takes the steps of the recipe divided by this."""
 
 
 def training_forms(
     architecture: Architecture, blocks: str, *, folds: bool
 ) -> Mapping[str, Architecture]:
-    """Return an architecture with each of some blocks in place of its linear ones, by name.
+    """Return variants of an architecture by the linear block that they use.
 
-    Blocks that do not fold to one convolution, such as SPAB, are part of the network and stay.
+    Blocks that do not fold to one convolution, such as SPAB, stay.
 
     Args:
-        architecture: As the search found it.
-        blocks: One of `CHOICES`, or names of linear blocks with commas between them.
+        architecture: The architecture of the trial.
+        blocks: One of `CHOICES`, or names of linear blocks separated by commas.
         folds: Whether the recipe folds blocks before its first step: then one form is enough.
 
     Raises:
-        InputError: A block is unknown, does not fold to a 3x3 convolution, or cannot have the
+        InputError: A block is unknown, does not fold to a 3x3 convolution, or does not support the
             channels of this network.
     """
     names = CHOICES.get(blocks, tuple(blocks.split(",")))

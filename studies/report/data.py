@@ -1,6 +1,6 @@
-"""What a report shows beyond the records: pictures and promoted networks.
+"""Data of a report beside the records: images and promoted networks.
 
-They need the study's data set and its files. Where one is missing the report says so.
+They need the dataset and the files of the study. The report says which are missing.
 """
 
 from __future__ import annotations
@@ -19,82 +19,71 @@ from search_spaces.model_file import Model, load_model
 from studies.core.info import StudyInfo
 from studies.core.record import Record
 from studies.core.weights import weights_file
-from studies.report.images import BeforeAfter, before_after, spread
+from studies.report.images import BeforeAfter, before_after, evenly_spaced
 from studies.results.front import front, trained
 from studies.results.model_files import with_embedded_architecture
 from studies.results.promotions import Promotion, ended
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """What was found beside the records.
+class ReportData:
+    """Data of a report beside the records.
 
     Attributes:
-        pictures: Networks of the front beside Lanczos and the original.
-        why_no_pictures: One sentence where there are none, and on networks that are left out;
-            empty also when nobody looked.
-        promoted: Fully trained winners.
+        images: Networks of the front beside Lanczos and the original.
+        why_no_images: Why there are none, or why networks are left out; empty if `collect` was
+            not called.
+        promoted: Fully trained networks.
     """
 
-    pictures: BeforeAfter | None = None
-    why_no_pictures: str = ""
+    images: BeforeAfter | None = None
+    why_no_images: str = ""
     promoted: tuple[Promotion, ...] = ()
 
 
-NOTHING = Evidence()
-"""When nobody looked."""
+EMPTY = ReportData()
 
 
-def gather(
+def collect(
     info: StudyInfo,
     records: Sequence[Record],
     folder: Path,
     data: Path | None = None,
     progress: Progress = silent,
-) -> Evidence:
-    """Find what there is; nothing that is missing is an error, except a set that was named.
+) -> ReportData:
+    """Collect what there is. Only a dataset that was given must exist.
 
     Args:
         info: The study.
         records: Its trials.
-        folder: Its folder, where weights and promoted networks lie.
-        data: The set it was made with; None looks where the study says that it was.
-        progress: Called while pictures are upscaled.
+        folder: Its folder, with weights and promoted networks.
+        data: Its dataset; None for the path recorded in the study.
+        progress: Called while images are upscaled.
 
     Raises:
-        InputError: ``data`` is no set, or not the study's.
+        InputError: ``data`` is no dataset, or not that of the study.
     """
-    evidence = Evidence(promoted=tuple(ended(folder).values()))
+    found = ReportData(promoted=tuple(ended(folder).values()))
     try:
-        pair_set = _set_of(info, data, progress)
+        pair_set = _open(info, data, progress)
     except InputError as fault:
         if data is not None:
             raise
-        return replace(evidence, why_no_pictures=str(fault))
-    try:
-        return _looked(evidence, records, folder, pair_set, progress)
-    except InputError as fault:  # a damaged picture, a full cache: the rest of the page stands
-        return replace(evidence, why_no_pictures=str(fault))
-
-
-def _looked(
-    evidence: Evidence,
-    records: Sequence[Record],
-    folder: Path,
-    pair_set: PairSet,
-    progress: Progress,
-) -> Evidence:
-    seen = windows(pair_set.validation, HELD_OUT_AREA)
+        return replace(found, why_no_images=str(fault))
     models, missing = _models(records, folder)
     if not models:
-        return replace(evidence, why_no_pictures="No network of the front has its weights here.")
-    pictures = before_after(models, seen, pair_set.qps, progress)
-    told = f"Left out, as their weights are not here: trials {missing}." if missing else ""
-    return replace(evidence, pictures=pictures, why_no_pictures=told)
+        return replace(found, why_no_images="No network of the front has its weights here.")
+    try:
+        held_out = windows(pair_set.validation, HELD_OUT_AREA)
+        images = before_after(models, held_out, pair_set.qps, progress)
+    except InputError as fault:  # a damaged image or a full cache: the report does without images
+        return replace(found, why_no_images=str(fault))
+    left_out = f"Left out, as their weights are not here: trials {missing}." if missing else ""
+    return replace(found, images=images, why_no_images=left_out)
 
 
-def _set_of(info: StudyInfo, data: Path | None, progress: Progress) -> PairSet:
-    """Open the set that the study was made with."""
+def _open(info: StudyInfo, data: Path | None, progress: Progress) -> PairSet:
+    """Open the dataset of the study."""
     recorded = info.identity.get("data") or {}
     known = info.sources.get("data")
     if data is None and known is not None:
@@ -102,24 +91,24 @@ def _set_of(info: StudyInfo, data: Path | None, progress: Progress) -> PairSet:
     elif data is None:
         if recorded.get("name") != "sample":
             raise InputError(
-                f"The study does not say where its set {str(recorded.get('name'))!r} lies: "
+                f"The study has no path of its dataset {str(recorded.get('name'))!r}: "
                 "give it with --data."
             )
         data = sample_set(progress)
     pair_set = open_set(data)
     if pair_set.digest != recorded.get("digest"):
-        raise InputError(f"{pair_set.path} is not the set that the study was made with.")
+        raise InputError(f"{pair_set.path} is not the dataset of the study.")
     if not pair_set.validation:
-        raise InputError(f"{pair_set.path} holds out no picture.")
+        raise InputError(f"{pair_set.path} holds out no images.")
     return pair_set
 
 
 def _models(records: Sequence[Record], folder: Path) -> tuple[list[tuple[str, Model]], str]:
-    """Networks of the front with labels, and the trials whose weights cannot be used."""
+    """Load labelled networks of the front; return also the trials without usable weights."""
     by_trial = {record.trial: record for record in records}
     members = front(trained(records))
     found, missing = [], []
-    for member in (members[index] for index in spread(len(members))):
+    for member in (members[index] for index in evenly_spaced(len(members))):
         record = by_trial[member.trial]
         file = weights_file(record.outcome, folder)
         try:

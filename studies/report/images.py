@@ -1,4 +1,4 @@
-"""Before and after: one place of a held-out picture through each network of the front."""
+"""Images of networks at work: previews of a training, and crops for a report."""
 
 from __future__ import annotations
 
@@ -19,28 +19,38 @@ from nas.data.windows import Window
 from nas.measure.evaluation.images import CropBox, most_different
 from nas.measure.metrics import psnr_y
 from nas.measure.tiling import as_tensor, upscale_picture
-from nas.training.engine.events import Sample, Validated
+from nas.training.engine.events import Validated
 from search_spaces.model_file import Model
 
-_GAP, _HEAD = 6, 22
+SIDE = 128
+"""HR side of the crops of a report, which shows them twice as large."""
+
+MOST = 6
+"""Networks in a report; of a longer front evenly spaced ones."""
+
+_MARGIN = 32  # LR pixels around the crop, so that networks see no border there
+_GAP, _HEAD = 6, 22  # pixels between the crops of a preview, and above them
 
 
-def keep_samples(looked: Validated, folder: Path) -> Path | None:
-    """Draw the pieces of a look, a row each: Lanczos, the network, the original.
+def write_preview(looked: Validated, folder: Path) -> Path | None:
+    """Draw the samples of a validation, a row each: Lanczos, the network, the original.
 
     Returns:
-        The picture's file, named by the step; None for a look without pieces.
+        The image file, named by the step; None without samples.
     """
     if not looked.samples:
         return None
     path = folder / f"step-{looked.step:08d}.png"
     with atomic_path(path) as aside:
-        _drawn(looked).save(aside)
+        _preview(looked).save(aside)
     return path
 
 
-def _drawn(looked: Validated) -> Image.Image:
-    rows = [_row(sample) for sample in looked.samples]
+def _preview(looked: Validated) -> Image.Image:
+    rows = []
+    for sample in looked.samples:
+        gap = np.full((sample.hr.shape[0], _GAP, 3), 255, np.uint8)
+        rows.append(np.concatenate([sample.lanczos, gap, sample.ours, gap, sample.hr], 1))
     width = max(row.shape[1] for row in rows)
     height = _HEAD + sum(row.shape[0] + _GAP for row in rows)
     canvas = Image.new("RGB", (width, height), "white")
@@ -57,30 +67,16 @@ def _drawn(looked: Validated) -> Image.Image:
     return canvas
 
 
-def _row(sample: Sample) -> np.ndarray:
-    gap = np.full((sample.hr.shape[0], _GAP, 3), 255, np.uint8)
-    return np.concatenate([sample.lanczos, gap, sample.ours, gap, sample.hr], 1)
-
-
-SIDE = 128
-"""HR side of the place, shown twice as large."""
-
-MOST = 6
-"""Networks shown; of a longer front evenly spaced ones."""
-
-_MARGIN = 32  # LR pixels around the place that networks see, so that they have no border there
-
-
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A picture of the place.
+    """Crop of an upscaled image.
 
     Attributes:
-        label: Whose upscaling it is.
-        png: The pixels, as a PNG file.
-        psnr_y_db: Against the original, here; infinite for the original itself.
-        gain_db: PSNR-Y over Lanczos, here; None for Lanczos and the original, and where one of
-            the two has no error.
+        label: Name of the network or method.
+        png: The pixels as a PNG file.
+        psnr_y_db: PSNR-Y of the crop; infinite for the original itself.
+        gain_db: PSNR-Y over Lanczos; None for Lanczos and the original, and where one of the two
+            has no error.
     """
 
     label: str
@@ -90,13 +86,13 @@ class Crop:
 
     @property
     def uri(self) -> str:
-        """The picture as an address that holds it."""
+        """The image as a data URI."""
         return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """The place at one QP: Lanczos first, then the networks, the original last."""
+    """Crops at one QP: Lanczos first, then the networks, the original last."""
 
     qp: int
     crops: tuple[Crop, ...]
@@ -104,11 +100,11 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class BeforeAfter:
-    """What is shown of a set.
+    """Crops of a held-out image.
 
     Attributes:
-        picture: Name of the held-out picture.
-        place: What is shown of it, in HR pixels.
+        picture: Name of the image.
+        place: The crop, in HR pixels.
         strips: One for the lightest and one for the heaviest compression.
     """
 
@@ -119,48 +115,48 @@ class BeforeAfter:
 
 def before_after(
     models: Sequence[tuple[str, Model]],
-    seen: Sequence[Window],
+    held_out: Sequence[Window],
     qps: Sequence[int],
     progress: Progress = silent,
 ) -> BeforeAfter:
-    """Show what networks make of a typical held-out picture.
+    """Upscale a crop of a typical held-out image with each network.
 
-    Typical is the picture of the median gain of the last network; of it, the place that Lanczos
-    gets most wrong.
+    The image is the one with the median gain of the last network; the crop is where Lanczos has
+    the largest error.
 
     Args:
         models: Networks with their labels, fastest first; the last has the highest gain.
-        seen: What is looked at of the held-out pictures.
-        qps: Of the set, from light to heavy.
-        progress: Called after every picture.
+        held_out: Windows of the held-out images.
+        qps: QPs of the dataset, ascending.
+        progress: Called after every window.
     """
     best = models[-1][1]
     middle = qps[len(qps) // 2]
     gains = []
-    for done, window in enumerate(seen, 1):
+    for done, window in enumerate(held_out, 1):
         ours, base = _upscaled(best, window.lr(middle)), lanczos(window.lr(middle))
         gains.append(_gain_db(psnr_y(ours, window.hr()), psnr_y(base, window.hr())) or 0.0)
-        progress(done, len(seen), window.name)
-    chosen = seen[sorted(range(len(seen)), key=gains.__getitem__)[len(seen) // 2]]
+        progress(done, len(held_out), window.name)
+    chosen = held_out[sorted(range(len(gains)), key=gains.__getitem__)[len(gains) // 2]]
     truth = chosen.hr()
-    # No network has a say in it, so that none is flattered.
+    # Independent of the networks, so that none is favoured.
     place = most_different(truth, lanczos(chosen.lr(qps[0])), truth, SIDE)
-    whole = CropBox(
+    in_image = CropBox(
         SCALE * chosen.top + place.top, SCALE * chosen.left + place.left, place.height, place.width
     )
     strips = tuple(_strip(models, chosen, place, qp) for qp in dict.fromkeys((qps[0], qps[-1])))
-    return BeforeAfter(chosen.picture.name, whole, strips)
+    return BeforeAfter(chosen.picture.name, in_image, strips)
 
 
-def spread(count: int, most: int = MOST) -> list[int]:
-    """Return which of ``count`` networks to show: all, or evenly spaced ones with both ends."""
+def evenly_spaced(count: int, most: int = MOST) -> list[int]:
+    """Return at most ``most`` of the indices below ``count``, evenly spaced, with both ends."""
     if count <= most:
         return list(range(count))
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
 def _strip(models: Sequence[tuple[str, Model]], window: Window, place: CropBox, qp: int) -> Strip:
-    around = _around(place, window)
+    around = _with_margin(place, window)
     small = around.of(window.lr(qp))
     inner = CropBox(
         place.top - SCALE * around.top, place.left - SCALE * around.left, place.height, place.width
@@ -182,8 +178,8 @@ def _gain_db(ours_db: float, base_db: float) -> float | None:
     return ours_db - base_db if both else None
 
 
-def _around(place: CropBox, window: Window) -> CropBox:
-    """The place with its margin, in LR pixels."""
+def _with_margin(place: CropBox, window: Window) -> CropBox:
+    """Return the crop with its margin, in LR pixels."""
     top = max(0, place.top // SCALE - _MARGIN)
     left = max(0, place.left // SCALE - _MARGIN)
     bottom = min(window.rows, (place.top + place.height) // SCALE + _MARGIN)

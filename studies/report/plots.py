@@ -1,4 +1,4 @@
-"""The interactive figures of fronts: gain over runtime. Their theme comes from `page.js`."""
+"""Interactive figures of fronts: gain over runtime. `page.js` adds the theme."""
 
 from __future__ import annotations
 
@@ -14,27 +14,32 @@ from studies.core.budget import Budget
 from studies.core.noise import Noise, seed_noise
 from studies.core.outcome import Broken, Outcome, Rejected, Trained
 from studies.core.record import Record
-from studies.report.axes import Sight, runtime_label, sight, study_sight, survey_points
+from studies.report.axes import (
+    AxisLimits,
+    axis_limits,
+    runtime_label,
+    study_limits,
+    survey_points,
+)
 from studies.report.page import BAND, FRONT, GREY, LABEL, LEGEND, LIMIT, OTHER, TICKS_MS, colours
 from studies.results.front import Member, eligible, front
 
-_RUG = 0.03  # height of the marks of those without a gain
+_RUG = 0.03  # height of the marks of candidates without a gain
 
 _Point: TypeAlias = tuple[float, float, str]
-"""Runtime in ms, gain in dB, and what the pointer shows."""
+"""Runtime in ms, gain in dB, and hover text."""
 
 
 def front_plot(done: Sequence[Member], records: Sequence[Record], budget: Budget) -> go.Figure:
-    """The front, all other candidates greyed by what became of them, and the survey's networks.
+    """Plot the front, all other candidates by outcome, and the survey's networks.
 
-    The survey's points are its own figures (other pictures, full training): a reference of shape,
-    which does not decide what is in sight. Candidates without a gain stand as marks on the runtime
-    axis.
+    The survey's figures (other images, full training) are a reference of the shape only, and do
+    not decide the axes. Candidates without a gain are marks on the runtime axis.
 
     Args:
-        done: What was trained.
+        done: Trained candidates.
         records: All trials.
-        budget: The limits, of which that of the runtime is drawn.
+        budget: Limits, of which that of the runtime is drawn.
     """
     members, noise = front(done), seed_noise(records)
     repeated = any(member.gain_sd_db for member in members)
@@ -49,8 +54,8 @@ def front_plot(done: Sequence[Member], records: Sequence[Record], budget: Budget
     tinted = [_point(m, outcomes[m.trial], noise) for m in done if m.tints]
     _points(figure, "trained, but it tints", tinted, LIMIT, "cross-thin-open", 9)
     _points(figure, "stopped early", list(_stopped(records)), GREY, "circle-open", 8)
-    seen = study_sight(done, records, budget)
-    _band(figure, members, noise, budget.runtime_ms or seen.runtimes_ms[1])
+    limits = study_limits(done, records, budget)
+    _band(figure, members, noise, budget.runtime_ms or limits.runtimes_ms[1])
     figure.add_scatter(
         x=[member.runtime_ms for member in members],
         y=[member.gain_db for member in members],
@@ -64,7 +69,7 @@ def front_plot(done: Sequence[Member], records: Sequence[Record], budget: Budget
             "array": [member.gain_sd_db or 0.0 for member in members],
             "visible": repeated,
             "thickness": 1.5,
-            "width": 7,  # beyond the marker, which would hide a short one
+            "width": 7,  # wider than the marker, which would hide a short bar
         },
         name="front (trial)",
         hovertext=[hover(member, outcomes[member.trial], noise) for member in members],
@@ -73,13 +78,13 @@ def front_plot(done: Sequence[Member], records: Sequence[Record], budget: Budget
     _rug(figure, "not trained", list(_untrained(records)))
     if budget.runtime_ms:
         _limit(figure, budget.runtime_ms, f"budget {budget.runtime_ms:g} ms")
-    return _gain_over_runtime(figure, seen, runtime_label(records))
+    return _gain_over_runtime(figure, limits, runtime_label(records))
 
 
 def overlay_plot(
     fronts: Mapping[str, Sequence[Member]], label: str, budget_ms: Sequence[float], noise: Noise
 ) -> go.Figure:
-    """Fronts of several studies over each other, with their limits of the runtime."""
+    """Plot the fronts of several studies, with their runtime budgets."""
     figure = go.Figure()
     for colour, (name, members) in zip(colours(len(fronts)), fronts.items(), strict=True):
         figure.add_scatter(
@@ -95,11 +100,11 @@ def overlay_plot(
     for limit in sorted(set(budget_ms)):
         _limit(figure, limit, f"budget {limit:g} ms")
     every = [member for members in fronts.values() for member in members]
-    return _gain_over_runtime(figure, sight(every, runtimes_ms=budget_ms), label)
+    return _gain_over_runtime(figure, axis_limits(every, runtimes_ms=budget_ms), label)
 
 
 def hover(member: Member, outcome: Outcome | None, noise: Noise) -> str:
-    """What the pointer shows of a trained candidate, in Plotly's markup."""
+    """Return the hover text of a trained candidate, in Plotly's markup."""
     digits = noise.digits
     lines = [
         f"<b>{escape(member.title)}</b>",
@@ -127,27 +132,28 @@ def _survey() -> list[_Point]:
             runtime_ms,
             gain_db,
             f"<b>{name}</b><br>{gain_db:+.2f} dB at {runtime_ms:g} ms<br>as published: other "
-            "pictures, full training",
+            "images, full training",
         )
         for name, runtime_ms, gain_db in survey_points()
     ]
 
 
 def _labels(members: Sequence[Member]) -> list[str]:
-    """Trials of the front's members, where they do not lie over each other."""
+    """Label the members of a front with their trials where labels do not overlap."""
     labels: list[str] = []
     last = -math.inf
-    for place in (math.log10(member.runtime_ms) for member in members):
-        clear = place - last > LABEL
-        labels.append(str(members[len(labels)].trial) if clear else "")
-        last = place if clear else last
+    for member in members:
+        position = math.log10(member.runtime_ms)
+        is_clear = position - last > LABEL
+        labels.append(str(member.trial) if is_clear else "")
+        last = position if is_clear else last
     return labels
 
 
 def _limit(figure: go.Figure, ms: float, words: str) -> None:
     figure.add_vline(x=ms, line={"color": LIMIT, "width": 1.5})
     figure.add_annotation(
-        x=math.log10(ms),  # on a logarithmic axis notes stand at logarithms, lines at values
+        x=math.log10(ms),  # on a logarithmic axis, annotations take logarithms, lines take values
         y=1,
         yref="paper",
         text=words,
@@ -159,7 +165,7 @@ def _limit(figure: go.Figure, ms: float, words: str) -> None:
     )
 
 
-def _gain_over_runtime(figure: go.Figure, seen: Sight, label: str) -> go.Figure:
+def _gain_over_runtime(figure: go.Figure, limits: AxisLimits, label: str) -> go.Figure:
     figure.add_hline(
         y=0,
         line={"color": GREY, "width": 1},
@@ -172,12 +178,12 @@ def _gain_over_runtime(figure: go.Figure, seen: Sight, label: str) -> go.Figure:
         tickvals=TICKS_MS,
         ticktext=[f"{tick:g}" for tick in TICKS_MS],
         tickangle=0,
-        range=[math.log10(ms) for ms in seen.runtimes_ms],
+        range=[math.log10(ms) for ms in limits.runtimes_ms],
     )
     figure.update_layout(legend=LEGEND, hovermode="closest")
-    # Not `update_yaxes`: the axis of those without a gain keeps its own range.
+    # Not `update_yaxes`: the axis of candidates without a gain keeps its own range.
     figure.layout.yaxis.update(
-        title="PSNR-Y gain over Lanczos [dB]", tickformat="+.3~f", range=seen.gains_db
+        title="PSNR-Y gain over Lanczos [dB]", tickformat="+.3~f", range=limits.gains_db
     )
     return figure
 
@@ -220,7 +226,7 @@ def _rug(figure: go.Figure, name: str, points: Sequence[tuple[float, str]]) -> N
 
 
 def _band(figure: go.Figure, members: Sequence[Member], noise: Noise, end_ms: float) -> None:
-    """The seed noise of single trainings around the front, on to a runtime: an outline, filled."""
+    """Fill the seed noise of single trainings around the front, up to a runtime."""
     starts = [member.runtime_ms for member in members]
     ends = [*starts, end_ms][1:]
     times = [ms for step in zip(starts, ends, strict=True) for ms in step]

@@ -1,4 +1,4 @@
-"""The pictures of a study for paper, front and hypervolume; and its files for the eye."""
+"""Figures as PNG files by matplotlib, and the figures and pages in a study's folder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from studies.core.budget import Budget
 from studies.core.noise import Noise, seed_noise
 from studies.core.outcome import Trained
 from studies.core.record import Record
-from studies.report.axes import Sight, runtime_label, study_sight, survey_points
-from studies.report.summary import Places
+from studies.report.axes import AxisLimits, runtime_label, study_limits, survey_points
+from studies.report.cli_hints import CommandHints
+from studies.report.page import LIMIT, colours
 from studies.results.front import (
     Member,
     eligible,
     front,
-    hypervolume_history,
-    reference_of,
     trained,
 )
 
@@ -31,14 +30,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from studies.core.info import StudyInfo
-    from studies.report.data import Evidence
+    from studies.report.data import ReportData
+    from studies.results.compare import Comparison
 
 _COLOURS = {1: "#1f6feb", 2: "#d1242f", 3: "#2da44e", 4: "#8250df"}
-"""By working resolution: LR sides are divided by this."""
+"""By working resolution: the divisor of the LR sides."""
 
 
-def scatter(found: Mapping[str, Any]) -> bytes:
-    """Draw the document of `nas.training.proxy.check.document`; returns a PNG."""
+def proxy_check_png(found: Mapping[str, Any]) -> bytes:
+    """Plot the gains of proxy runs against the reference, from the document of the check."""
     from matplotlib.figure import Figure
 
     networks = found["networks"]
@@ -68,14 +68,14 @@ def scatter(found: Mapping[str, Any]) -> bytes:
                 color="#57606a",
             )
         guess = judged[steps]
-        told = f"{steps} steps" if steps else "before any training"
+        title = f"{steps} steps" if steps else "before any training"
         panel.set_title(
-            f"{told}: Kendall {guess['kendall']:+.2f} "
+            f"{title}: Kendall {guess['kendall']:+.2f} "
             f"({guess['kendall_low']:+.2f} to {guess['kendall_high']:+.2f})",
             loc="left",
             fontsize=10,
         )
-        panel.set_xlabel(f"gain by the reference ({found['reference']}) [dB]", fontsize=8)
+        panel.set_xlabel(f"gain of the reference ({found['reference']}) [dB]", fontsize=8)
         panel.set_ylabel("gain of the proxy run [dB], bars: all seeds", fontsize=8)
         panel.tick_params(labelsize=8)
         panel.margins(x=0.15, y=0.1)
@@ -87,7 +87,7 @@ def scatter(found: Mapping[str, Any]) -> bytes:
         for factor in present
     ]
     axes[0].legend(handles=handles, title="working resolution", fontsize=7, title_fontsize=7)
-    return png(figure)
+    return _png(figure)
 
 
 _FRONT, _OTHER, _SURVEY, _LIMIT = "#1f6feb", "#8fb8f5", "#8a8f98", "#d1242f"
@@ -95,19 +95,19 @@ _TITLE = "PSNR-Y gain over Lanczos against runtime"
 
 
 def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE) -> Figure:
-    """Matplotlib figure: trained candidates, the front, those too slow, and the survey's entries.
+    """Plot trained candidates, the front, rejected candidates, and the survey's networks.
 
-    Candidates that tint are crosses: no front has them. Those over another limit were never
-    trained: they stand as ticks on the runtime axis. The survey's entries are its own figures
-    (other pictures, full training): a reference of shape, which does not decide what is in sight.
+    Candidates that tint are crosses. Candidates without training are ticks on the runtime axis. The
+    survey's figures (other images, full training) are a reference of the shape only, and do not
+    decide the axes.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), dpi=130, layout="constrained")
     axes = figure.add_subplot()
     done = trained(records)
-    seen = study_sight(done, records, budget)
-    _draw_survey(axes, seen)
+    limits = study_limits(done, records, budget)
+    _draw_survey(axes, limits)
     within = eligible(done)
     axes.scatter(
         [member.runtime_ms for member in within],
@@ -126,39 +126,52 @@ def front_figure(records: Sequence[Record], budget: Budget, title: str = _TITLE)
             color=_LIMIT,
             label="trained, but it tints",
         )
-    _draw_band(axes, front(done), seed_noise(records), budget.runtime_ms or seen.runtimes_ms[1])
+    _draw_band(axes, front(done), seed_noise(records), budget.runtime_ms or limits.runtimes_ms[1])
     _draw_front(axes, front(done))
-    if slow := _infeasible_ms(records):
+    if slow := _untrained_ms(records):
         transform = axes.get_xaxis_transform()
         axes.plot(slow, [0.015] * len(slow), "|", color=_SURVEY, transform=transform, markersize=9)
     if budget.runtime_ms:
         _draw_budget(axes, budget.runtime_ms)
-    axes.axhline(0, color="black", linewidth=0.6)
-    by_octaves(axes)
-    axes.set_xlim(seen.runtimes_ms)
-    axes.set_ylim(seen.gains_db)
-    _tell_hidden(axes, sum(not seen.holds(m.runtime_ms, m.gain_db) for m in done))
-    axes.set_xlabel(runtime_label(records))
-    axes.set_ylabel("PSNR-Y gain over Lanczos, mean over QPs [dB]")
+    _label_axes(axes, runtime_label(records))
+    axes.set_xlim(limits.runtimes_ms)
+    axes.set_ylim(limits.gains_db)
+    if hidden := sum(not limits.contains(m.runtime_ms, m.gain_db) for m in done):
+        note = f"{hidden} trained far below the others are not shown"
+        axes.annotate(note, (0.01, 0.02), xycoords="axes fraction", fontsize=8, color=_SURVEY)
     axes.set_title(title, loc="left", fontsize=11)
-    axes.grid(True, which="major", linewidth=0.3)
     # Below the axes, where it covers no candidate.
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
     return figure
 
 
-def write(
-    info: StudyInfo, records: Sequence[Record], folder: Path, places: Places
-) -> dict[str, Path]:
-    """Draw a study's figures and pages into its folder and return their paths by name.
+def overlay_png(comparison: Comparison, limits_ms: Sequence[float]) -> bytes:
+    """Plot the fronts of studies that are compared, with their runtime budgets."""
+    from matplotlib.figure import Figure
 
-    A figure that cannot be drawn or written is left out: results never hang on one.
-    """
+    figure = Figure(figsize=(8, 5), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    entries = comparison.entries
+    for colour, entry in zip(colours(len(entries)), entries, strict=True):
+        xs = [member.runtime_ms for member in entry.members]
+        ys = [member.gain_db for member in entry.members]
+        axes.step(xs, ys, where="post", color=colour, linewidth=1.2)
+        axes.scatter(xs, ys, s=36, color=colour, label=entry.study, zorder=3)
+    for limit in sorted(set(limits_ms)):
+        axes.axvline(limit, color=LIMIT, linewidth=1, linestyle=":")
+    _label_axes(axes, comparison.runtime_label)
+    axes.legend(fontsize=8, loc="lower right")
+    return _png(figure)
+
+
+def write(
+    info: StudyInfo, records: Sequence[Record], folder: Path, hints: CommandHints
+) -> dict[str, Path]:
+    """Write a study's figures and pages into its folder, best-effort; return paths by name."""
     drawings = {
-        "front.png": lambda: png(front_figure(records, info.budget, f"{info.name}: {_TITLE}")),
-        "hypervolume.png": lambda: png(hypervolume_figure(records, info.budget)),
+        "front.png": lambda: _png(front_figure(records, info.budget, f"{info.name}: {_TITLE}")),
         "front.html": lambda: _pages().front_page(info, records).encode(),
-        "report.html": lambda: _pages().report(info, records, places, _promoted(folder)).encode(),
+        "report.html": lambda: _pages().report(info, records, hints, _promoted(folder)).encode(),
     }
     for file, drawing in drawings.items():
         with suppress(Exception):
@@ -167,61 +180,49 @@ def write(
 
 
 def written(folder: Path) -> dict[str, Path]:
-    """Return the figures and pages that lie in a study's folder, by name."""
-    names = ("front.png", "front.html", "hypervolume.png", "report.html")
+    """Return the figures and pages in a study's folder, by name."""
+    names = ("front.png", "front.html", "report.html")
     return {name: folder / name for name in names if (folder / name).is_file()}
 
 
-def png(figure: Figure) -> bytes:
-    """A matplotlib figure as a PNG file's bytes."""
+def _png(figure: Figure) -> bytes:
+    """Return a figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
-def by_octaves(axes: Axes) -> None:
-    """Have runtimes by their logarithm, with plain numbers."""
+def _label_axes(axes: Axes, runtimes: str) -> None:
+    """Label the axes of a front; the runtime axis is logarithmic, with plain numbers."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def hypervolume_figure(records: Sequence[Record], budget: Budget) -> Figure:
-    """Matplotlib figure: dominated hypervolume after each trained candidate."""
-    from matplotlib.figure import Figure
-
-    reference = reference_of(trained(records), budget)
-    curve = hypervolume_history(records, reference)
-    figure = Figure(figsize=(8, 3.2), dpi=130, layout="constrained")
-    axes = figure.add_subplot()
-    axes.step(range(1, len(curve) + 1), curve, where="post", color=_FRONT)
-    axes.set_xlabel("trained candidates")
-    axes.set_ylabel("hypervolume [dB x octaves]")
-    axes.set_title(f"reference: 0 dB at {reference.runtime_ms:g} ms", loc="left", fontsize=9)
-    axes.grid(True, linewidth=0.3)
-    return figure
+    axes.axhline(0, color="black", linewidth=0.6)
+    axes.set_xlabel(runtimes)
+    axes.set_ylabel("PSNR-Y gain over Lanczos, mean over QPs [dB]")
+    axes.grid(True, which="major", linewidth=0.3)
 
 
 def _pages() -> ModuleType:
-    """The pages' module: here, because it imports Plotly and what upscales pictures."""
+    """Import the pages late: they need Plotly and PyTorch."""
     from studies.report import report
 
     return report
 
 
-def _promoted(folder: Path) -> Evidence:
-    from studies.report.data import Evidence
+def _promoted(folder: Path) -> ReportData:
+    from studies.report.data import ReportData
     from studies.results.promotions import ended
 
-    return Evidence(promoted=tuple(ended(folder).values()))
+    return ReportData(promoted=tuple(ended(folder).values()))
 
 
-def _draw_survey(axes: Axes, seen: Sight) -> None:
+def _draw_survey(axes: Axes, limits: AxisLimits) -> None:
     survey = survey_points()
-    beyond = sum(not seen.holds(runtime_ms, gain_db) for _, runtime_ms, gain_db in survey)
+    beyond = sum(not limits.contains(runtime_ms, gain_db) for _, runtime_ms, gain_db in survey)
     axes.scatter(
         [runtime_ms for _, runtime_ms, _ in survey],
         [gain_db for *_, gain_db in survey],
@@ -229,13 +230,13 @@ def _draw_survey(axes: Axes, seen: Sight) -> None:
         s=24,
         linewidths=1,
         color=_SURVEY,
-        label="survey, Table 1: other pictures, full training"
+        label="survey, Table 1: other images, full training"
         + (f" ({beyond} of {len(survey)} beyond the axes)" if beyond else ""),
     )
 
 
 def _draw_band(axes: Axes, members: Sequence[Member], noise: Noise, end_ms: float) -> None:
-    """The seed noise of single trainings around the front, on to a runtime."""
+    """Fill the seed noise of single trainings around the front, up to a runtime."""
     if members:
         gains = [member.gain_db for member in (*members, members[-1])]
         axes.fill_between(
@@ -251,7 +252,7 @@ def _draw_band(axes: Axes, members: Sequence[Member], noise: Noise, end_ms: floa
 
 
 def _draw_front(axes: Axes, members: Sequence[Member]) -> None:
-    """The front as stairs, each member by its trial, with error bars where seeds were repeated."""
+    """Draw the front as steps, labelled by trial, with error bars of repeated trainings."""
     xs = [member.runtime_ms for member in members]
     ys = [member.gain_db for member in members]
     repeated = any(member.gain_sd_db for member in members)
@@ -265,7 +266,7 @@ def _draw_front(axes: Axes, members: Sequence[Member]) -> None:
             fmt="none",
             ecolor=_FRONT,
             elinewidth=1,
-            capsize=4,  # beyond the marker, which would hide a short one
+            capsize=4,  # wider than the marker, which would hide a short bar
             label="standard deviation over seeds",
         )
     for member in members:
@@ -292,14 +293,7 @@ def _draw_budget(axes: Axes, runtime_ms: float) -> None:
     )
 
 
-def _tell_hidden(axes: Axes, hidden: int) -> None:
-    """Say how many are cut off, far below the others."""
-    if hidden:
-        told = f"{hidden} trained far below the others are not shown"
-        axes.annotate(told, (0.01, 0.02), xycoords="axes fraction", fontsize=8, color=_SURVEY)
-
-
-def _infeasible_ms(records: Sequence[Record]) -> list[float]:
+def _untrained_ms(records: Sequence[Record]) -> list[float]:
     return [
         record.outcome.runtime.ms
         for record in records

@@ -86,6 +86,11 @@ class Comparison:
     attainment: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
 
+    @property
+    def runtime_label(self) -> str:
+        """Label of a runtime axis."""
+        return f"runtime at 540x960 [ms], {self.runtime_kind} for {self.target}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as JSON."""
         return asdict(self)

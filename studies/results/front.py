@@ -197,23 +197,6 @@ def front_probabilities(
     return [float(probability) for probability in probabilities]
 
 
-def memory_shown(member: Member) -> str:
-    """The member's memory in MB as a table cell."""
-    return "-" if member.memory_mb is None else f"{member.memory_mb:.1f}"
-
-
-def spread_shown(member: Member, digits: int) -> str:
-    """The member's standard deviation in dB and number of trainings as a table cell."""
-    sd_db = member.gain_sd_db
-    return "-" if sd_db is None else f"{sd_db:.{digits}f} ({member.trainings})"
-
-
-def probability_shown(member: Member) -> str:
-    """The member's probability to be on the front as a table cell."""
-    probability = member.front_probability
-    return "-" if probability is None else f"{probability:.0%}"
-
-
 def front(members: Iterable[Member]) -> tuple[Member, ...]:
     """Return the eligible members that no other one dominates, fastest first.
 

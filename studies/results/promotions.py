@@ -19,12 +19,10 @@ from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from nas.common.checked_files import read_json, write_json
 from nas.common.errors import InputError
-from nas.common.text import plain
-from nas.measure.colour import colour_cell, colour_gain_db, db_cell
+from nas.measure.colour import colour_cell, colour_gain_db
 from nas.measure.rank_metrics import kendall, spearman
 from studies.core.budget import Budget
 from studies.core.candidate import network_title
-from studies.core.noise import Noise
 
 MODEL, ONNX, RESULT = "model.safetensors", "model.onnx", "promotion.json"
 FRONT, EVALUATION, SAMPLES, FORMS = "front.json", "evaluation", "samples", "forms"
@@ -269,23 +267,3 @@ def gains(promotions: Sequence[Promotion]) -> dict[str, float]:
     for p in promotions:
         named[p.name if p.name not in named else f"{p.name} ({p.trial})"] = p.gain_db
     return named
-
-
-def markdown(promotions: Sequence[Promotion], limits: Budget, noise: Noise) -> str:
-    """Return a table of promotions; the noise is that of their proxy runs."""
-    rows = [
-        f"| trial | network | proxy dB | full dB | colour dB | ms ({_kinds(promotions)}) | MACs G "
-        "| params | recipe | steps |",
-        "|---:|---|---:|---:|---:|---:|---:|---:|---|---:|",
-    ]
-    rows += [
-        f"| {p.trial} | {plain(p.network)} | {db_cell(p.proxy_gain_db, noise.digits)} "
-        f"| {db_cell(p.gain_db)} | {p.colour_shown(limits)} | {p.runtime_ms:.3f} "
-        f"| {p.macs_g:.2f} | {p.params:,} | {plain(p.recipe)} | {p.steps:,} |"
-        for p in promotions
-    ]
-    return "\n".join(rows)
-
-
-def _kinds(promotions: Sequence[Promotion]) -> str:
-    return " or ".join(sorted({p.runtime_kind for p in promotions}))

@@ -1,11 +1,11 @@
-"""Studies, trainings and models as MLflow shows them. No module outside this package imports it.
+"""Studies, trainings and models in MLflow. No module outside this package imports MLflow.
 
-MLflow is a view: whatever it shows stands in the study and its folder first, so that writing again
-changes nothing, a view half written is completed, and a lost one is made anew. One process at a
-time writes. A store that fails never stops the work: what it missed is delivered by the next call.
+MLflow is a view of the studies and their folders: writing again changes nothing, completes a view
+that was interrupted, and rebuilds one that is lost. One process at a time writes. A store that
+fails never stops the work: the next call writes what is missing.
 """
 
-from studies.tracking.store import EXPERIMENT, Delivery, server_command
+from studies.tracking.store import EXPERIMENT, SyncResult, server_command
 from studies.tracking.study import StudyTracking
 
-__all__ = ["EXPERIMENT", "Delivery", "StudyTracking", "server_command"]
+__all__ = ["EXPERIMENT", "StudyTracking", "SyncResult", "server_command"]

@@ -1,4 +1,4 @@
-"""Models out of the tracking store: ``models:/NAME@ALIAS`` and the like, as local files."""
+"""Download of models from MLflow: ``models:/NAME@ALIAS`` and similar URIs."""
 
 from __future__ import annotations
 
@@ -21,51 +21,48 @@ from studies.tracking.store import fault
 _MODEL = re.compile(r"models:/(?P<name>[\w .-]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))")
 _LOGGED = re.compile(r"models:/(?P<id>m-[0-9a-f]{8,64})")
 _RUN = re.compile(r"runs:/(?P<run>[0-9a-zA-Z_-]{8,64})(?:/(?P<path>.+))?")
-_FILES = ("model", "best", "weights", "last")  # stems, by preference
+_FILES = ("model", "best", "weights", "last")  # stems in order of preference
 
 
 def fetch(uri: str, tracking_uri: str) -> Path:
-    """Return the file of the model that an MLflow URI names, fetched into the cache.
+    """Download a model into the cache and return its file. No code of it is run or unpickled.
 
     Args:
         uri: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, ``models:/m-ID`` or
             ``runs:/RUN_ID[/PATH]``.
-        tracking_uri: the store that holds it.
+        tracking_uri: The tracking store.
 
     Raises:
-        InputError: the store cannot be reached, has no such model or run, or what it has is no
-            model of the workbench. Nothing of it is ever executed or unpickled.
+        InputError: The store cannot be reached, has no such model or run, or it is no model of the
+            workbench.
     """
     file = sqlite_file(tracking_uri)
     if file is not None and not file.is_file():
         raise InputError(
-            f"{uri} cannot be looked up: there is no tracking store {file}; "
+            f"{uri} cannot be found: there is no tracking store {file}; "
             "give --tracking-uri, or set MLFLOW_TRACKING_URI"
         )
     client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-    place = cache_root() / "mlflow"
+    folder = cache_root() / "mlflow"
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place) as aside:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as aside:
             location = _location(client, uri)
             mlflow.artifacts.download_artifacts(
                 artifact_uri=location, dst_path=aside, tracking_uri=tracking_uri
             )
-            kept = place / f"{_key(tracking_uri, location)}{SUFFIX}"
-            return _model_in(uri, Path(aside)).replace(kept)
+            file = folder / f"{_key(tracking_uri, location)}{SUFFIX}"
+            return _model_in(uri, Path(aside)).replace(file)
     except InputError:
         raise
     except OSError as error:
-        raise InputError(f"{uri} cannot be fetched into {place}: {error}") from error
+        raise InputError(f"{uri} cannot be downloaded into {folder}: {error}") from error
     except Exception as error:
-        raise InputError(f"{uri} cannot be fetched from {fault(tracking_uri, error)}") from error
+        raise InputError(f"{uri} cannot be downloaded from {fault(tracking_uri, error)}") from error
 
 
 def _location(client: MlflowClient, uri: str) -> str:
-    """Return where the artifacts of exactly one model or run lie, or say which ones there are.
-
-    MLflow would resolve these URIs too, but in its global store instead of the client's.
-    """
+    """Return the URI of the artifacts; MLflow would resolve it in its global store instead."""
     if logged := _LOGGED.fullmatch(uri):
         return client.get_logged_model(logged["id"]).artifact_location
     if named := _MODEL.fullmatch(uri):
@@ -76,7 +73,7 @@ def _location(client: MlflowClient, uri: str) -> str:
         root = client.get_run(run["run"]).info.artifact_uri
         return f"{root}/{run['path']}" if run["path"] else root
     raise InputError(
-        f"{uri} names no model: write models:/NAME@ALIAS, models:/NAME/VERSION or runs:/RUN_ID"
+        f"{uri} is no URI of a model: give models:/NAME@ALIAS, models:/NAME/VERSION or runs:/RUN_ID"
     )
 
 
@@ -102,7 +99,7 @@ def _version(
 
 
 def _choices(names: Iterable[str]) -> str:
-    return "there is " + (", ".join(sorted(names)) or "none")
+    return "available: " + (", ".join(sorted(names)) or "none")
 
 
 def _key(tracking_uri: str, uri: str) -> str:
@@ -110,7 +107,7 @@ def _key(tracking_uri: str, uri: str) -> str:
 
 
 def _model_in(uri: str, folder: Path) -> Path:
-    """Find the one model among fetched files."""
+    """Find the model among downloaded files."""
     files = sorted(
         folder.rglob(f"*{SUFFIX}"),
         key=lambda path: (_FILES.index(path.stem) if path.stem in _FILES else len(_FILES), path),
@@ -118,11 +115,9 @@ def _model_in(uri: str, folder: Path) -> Path:
     for path in files:
         if is_model(path):
             return path
-    for path in files:  # written by an earlier version: bare weights beside their architecture
+    for path in files:  # of an earlier version: weights beside their architecture
         if (described := path.with_name("architecture.json")).is_file():
             model = load_bare(path, read_architecture(described))
             save_model(model, path)
             return path
-    raise InputError(
-        f"{uri} holds no model of this workbench: a {SUFFIX} file that says its architecture"
-    )
+    raise InputError(f"{uri} has no model of this workbench: a {SUFFIX} file with its architecture")

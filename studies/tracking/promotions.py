@@ -1,4 +1,4 @@
-"""The promotions of a study in the tracking store: runs, registered models, champion, the note."""
+"""Promotions of a study in MLflow: runs, registered models, champion and note."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from studies.core.candidate import network_title
 from studies.core.info import StudyInfo
 from studies.core.noise import seed_noise
 from studies.core.record import Record
-from studies.report.summary import Places, story, use_registered
+from studies.report.cli_hints import CommandHints, registered_commands
+from studies.report.summary import summary_markdown
+from studies.report.tables import MARKDOWN_PROMOTED, promoted_table
 from studies.results import promotions
 from studies.results.promotions import Promotion
 from studies.tracking import registry
@@ -20,33 +22,33 @@ from studies.tracking.store import (
     DONE,
     NOTE,
     REGISTERED,
-    Delivery,
     Store,
+    SyncResult,
     connected,
     fault,
     measured,
 )
 from studies.tracking.study import StudyTracking
-from studies.tracking.training import Title, began, find, show_training
+from studies.tracking.training import Title, find, has_started, write_training
 
 _REGISTERED_AS = "registered"
 
 
 class PromotionTracking:
-    """Writes a study's promotions to one tracking store, each as a child of the study's run.
+    """Writes promotions to one tracking store, each as a child run of the study.
 
     Args:
         uri: MLflow tracking URI.
         info: The study.
-        records: Reads its trials: a search may go on beside the promotion.
-        study_folder: The study's folder.
-        folders: Those of the promotions, trial by trial.
-        name: Of the registered model.
-        limits: Of a champion.
+        records: Reads its trials: a search may run beside the promotion.
+        study_folder: Folder of the study.
+        folders: Folders of the promotions.
+        name: Name of the registered model.
+        limits: Limits that a champion keeps.
 
     Attributes:
-        versions: Registered versions by trial, as far as they are known to be there.
-        champion: The registry's champion as a URI, once it is known.
+        versions: Registered versions by trial, as far as known.
+        champion: URI of the champion once it is known.
     """
 
     def __init__(
@@ -62,48 +64,47 @@ class PromotionTracking:
         self._uri, self._info, self._records = uri, info, records
         self._study_folder, self._folders = study_folder, folders
         self._name, self._limits = name, limits
-        self._whole = False
+        self._study_written = False
         self.versions: dict[int, str] = {}
         self.champion: str | None = None
 
-    def deliver(self, news: None = None, /, *, final: bool = False) -> Delivery:
-        """Write what the store does not hold yet; with ``final`` also champion and note.
+    def sync(self, state: None = None, /, *, final: bool = False) -> SyncResult:
+        """Write what the store lacks; with ``final`` also champion and note.
 
-        Never raises for a fault of the store: the fault comes back in one sentence, and the next
-        call goes on where this one stopped.
+        Never raises for a fault of the store but returns it. The next call continues.
         """
         written = 0
         try:
-            if not self._whole:  # the study itself may not be there, or not all of it
+            if not self._study_written:  # MLflow may lack the study, or a part of it
                 study = StudyTracking(self._uri, self._info, self._study_folder)
-                if told := study.deliver(self._records(), final=True).fault:
-                    return Delivery(0, told)
-                self._whole = True
+                if failed := study.sync(self._records(), final=True).fault:
+                    return SyncResult(0, failed)
+                self._study_written = True
             store = connected(self._uri)
             parent = store.study(self._info).info.run_id
             for folder in self._folders:
-                if began(folder):
+                if has_started(folder):
                     written += self._show(store, parent, folder, final)
             if final:
-                self._conclude(store, parent)
+                self._write_summary(store, parent)
         except Exception as error:
-            return Delivery(written, fault(self._uri, error))
-        return Delivery(written)
+            return SyncResult(written, fault(self._uri, error))
+        return SyncResult(written)
 
     def _show(self, store: Store, parent: str, folder: Path, final: bool) -> int:
-        """Bring one promotion's run up to date; return how many were completed."""
+        """Update the run of one promotion; return the number of runs that are now complete."""
         ended = promotions.read(folder)
-        there = find(store, folder)
-        if ended is not None and there is not None and there.info.status in DONE:
-            uri = there.data.tags.get(_REGISTERED_AS, "")  # set last: then it is complete
+        run = find(store, folder)
+        if ended is not None and run is not None and run.info.status in DONE:
+            uri = run.data.tags.get(_REGISTERED_AS, "")  # set last: then it is complete
             if uri.startswith(f"models:/{self._name}/"):
                 self.versions[ended.trial] = uri.rpartition("/")[2]
                 return 0
         trial = int(folder.parent.name)
         name = next(r.candidate.name for r in self._records() if r.trial == trial)
-        shown = f"{trial:03d} {network_title(name)} full"
-        title = Title(shown, "promotion", {"trial": str(trial)}, parent)
-        run_id = show_training(store, folder, title)
+        run_name = f"{trial:03d} {network_title(name)} full"
+        title = Title(run_name, "promotion", {"trial": str(trial)}, parent)
+        run_id = write_training(store, folder, title)
         if ended is None:
             if final:
                 store.client.set_terminated(run_id, "KILLED")
@@ -115,7 +116,7 @@ class PromotionTracking:
     def _complete(self, store: Store, run_id: str, folder: Path, ended: Promotion) -> str:
         client = store.client
         started = client.get_run(run_id).info.start_time
-        metrics = [Metric(name, value, started, 0) for name, value in _figures(ended).items()]
+        metrics = [Metric(name, value, started, 0) for name, value in _metrics(ended).items()]
         client.log_batch(
             run_id, metrics, [], [RunTag(*tag) for tag in registry.tags(ended).items()]
         )
@@ -124,57 +125,54 @@ class PromotionTracking:
                 client.log_artifact(run_id, str(folder / file))
         if (folder / promotions.EVALUATION).is_dir():
             client.log_artifacts(run_id, str(folder / promotions.EVALUATION), promotions.EVALUATION)
-        client.set_tag(run_id, NOTE, registry.described(ended))
+        client.set_tag(run_id, NOTE, registry.description(ended))
         version = registry.register(store, run_id, self._name, folder, ended)
         client.set_terminated(run_id, "FINISHED")
         client.set_tag(run_id, _REGISTERED_AS, f"models:/{self._name}/{version}")
         return version
 
-    def _conclude(self, store: Store, parent: str) -> None:
+    def _write_summary(self, store: Store, parent: str) -> None:
         ended = [p for folder in self._folders if (p := promotions.read(folder)) is not None]
-        places = Places(self._info.storage, self._uri)
+        every = list(promotions.ended(self._study_folder).values())
+        hints = CommandHints(self._info.storage, self._uri)
         if ended:
-            version = registry.crown(store, self._name, ended[0].data, self._limits)
+            version = registry.set_champion(store, self._name, ended[0].data, self._limits)
             self.champion = None if version is None else f"models:/{self._name}@{registry.CHAMPION}"
-            table = promotions.markdown(
-                list(promotions.ended(self._study_folder).values()),
-                self._info.budget,
-                seed_noise(self._records()),
-            )
-            told = _registered_story(self._info, self._name, table, self._limits, places)
-            store.client.update_registered_model(self._name, told)
-        shown = list(promotions.ended(self._study_folder).values())
-        if shown:
+            noise = seed_noise(self._records())
+            table = promoted_table(every, self._info.budget, noise, MARKDOWN_PROMOTED).markdown()
+            text = _model_description(self._info, self._name, table, self._limits, hints)
+            store.client.update_registered_model(self._name, text)
+        if every:
             store.client.set_tag(parent, REGISTERED, self._name)
-            note = story(self._info, self._records(), places, shown, self._name)
+            note = summary_markdown(self._info, self._records(), hints, every, self._name)
             store.client.set_tag(parent, NOTE, note)
-        store.client.log_dict(parent, promotions.gains(shown), "gains.json")
+        store.client.log_dict(parent, promotions.gains(every), "gains.json")
 
 
-def _registered_story(
-    info: StudyInfo, name: str, table: str, limits: Budget, places: Places
+def _model_description(
+    info: StudyInfo, name: str, table: str, limits: Budget, hints: CommandHints
 ) -> str:
-    """Markdown on a registered model: what it is, and how to use it."""
+    """Describe a registered model in Markdown: its versions, and how to use it."""
     limit = "any runtime" if limits.runtime_ms is None else f"at most {limits.runtime_ms:g} ms"
     if limits.colour_loss_db is not None:
         limit += f" and colour at most {limits.colour_loss_db:g} dB below Lanczos"
     return "\n".join(
         [
-            f"4x super-resolution networks that `{info.name}` found under {info.budget}.",
+            f"4x super-resolution networks of the study `{info.name}` under {info.budget}.",
             "",
             table,
             "",
-            f"`champion` has the highest gain of {limit}. Use it:",
+            f"`champion` has the highest gain within {limit}. Use it:",
             "",
             "```",
-            *use_registered(name, places),
+            *registered_commands(name, hints),
             "```",
         ]
     )
 
 
-def _figures(promotion: Promotion) -> dict[str, float]:
-    """The same names as a trial's, so that both stand in one column."""
+def _metrics(promotion: Promotion) -> dict[str, float]:
+    """Return metrics under the names that trials use, so that both share columns."""
     p = promotion
     values = {
         "gain_db": p.gain_db,

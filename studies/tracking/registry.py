@@ -1,4 +1,4 @@
-"""Promoted models in the model registry: one version each, and which of them is the champion."""
+"""Promoted models in the model registry: a version each, and the champion among them."""
 
 from __future__ import annotations
 
@@ -36,31 +36,31 @@ _NEEDED = ("nas-workbench", "torch", "safetensors", "pillow", "pillow-avif-plugi
 
 
 def register(store: Store, run_id: str, name: str, folder: Path, promotion: Promotion) -> str:
-    """Register a promoted model unless it is there, and return its version.
+    """Register a promoted model unless it is registered, and return its version.
 
     Args:
-        store: Where.
-        run_id: The run of its promotion.
-        name: Of the registered model; made if it is not there.
-        folder: The promotion's.
-        promotion: What it ended with.
+        store: The tracking store.
+        run_id: Run of the promotion.
+        name: Name of the registered model, which is created if it does not exist.
+        folder: Folder of the promotion.
+        promotion: Its result.
     """
-    _ensure(store, name)
+    _create_if_absent(store, name)
     identity = identify(folder)
     for known in versions(store, name):
         if known.tags.get(TRAINING) == identity:
             return str(known.version)
-    logged = _logged(store, run_id, folder, promotion)
-    made = store.client.create_model_version(
+    logged = _create_logged_model(store, run_id, folder, promotion)
+    created = store.client.create_model_version(
         name,
         source=logged.artifact_location,
         run_id=run_id,
         tags={TRAINING: identity, **tags(promotion)},
-        description=described(promotion),
-        # Only a server can look it up: beside a database MLflow asks its global store instead.
+        description=description(promotion),
+        # Only a server can look it up: without one, MLflow asks its global store instead.
         model_id=logged.model_id if store.is_server else None,
     )
-    return str(made.version)
+    return str(created.version)
 
 
 def versions(store: Store, name: str) -> list[ModelVersion]:
@@ -75,22 +75,22 @@ def versions(store: Store, name: str) -> list[ModelVersion]:
             return found
 
 
-def crown(store: Store, name: str, data: str, limits: Budget) -> str | None:
-    """Give the alias `CHAMPION` to the version of the highest gain within the limits.
+def set_champion(store: Store, name: str, data: str, limits: Budget) -> str | None:
+    """Give the alias `CHAMPION` to the version with the highest gain within the limits.
 
-    Only gains on the same pictures compare: versions of another set are left aside.
+    Only gains on the same images compare: versions of other datasets are ignored.
 
     Args:
-        store: Where.
-        name: Of the registered model.
-        data: Digest of the set that gains are of.
-        limits: On runtime and colour.
+        store: The tracking store.
+        name: Name of the registered model.
+        data: Digest of the dataset.
+        limits: Limits of runtime and colour.
 
     Returns:
         The version; None if none is within the limits.
     """
     limit_ms = math.inf if limits.runtime_ms is None else limits.runtime_ms
-    slowest = round(limit_ms, _DIGITS)  # as the tags are
+    slowest = round(limit_ms, _DIGITS)  # like the tags
     fits = [
         found
         for found in versions(store, name)
@@ -110,14 +110,14 @@ def crown(store: Store, name: str, data: str, limits: Budget) -> str | None:
 
 
 def _colour_gain_db(tags: Mapping[str, str]) -> float | None:
-    """The lower gain of Cb and Cr; None of versions from before it was measured."""
+    """Return the lower gain of Cb and Cr; None for versions without."""
     if not {"gain_cb_db", "gain_cr_db"} <= set(tags):
         return None
     return colour_gain_db(float(tags["gain_cb_db"]), float(tags["gain_cr_db"]))
 
 
 def tags(promotion: Promotion) -> dict[str, str]:
-    """What runs and versions say of a promotion, so that they can be found by it."""
+    """Return the tags by which runs and versions can be searched."""
     colour = measured(gain_cb_db=promotion.gain_cb_db, gain_cr_db=promotion.gain_cr_db)
     return {
         "study_name": promotion.study,
@@ -139,8 +139,8 @@ def tags(promotion: Promotion) -> dict[str, str]:
     }
 
 
-def described(promotion: Promotion) -> str:
-    """Markdown on one version."""
+def description(promotion: Promotion) -> str:
+    """Describe a version in Markdown."""
     p = promotion
     rows = [
         f"| QP {qp} | {p.psnr_y_db[qp]:.3f} | {gain:+.3f} |"
@@ -152,22 +152,22 @@ def described(promotion: Promotion) -> str:
             f"**{plain(title_of(p.trial, p.name))}** of {code(p.study)}: **{p.gain_db:+.3f} dB** "
             f"over Lanczos, {p.runtime_ms:.3f} ms {p.runtime_kind} ({plain(p.runtime_target)}).",
             "",
-            "| held-out pictures | PSNR-Y dB | gain dB |",
+            "| held-out images | PSNR-Y dB | gain dB |",
             "|---|---:|---:|",
             *rows,
             f"| mean | | {p.gain_db:+.3f} |",
             "",
             f"- {p.params:,} parameters, {p.macs_g:.2f} G MACs at 540x960",
             f"- trained {p.steps:,} steps by recipe {code(p.recipe)}, teacher {code(p.teacher)}",
-            f"- set {code(p.data_name)} ({p.data[:12]}), commit `{p.made_by.get('git')}`",
+            f"- dataset {code(p.data_name)} ({p.data[:12]}), commit `{p.made_by.get('git')}`",
             f"- colour over Lanczos: {colour_words(p.gain_cb_db, p.gain_cr_db)}",
-            f"- its proxy run had {p.proxy_gain_db:+.3f} dB",
+            f"- proxy run: {p.proxy_gain_db:+.3f} dB",
             f"- ONNX {exported}",
         ]
     )
 
 
-def _ensure(store: Store, name: str) -> None:
+def _create_if_absent(store: Store, name: str) -> None:
     try:
         store.client.create_registered_model(name, tags={"task": "super-resolution-x4"})
     except MlflowException as error:
@@ -175,8 +175,8 @@ def _ensure(store: Store, name: str) -> None:
             raise
 
 
-def _logged(store: Store, run_id: str, folder: Path, promotion: Promotion) -> Any:
-    """The model with everything about it as one LoggedModel that can be served."""
+def _create_logged_model(store: Store, run_id: str, folder: Path, promotion: Promotion) -> Any:
+    """Create a LoggedModel with all files of the model; MLflow can serve it."""
     logged = store.client.create_logged_model(
         store.experiment,
         name=model_name(f"{promotion.study}-{promotion.trial}-full"),
@@ -186,29 +186,29 @@ def _logged(store: Store, run_id: str, folder: Path, promotion: Promotion) -> An
         tags=tags(promotion),
     )
     with tempfile.TemporaryDirectory(prefix="nas-model-") as aside:
-        place = Path(aside) / "model"
-        _save_served(place, folder / MODEL, Model(run_id=run_id, model_id=logged.model_id))
+        target = Path(aside) / "model"
+        _save_pyfunc(target, folder / MODEL, Model(run_id=run_id, model_id=logged.model_id))
         for file in (MODEL, ONNX, FRONT):
             if (folder / file).is_file():
-                shutil.copyfile(folder / file, place / file)
+                shutil.copyfile(folder / file, target / file)
         architecture = load_model(folder / MODEL).architecture.to_json()
-        (place / "architecture.json").write_text(architecture)
-        store.client.log_model_artifacts(logged.model_id, str(place))
+        (target / "architecture.json").write_text(architecture)
+        store.client.log_model_artifacts(logged.model_id, str(target))
     store.client.finalize_logged_model(logged.model_id, "READY")
     return logged
 
 
-def _save_served(place: Path, model: Path, described: Model) -> None:
-    """Write the files from which MLflow serves the model: our code, safetensors, no pickle."""
+def _save_pyfunc(folder: Path, model: Path, metadata: Model) -> None:
+    """Write the files with which MLflow serves the model: code and safetensors, no pickle."""
     column = Schema([ColSpec("string", "image")])
     mlflow.pyfunc.save_model(
-        str(place),
+        str(folder),
         python_model=str(_CODE),
         artifacts={"model": str(model)},
         signature=ModelSignature(column, column),
         input_example={"image": [_example()]},
         pip_requirements=list(_requirements(_NEEDED)),
-        mlflow_model=described,
+        mlflow_model=metadata,
     )
 
 
@@ -221,7 +221,7 @@ def _requirements(names: Iterable[str]) -> Iterable[str]:
 
 
 def _example() -> str:
-    """A small picture, as a request holds it."""
+    """Return a small image as in a request."""
     ramp = np.linspace(0, 255, 16, dtype=np.uint8)
     pixels = np.stack(np.broadcast_arrays(ramp, ramp[:, None], ramp[::-1]), 2)
     file = io.BytesIO()

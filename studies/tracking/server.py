@@ -1,10 +1,10 @@
-"""The code of a registered model: ``mlflow models serve`` answers with upscaled pictures.
+"""Code of a registered model, with which ``mlflow models serve`` upscales images.
 
-MLflow copies this file into the model and runs it there ("models from code"), so that nothing is
-ever pickled. It needs the workbench where it runs.
+MLflow copies this file into the model ("models from code"), so that nothing is pickled. The
+workbench must be installed where it runs.
 
-A request has a column ``image`` of base64 text: a picture file (AVIF, PNG, JPEG, WebP) each, also
-as a ``data:`` URL. The answer has the column ``image`` again: PNG files of 4 times the sides.
+A request has a column ``image`` of base64 text: an image file (AVIF, PNG, JPEG, WebP) each, or a
+``data:`` URL. The response has the column ``image`` too: PNG files of 4 times the size.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from mlflow.pyfunc import PythonModel
 from nas.common.errors import InputError
 
 MOST_PIXELS = 2**24
-"""Of a picture that comes in: what goes out has 16 times as many."""
+"""Limit of an input image; the output has 16 times as many."""
 
 
 class Upscaler(PythonModel):
-    """Upscales base64 pictures by 4."""
+    """Upscales base64 images by 4."""
 
     def load_context(self, context: Any) -> None:
-        """Load the network from its safetensors."""
+        """Load the network."""
         from nas.deploy.upscale import ready
         from nas.measure.device import usable_device
         from search_spaces.model_file import load_model
@@ -47,18 +47,18 @@ class Upscaler(PythonModel):
         model_input: pandas.DataFrame,
         params: Mapping[str, Any] | None = None,
     ) -> pandas.DataFrame:
-        """Upscale each picture of the column ``image``.
+        """Upscale each image of the column ``image``.
 
         Raises:
-            MlflowException: One of them is no picture; says which and why.
+            MlflowException: One of them is not an image; says which and why.
         """
         upscaled = []
         for number, text in enumerate(_images(model_input), start=1):
             try:
                 upscaled.append(self._upscaled(text))
             except InputError as fault:
-                told = f"image {number} of the request: {fault}"
-                raise MlflowException(told, error_code=BAD_REQUEST) from fault
+                message = f"image {number} of the request: {fault}"
+                raise MlflowException(message, error_code=BAD_REQUEST) from fault
         return pandas.DataFrame({"image": upscaled})
 
     def _upscaled(self, text: str) -> str:
@@ -69,7 +69,7 @@ class Upscaler(PythonModel):
         try:
             content = base64.b64decode(text.rpartition(",")[2], validate=True)
         except (binascii.Error, ValueError) as fault:
-            raise InputError("it must be a picture file in base64") from fault
+            raise InputError("it must be an image file in base64") from fault
         with tempfile.TemporaryDirectory(prefix="nas-served-") as aside:
             small, large = Path(aside) / "small", Path(aside) / "large.png"
             small.write_bytes(content)
@@ -81,7 +81,7 @@ class Upscaler(PythonModel):
 
 
 def _images(given: Any) -> Sequence[str]:
-    """The column of pictures, in whatever form MLflow hands it over: rows may be lists again."""
+    """Return the column of images from any form that MLflow passes: rows may be lists."""
     if isinstance(given, pandas.DataFrame | Mapping) and "image" in given:
         given = given["image"]
     if isinstance(given, str):

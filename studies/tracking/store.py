@@ -1,4 +1,4 @@
-"""The tracking store: how MLflow is set up here, the experiment, and what writes of it share."""
+"""Tracking store: setup of MLflow, the experiment, and helpers of all writers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ for _name, _value in {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is the result's
-    # A server that is down is tried again at the next delivery, not for minutes within this one.
+    # A server that is down is tried again at the next update, not for minutes within this one.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }.items():
@@ -34,11 +34,11 @@ from studies.storage import store as storage  # noqa: E402
 from studies.storage.locks import run_once  # noqa: E402
 from studies.storage.store import masked, sqlite_file  # noqa: E402
 
-for _noisy in ("mlflow", "alembic"):  # they log the making of a fresh database step by step
+for _noisy in ("mlflow", "alembic"):  # they log every step of creating a database
     logging.getLogger(_noisy).setLevel(logging.WARNING)
-# A database's fault comes back as one sentence: its stack trace would only frighten.
+# Faults of a database are reported in one sentence, without a stack trace.
 logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)
-# Environments without pip are as good as others: nothing here builds one from a model.
+# MLflow warns of environments without pip; nothing here builds one from a model.
 logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
 
 EXPERIMENT = "nas-workbench"
@@ -46,10 +46,10 @@ PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 STUDY = "study"
 REGISTERED = "registered_model"
-"""Tag of a study's run: the name that its promotions are registered under."""
+"""Tag of a study's run: name of the registered model."""
 DONE = ("FINISHED", "FAILED", "KILLED")
 
-# The UI opens on runs and metrics instead of on its view for language models.
+# The UI opens on runs and metrics instead of its view for language models.
 _VIEW = {"mlflow.experimentKind": "custom_model_development"}
 
 _TABLE = "studies"
@@ -60,8 +60,8 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """What a delivery did: runs written, and the fault that ended it."""
+class SyncResult:
+    """Number of runs written, and the fault that ended the update."""
 
     written: int
     fault: str | None = None
@@ -69,12 +69,12 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The workbench's experiment in one tracking store.
+    """The experiment of the workbench in one tracking store.
 
     Attributes:
-        client: For this store alone: nothing here depends on MLflow's global settings.
-        experiment: Its identifier.
-        is_server: Whether it is a server, which looks up for itself what it is told of.
+        client: Client of this store; MLflow's global settings are not used.
+        experiment: Identifier of the experiment.
+        is_server: Whether the store is a server.
     """
 
     client: MlflowClient
@@ -82,7 +82,7 @@ class Store:
     is_server: bool
 
     def search(self, condition: str) -> list[Run]:
-        """Return all runs that a condition holds for, newest first."""
+        """Return all runs that match a filter, newest first."""
         runs, token = [], None
         while True:
             page = self.client.search_runs([self.experiment], condition, page_token=token)
@@ -92,10 +92,9 @@ class Store:
                 return runs
 
     def show_table(self) -> str:
-        """Return where MLflow's UI has the runs in a table of gains and costs, after its address.
+        """Return the path of a table of gains and costs in the UI of MLflow.
 
-        By itself it opens on its side for language models, where no run is to be seen, and its
-        table has no figures. Columns come with a view, such as people share: it is a tag.
+        By default the UI shows no metrics. A shared view, which is a tag, selects the columns.
         """
         columns = [f"metrics.`{name}`" for name in _COLUMNS]
         view = {
@@ -109,7 +108,7 @@ class Store:
         return f"/#/experiments/{self.experiment}/runs?{chosen}"
 
     def study(self, info: StudyInfo) -> Run:
-        """Return the run of a study, made if there is none."""
+        """Return the run of a study, and create it if there is none."""
         found = self.search(f"tags.{STUDY} = '{study_id(info)}' and tags.kind = 'study'")
         return found[-1] if found else self._create_study(info)
 
@@ -126,9 +125,9 @@ class Store:
 
 
 def connected(uri: str) -> Store:
-    """Connect to a store and find or make the experiment in it."""
+    """Connect to a store, and find or create the experiment."""
     uri = _absolute(uri)
-    _make(uri)
+    _create_database(uri)
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is not None:
@@ -139,59 +138,58 @@ def connected(uri: str) -> Store:
 
 
 def _absolute(uri: str) -> str:
-    """Name an SQLite file by its whole path: MLflow keeps connections open by the URI alone."""
+    """Make the path of an SQLite file absolute: MLflow caches connections by URI."""
     file = sqlite_file(uri)
     return uri if file is None else uri.replace(f":///{file}", f":///{file.absolute()}", 1)
 
 
-def _make(uri: str) -> None:
-    """Make the database of a fresh SQLite store aside, and move it into place.
+def _create_database(uri: str) -> None:
+    """Create the database of a new SQLite store under another name, and rename it.
 
-    MLflow makes it table by table for a second or two, and can never again use one in which it was
-    interrupted. What was left of one is removed by who makes the next.
+    MLflow takes seconds to create it, and cannot use one in which it was interrupted.
     """
     file = sqlite_file(uri)
     if file is None or file.exists() or not file.absolute().parent.is_dir():
         return
     with run_once(storage.Store(uri), "making"):
         if not file.exists():
-            _make_aside(file)
+            _create_aside(file)
 
 
-def _make_aside(file: Path) -> None:
+def _create_aside(file: Path) -> None:
     folder = file.with_name(f".{file.stem}-making")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
-        aside = folder / uuid.uuid4().hex  # MLflow remembers, in this process, what it has made
+        aside = folder / uuid.uuid4().hex  # MLflow caches by name what it has created
         MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
         file.hardlink_to(aside)
     except FileExistsError:
-        pass  # somebody was faster: a server of MLflow's own, say
-    except OSError:
-        aside.replace(file)  # a file system without hard links
+        pass  # another process was faster, such as a server
+    except OSError:  # the file system has no hard links
+        aside.replace(file)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def fault(uri: str, error: BaseException) -> str:
-    """Say in one sentence without secrets what a store's error was."""
+    """Describe an error of a store in one sentence without secrets."""
     return f"MLflow at {masked(uri)}: {masked(first_line(error))}"
 
 
 def study_id(info: StudyInfo) -> str:
-    """Tells studies of equal names apart, also when several people share a server."""
+    """Distinguish studies of equal names, for instance of several users of a server."""
     first = json.dumps([info.name, info.runs[:1]], sort_keys=True)
     return hashlib.sha256(first.encode()).hexdigest()[:16]
 
 
 def measured(**values: float | None) -> dict[str, float]:
-    """Return the metrics that have a value: results of earlier versions lack some."""
+    """Return the metrics that have a value; results of earlier versions lack some."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def params(values: Mapping[str, Any]) -> list[Param]:
-    """MLflow takes at most 6000 characters a value."""
+    """Return parameters of MLflow, which accepts at most 6000 characters per value."""
     return [
         Param(key, (value if isinstance(value, str) else json.dumps(value))[:6000])
         for key, value in values.items()
@@ -199,7 +197,7 @@ def params(values: Mapping[str, Any]) -> list[Param]:
 
 
 def _settings(info: StudyInfo) -> dict[str, Any]:
-    """What a study was made for, each in a word: the whole of it is in its `study.json`."""
+    """Return the settings of a study in short; `study.json` has them in full."""
     named = {
         key: value["name"] if isinstance(value, Mapping) and "name" in value else value
         for key, value in info.identity.items()
@@ -209,11 +207,7 @@ def _settings(info: StudyInfo) -> dict[str, Any]:
 
 
 def network_params(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """An architecture as columns to sort and to draw by: its stages as words and numbers.
-
-    Args:
-        architecture: As `Architecture.to_dict` describes it.
-    """
+    """Return an architecture (see `Architecture.to_dict`) as parameters to sort and plot by."""
     stages = architecture["stages"]
     words = ", ".join(f"{s['depth']}x {s['block']} of {s['width']}" for s in stages)
     depth = sum(stage["depth"] for stage in stages)
@@ -223,7 +217,7 @@ def network_params(architecture: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as dotted names."""
+    """Flatten nested dictionaries to dotted names."""
     named: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -234,15 +228,14 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def model_name(name: str) -> str:
-    """Without the characters that MLflow refuses in names of models."""
+    """Replace the characters that MLflow does not accept in names of models."""
     return re.sub(r"[^\w-]", "_", name)
 
 
 def server_command(uri: str, host: str, port: int) -> tuple[list[str], dict[str, str]]:
-    """The command and environment that show a tracking store in a browser.
+    """Return command and environment of a server with the UI of a tracking store.
 
-    Job execution stays off: it takes three quarters of the server's memory and nothing here
-    needs it.
+    Job execution is off: it takes three quarters of the server's memory and is not needed.
     """
     import sys
 
@@ -250,13 +243,13 @@ def server_command(uri: str, host: str, port: int) -> tuple[list[str], dict[str,
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     if (artifacts := _artifacts(uri)) is not None:
         command += ["--default-artifact-root", artifacts]
-    # Not as an argument: everybody on the machine can read those.
+    # Not as an argument: all users of the machine can read those.
     store = {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     return command, {**os.environ, **store}
 
 
 def _artifacts(uri: str) -> str | None:
-    """Beside an SQLite file; None leaves it to the server."""
+    """Return the folder of artifacts beside an SQLite file; None for a server."""
     file = sqlite_file(uri)
     if file is None:
         return None

@@ -1,7 +1,4 @@
-"""A study in the tracking store: a parent run, and a child run a trial.
-
-A run's tags say which study and trial it is of. Parent and children are found by them again.
-"""
+"""A study in MLflow: a parent run, and a child run per trial, found again by their tags."""
 
 from __future__ import annotations
 
@@ -21,7 +18,9 @@ from studies.core.outcome import Broken, Rejected, Trained
 from studies.core.record import Record, count
 from studies.core.weights import weights_file
 from studies.report import static
-from studies.report.summary import Places, front_markdown, front_table, story
+from studies.report.cli_hints import CommandHints
+from studies.report.summary import front_markdown, summary_markdown
+from studies.report.tables import front_by_column
 from studies.results.front import (
     eligible,
     hypervolume_history,
@@ -35,8 +34,8 @@ from studies.tracking.store import (
     NOTE,
     PARENT,
     REGISTERED,
-    Delivery,
     Store,
+    SyncResult,
     connected,
     fault,
     measured,
@@ -52,10 +51,10 @@ class StudyTracking:
     """Writes one study to one tracking store.
 
     Args:
-        uri: MLflow tracking URI: ``sqlite:///mlflow.db`` or a server's ``http://...``.
+        uri: MLflow tracking URI: ``sqlite:///mlflow.db`` or ``http://...`` of a server.
         info: The study.
-        folder: The study's folder, where its deploy weights lie in ``weights``.
-        alone: Held while something is written: others may search the same study.
+        folder: The folder of the study, with deploy weights in ``weights``.
+        alone: Held while writing: several processes may search one study.
     """
 
     def __init__(
@@ -70,11 +69,10 @@ class StudyTracking:
         self._parent = ""
         self._written: set[int] = set()
 
-    def deliver(self, records: Sequence[Record], *, final: bool = False) -> Delivery:
-        """Write what the store does not hold yet; with ``final`` also figures, note and status.
+    def sync(self, records: Sequence[Record], *, final: bool = False) -> SyncResult:
+        """Write what the store lacks; with ``final`` also figures, note and status.
 
-        Never raises for a fault of the store: the fault comes back in one sentence, and the next
-        call goes on where this one stopped.
+        Never raises for a fault of the store but returns it. The next call continues.
         """
         written = 0
         try:
@@ -87,14 +85,14 @@ class StudyTracking:
                 if written or final:
                     self._write_hypervolume(store, records)
                 if final:
-                    self._write_story(store, records)
+                    self._write_summary(store, records)
         except Exception as error:
-            self._store = None  # look again at what arrived
-            return Delivery(written, fault(self._uri, error))
-        return Delivery(written)
+            self._store = None  # the next call checks what was written
+            return SyncResult(written, fault(self._uri, error))
+        return SyncResult(written)
 
     def _connected(self) -> Store:
-        """Find or make experiment and parent run, and see which children are there."""
+        """Find or create experiment and parent run, and find the children that are complete."""
         if self._store is not None:
             return self._store
         store = connected(self._uri)
@@ -103,18 +101,15 @@ class StudyTracking:
         for run in store.search(f"tags.`{PARENT}` = '{self._parent}' and tags.kind = 'trial'"):
             if run.info.status in DONE:
                 self._written.add(int(run.data.tags[_TRIAL]))
-            else:  # cut off while being written
-                _forget(store, run.info.run_id)
+            else:  # writing it was interrupted
+                _delete(store, run.info.run_id)
         self._store = store
         return store
 
     # -- one trial ---------------------------------------------------------------------------
 
     def _write_child(self, store: Store, record: Record) -> bool:
-        """One child run, unless another search has written it meanwhile.
-
-        Its status is set last, so that a half-written one can be told.
-        """
+        """Write a child run unless another process did; its status marks it as complete."""
         client, outcome = store.client, record.outcome
         if store.search(f"tags.`{PARENT}` = '{self._parent}' and tags.{_TRIAL} = '{record.trial}'"):
             return False
@@ -142,9 +137,9 @@ class StudyTracking:
         return True
 
     def _write_model(self, store: Store, run_id: str, record: Record, outcome: Trained) -> None:
-        """The deploy network: weights beside the run, and as a LoggedModel that can be registered.
+        """Write the deploy network as an artifact, and as a LoggedModel that can be registered.
 
-        Plain safetensors and JSON: loading it never runs code, and any size of picture works.
+        It is safetensors and JSON: loading it runs no code, and images can have any size.
         """
         weights = weights_file(outcome, self._folder)
         if weights is None:
@@ -172,15 +167,15 @@ class StudyTracking:
         reference = reference_of(done, self._info.budget)
         curve = hypervolume_history(records, reference)
         now = int(time.time() * 1000)
-        told = store.client.get_metric_history(self._parent, "hypervolume")
-        points = max((metric.step for metric in told), default=0)
+        written = store.client.get_metric_history(self._parent, "hypervolume")
+        points = max((metric.step for metric in written), default=0)
         new = [
             Metric("hypervolume", value, now, step)
             for step, value in enumerate(curve, start=1)
             if step > points
         ]
-        if curve and not new and curve[-1] not in {m.value for m in told if m.step == points}:
-            new.append(Metric("hypervolume", curve[-1], now, points))  # repeats have moved it
+        if curve and not new and curve[-1] not in {m.value for m in written if m.step == points}:
+            new.append(Metric("hypervolume", curve[-1], now, points))  # repeats change it
         tally = count(records)
         totals = {
             "trained": tally.trained,
@@ -196,21 +191,23 @@ class StudyTracking:
             new.append(Metric("best_gain_db", best, now, len(curve)))
         store.client.log_batch(self._parent, metrics=new)
 
-    def _write_story(self, store: Store, records: Sequence[Record]) -> None:
+    def _write_summary(self, store: Store, records: Sequence[Record]) -> None:
         client, parent = store.client, self._parent
         self._write_repeats(store, records)
-        places = Places(self._info.storage, self._uri)
-        for path in static.write(self._info, records, self._folder, places).values():
+        hints = CommandHints(self._info.storage, self._uri)
+        for path in static.write(self._info, records, self._folder, hints).values():
             client.log_artifact(parent, str(path))
-        client.log_dict(parent, front_table(records), "front.json")
+        members = with_probabilities(trained(records), seed_noise(records))
+        client.log_dict(parent, front_by_column(members), "front.json")
         client.log_text(parent, front_markdown(records), "front.md")
-        shown = tuple(ended(self._folder).values())
+        promoted = tuple(ended(self._folder).values())
         registered = client.get_run(parent).data.tags.get(REGISTERED)
-        client.set_tag(parent, NOTE, story(self._info, records, places, shown, registered))
+        note = summary_markdown(self._info, records, hints, promoted, registered)
+        client.set_tag(parent, NOTE, note)
         client.set_terminated(parent, "FINISHED")
 
     def _write_repeats(self, store: Store, records: Sequence[Record]) -> None:
-        """What further trainings with other seeds say of a child run's gain."""
+        """Add the gains of repeated trainings to their child runs."""
         for member in with_probabilities(trained(records), seed_noise(records)):
             if member.gain_sd_db is None:
                 continue
@@ -227,8 +224,8 @@ class StudyTracking:
             store.client.log_batch(run.info.run_id, metrics=metrics)
 
 
-def _forget(store: Store, run_id: str) -> None:
-    """Delete a run and the networks that came of it."""
+def _delete(store: Store, run_id: str) -> None:
+    """Delete a run and its models."""
     models = store.client.search_logged_models([store.experiment], f"source_run_id = '{run_id}'")
     for model in models:
         store.client.delete_logged_model(model.model_id)
@@ -240,7 +237,7 @@ def _metrics(record: Record, now: int) -> list[Metric]:
     values: dict[str, float] = {}
     curve: list[Metric] = []
     if isinstance(outcome, Trained):
-        values["gain_db"] = outcome.gain_db  # first: MLflow draws by the first one
+        values["gain_db"] = outcome.gain_db  # first: MLflow plots the first metric
     if outcome is not None:
         if outcome.runtime is not None:
             values["runtime_ms"] = outcome.runtime.ms

@@ -1,7 +1,4 @@
-"""A full training in the tracking store: its curve while it runs, its pictures, how it ends.
-
-All of it is read from the training's folder, so that a store that was away gets the rest later.
-"""
+"""A full training in MLflow: learning curve, previews and result, read from its folder."""
 
 from __future__ import annotations
 
@@ -20,8 +17,8 @@ from nas.training.engine.folder import BEST, LAST, Point, Result, read_curve, re
 from nas.training.engine.folder import TRAINING as _SETTINGS
 from studies.tracking.store import (
     PARENT,
-    Delivery,
     Store,
+    SyncResult,
     connected,
     fault,
     measured,
@@ -30,20 +27,20 @@ from studies.tracking.store import (
 )
 
 TRAINING = "training"
-"""The tag that says which training's folder a run shows."""
+"""Tag that identifies the training of a run."""
 
 _ID, _SAMPLES = "tracking.json", "samples"
 
 
 @dataclass(frozen=True, slots=True)
 class Title:
-    """How a training is shown.
+    """How a training appears in MLflow.
 
     Attributes:
-        name: Of its run.
+        name: Name of its run.
         kind: ``training`` or ``promotion``.
-        tags: More about it.
-        parent: Identifier of the run it belongs to.
+        tags: Further tags.
+        parent: Identifier of the parent run.
     """
 
     name: str
@@ -53,7 +50,7 @@ class Title:
 
 
 def identify(folder: Path) -> str:
-    """Return what tells this training's run from all others; it is kept in the folder.
+    """Return the unique identifier of a training, which is stored in its folder.
 
     Raises:
         OSError: The folder cannot be written.
@@ -61,45 +58,39 @@ def identify(folder: Path) -> str:
     path = folder / _ID
     with suppress(OSError, ValueError, KeyError, TypeError):
         return str(json.loads(path.read_bytes())["id"])
-    made = uuid.uuid4().hex
-    write_atomic(path, json.dumps({"id": made}).encode())
-    return made
+    new = uuid.uuid4().hex
+    write_atomic(path, json.dumps({"id": new}).encode())
+    return new
 
 
 class TrainingTracking:
-    """Shows one training that stands on its own.
-
-    Args:
-        uri: MLflow tracking URI.
-        folder: The training's.
-        title: How it is shown.
-    """
+    """Writes one training that is not part of a promotion."""
 
     def __init__(self, uri: str, folder: Path, title: Title) -> None:
         self._uri, self._folder, self._title = uri, folder, title
 
-    def deliver(self, news: object = None, /, *, final: bool = False) -> Delivery:
-        """Write what the store does not hold yet; with ``final`` also how it stands at the end.
+    def sync(self, state: object = None, /, *, final: bool = False) -> SyncResult:
+        """Write what the store lacks; with ``final`` also result and status.
 
-        Never raises for a fault of the store: the fault comes back in one sentence.
+        Never raises for a fault of the store but returns it.
         """
-        if not began(self._folder):
-            return Delivery(0)
+        if not has_started(self._folder):
+            return SyncResult(0)
         try:
-            return Delivery(self._write(connected(self._uri), final))
+            return SyncResult(self._write(connected(self._uri), final))
         except Exception as error:
-            return Delivery(0, fault(self._uri, error))
+            return SyncResult(0, fault(self._uri, error))
 
     def _write(self, store: Store, final: bool) -> int:
-        told = read_training(self._folder)
-        result = None if told is None else told.result
-        there = find(store, self._folder)
-        if result is not None and there is not None and there.info.status == "FINISHED":
+        training = read_training(self._folder)
+        result = None if training is None else training.result
+        run = find(store, self._folder)
+        if result is not None and run is not None and run.info.status == "FINISHED":
             return 0
-        run_id = show_training(store, self._folder, self._title)
+        run_id = write_training(store, self._folder, self._title)
         if result is not None and final:
             started = store.client.get_run(run_id).info.start_time
-            metrics = [Metric(k, v, started, 0) for k, v in _figures(result).items()]
+            metrics = [Metric(k, v, started, 0) for k, v in _result_metrics(result).items()]
             store.client.log_batch(run_id, metrics=metrics)
             for name in (BEST, LAST):
                 store.client.log_artifact(run_id, str(self._folder / name))
@@ -108,29 +99,29 @@ class TrainingTracking:
         return 1
 
 
-def began(folder: Path) -> bool:
-    """Whether a training has begun there: else there is nothing to show, nor a place to mark."""
+def has_started(folder: Path) -> bool:
+    """Whether the folder holds a training."""
     return (folder / _SETTINGS).is_file()
 
 
 def find(store: Store, folder: Path) -> Run | None:
-    """Return the run that shows a training, None if there is none yet."""
+    """Return the run of a training; None if there is none."""
     found = store.search(f"tags.{TRAINING} = '{identify(folder)}'")
     return found[0] if found else None
 
 
-def show_training(store: Store, folder: Path, title: Title) -> str:
-    """Find or make a training's run, add what it lacks, and return its identifier.
+def write_training(store: Store, folder: Path, title: Title) -> str:
+    """Find or create the run of a training, add what it lacks, and return its identifier.
 
-    It is left running. What is there already is never written again.
+    The run stays in the status ``RUNNING``.
     """
     run = find(store, folder) or _create(store, folder, title)
     run_id = run.info.run_id
-    if run.info.status != "RUNNING":  # it was cut off, and goes on
+    if run.info.status != "RUNNING":  # it was interrupted and continues
         store.client.update_run(run_id, status="RUNNING")
     _add_settings(store, run, folder)
     _add_curve(store, run, folder)
-    _add_files(store, run_id, folder / _SAMPLES, _SAMPLES)
+    _add_previews(store, run_id, folder / _SAMPLES)
     return run_id
 
 
@@ -142,12 +133,12 @@ def _create(store: Store, folder: Path, title: Title) -> Run:
 
 
 def _add_settings(store: Store, run: Run, folder: Path) -> None:
-    """What the training depends on, as parameters: architecture and recipe field by field."""
-    told = read_training(folder)
-    if told is None or run.data.params:
+    """Add the settings of a training as parameters, with architecture and recipe by field."""
+    training = read_training(folder)
+    if training is None or run.data.params:
         return
     values: dict[str, Any] = {}
-    for name, value in told.settings.items():
+    for name, value in training.settings.items():
         key = name.replace(" ", "_")
         try:
             parsed = json.loads(value)
@@ -164,18 +155,18 @@ def _add_settings(store: Store, run: Run, folder: Path) -> None:
 
 
 def _add_curve(store: Store, run: Run, folder: Path) -> None:
-    """Points of the held-out windows after the last one that is there."""
+    """Add the points of the learning curve after the last one in the store."""
     run_id = run.info.run_id
     history = store.client.get_metric_history(run_id, "curve_gain_db")
     last = max((point.step for point in history), default=-1)
     new = [point for point in read_curve(folder) if point.step > last]
-    for start in range(0, len(new), _AT_ONCE):
-        points = new[start : start + _AT_ONCE]
+    for start in range(0, len(new), _BATCH):
+        points = new[start : start + _BATCH]
         metrics = [m for point in points for m in _metrics(point, run.info.start_time)]
         store.client.log_batch(run_id, metrics=metrics)
 
 
-_AT_ONCE = 40  # points: MLflow takes at most 1000 metrics in a batch, and five QPs make 14 of one
+_BATCH = 40  # points: MLflow accepts 1000 metrics at a time, and a point of five QPs has 14
 
 
 def _metrics(point: Point, started: int) -> list[Metric]:
@@ -189,16 +180,16 @@ def _metrics(point: Point, started: int) -> list[Metric]:
     return [Metric(name, value, then, point.step) for name, value in values.items()]
 
 
-def _figures(result: Result) -> dict[str, float]:
-    """How a training ended, under the names that trials and promotions use."""
+def _result_metrics(result: Result) -> dict[str, float]:
+    """Return the metrics of a result under the names that trials and promotions use."""
     values = {"gain_db": result.gain_db, "seconds": result.seconds}
     values |= measured(gain_cb_db=result.gain_cb_db, gain_cr_db=result.gain_cr_db)
     values |= {f"gain_db_qp{qp}": gain for qp, gain in result.gain_db_per_qp.items()}
     return values | {f"psnr_y_db_qp{qp}": psnr for qp, psnr in result.psnr_y_db.items()}
 
 
-def _add_files(store: Store, run_id: str, folder: Path, place: str) -> None:
-    there = {item.path for item in store.client.list_artifacts(run_id, place)}
+def _add_previews(store: Store, run_id: str, folder: Path) -> None:
+    known = {item.path for item in store.client.list_artifacts(run_id, _SAMPLES)}
     for path in sorted(folder.glob("*.png")):
-        if f"{place}/{path.name}" not in there:
-            store.client.log_artifact(run_id, str(path), place)
+        if f"{_SAMPLES}/{path.name}" not in known:
+            store.client.log_artifact(run_id, str(path), _SAMPLES)

@@ -1,4 +1,4 @@
-"""A full training with MLflow beside it: whatever happens there, the training goes on."""
+"""A full training with MLflow beside it, whose faults do not stop the training."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from nas.training.engine.events import Event, Validated
-from studies.report.images import keep_samples
+from studies.report.images import write_preview
 from studies.results.promotions import SAMPLES
-from studies.tracking.writer import Courier
+from studies.tracking.writer import BackgroundWriter
 
 
 def tracked(
@@ -19,31 +19,30 @@ def tracked(
     uri: str,
     on_fault: Callable[[str], None],
 ) -> Iterator[Event]:
-    """Pass on the events of a training, and have MLflow show what its folder holds.
+    """Yield the events of a training, write previews, and write its folder to MLflow.
 
-    The pieces of each look are kept as pictures in the folder. What a store that is away misses is
-    delivered by the next call, also by one that finds the training over.
+    The next call, even after the end of the training, writes what a store missed.
 
     Args:
-        events: Of the training.
-        folder: Its own.
-        name: What its run is called.
+        events: Events of the training.
+        folder: Folder of the training.
+        name: Name of its run.
         uri: MLflow tracking URI.
-        on_fault: Told at the end, in one sentence, when not everything arrived.
+        on_fault: Called at the end with a sentence if MLflow lacks some results.
     """
 
     def connect() -> Any:
         from studies.tracking.training import Title, TrainingTracking
 
-        return TrainingTracking(uri, folder, Title(name)).deliver
+        return TrainingTracking(uri, folder, Title(name)).sync
 
-    courier: Courier[None] = Courier(connect)
+    writer: BackgroundWriter[None] = BackgroundWriter(connect)
     try:
         for event in events:
             if isinstance(event, Validated):
-                keep_samples(event, folder / SAMPLES)
-                courier.bring(None)
+                write_preview(event, folder / SAMPLES)
+                writer.update(None)
             yield event
     finally:
-        if fault := courier.close(None):
+        if fault := writer.close(None):
             on_fault(fault)

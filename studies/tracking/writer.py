@@ -1,4 +1,4 @@
-"""Bringing results to MLflow beside the work, so that a slow or absent server never delays it."""
+"""Background thread that writes to MLflow, so that a slow server does not delay the work."""
 
 from __future__ import annotations
 
@@ -15,55 +15,54 @@ from studies.core.record import Record
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from studies.tracking.store import Delivery
+    from studies.tracking.store import SyncResult
 
-_CLOSE_S = 120.0  # a server that hangs keeps the user waiting no longer at the end
+_CLOSE_S = 120.0  # how long the end of the work waits for a server
 
-News = TypeVar("News", contravariant=True)
+State = TypeVar("State", contravariant=True)
 
 
-class Deliver(Protocol[News]):
-    """Delivers the newest state; with ``final`` everything that is left."""
+class Sync(Protocol[State]):
+    """Writes a state to MLflow; with ``final`` completely."""
 
-    def __call__(self, news: News, /, *, final: bool = False) -> Delivery:
-        """Never raises for a fault of the store: the fault comes back in one sentence."""
+    def __call__(self, state: State, /, *, final: bool = False) -> SyncResult:
+        """Never raises for a fault of the store but returns it."""
         ...
 
 
-class Courier(Generic[News]):
-    """Delivers the newest news from a thread of its own; it alone touches MLflow.
+class BackgroundWriter(Generic[State]):
+    """Writes the latest state to MLflow in a thread; nothing else calls MLflow.
 
     Args:
-        connect: Called in that thread; returns what delivers.
+        connect: Called in the thread; returns the function that writes.
     """
 
-    def __init__(self, connect: Callable[[], Deliver[News]]) -> None:
+    def __init__(self, connect: Callable[[], Sync[State]]) -> None:
         self._connect = connect
-        self._wake = threading.Condition()
-        self._news: list[News] = []  # the newest, or nothing
+        self._changed = threading.Condition()
+        self._state: list[State] = []  # the latest one, or empty
         self._closing = False
         self.fault: str | None = None
-        # A daemon, because a hanging connection must not keep the process alive.
+        # A daemon, because a connection that hangs must not keep the process alive.
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
 
-    def bring(self, news: News) -> None:
-        """Have this delivered soon; what it replaces was not newer."""
-        with self._wake:
-            self._news = [news]
-            self._wake.notify()
+    def update(self, state: State) -> None:
+        """Write a state soon; it replaces one that is not written yet."""
+        with self._changed:
+            self._state = [state]
+            self._changed.notify()
 
-    def close(self, news: News) -> str | None:
-        """Deliver all that is left.
+    def close(self, state: State) -> str | None:
+        """Write the final state.
 
         Returns:
-            None when everything arrived, otherwise one sentence on what is in the way. Nothing is
-            lost then: the next run delivers it.
+            None when all is written, else one sentence on the fault. The next run writes the rest.
         """
-        with self._wake:
-            self._news = [news]
+        with self._changed:
+            self._state = [state]
             self._closing = True
-            self._wake.notify()
+            self._changed.notify()
         self._thread.join(_CLOSE_S)
         if self._thread.is_alive():
             return f"it has not answered for {_CLOSE_S:.0f} s"
@@ -71,36 +70,29 @@ class Courier(Generic[News]):
 
     def _work(self) -> None:
         try:
-            deliver: Deliver[News] | None = None
+            sync: Sync[State] | None = None
             while True:
-                with self._wake:
-                    self._wake.wait_for(lambda: self._news)
-                    (news,), self._news = self._news, []
+                with self._changed:
+                    self._changed.wait_for(lambda: self._state)
+                    (state,), self._state = self._state, []
                     closing = self._closing
-                # Not before: importing MLflow would take seconds from the first candidate's start.
-                deliver = deliver or self._connect()
-                self.fault = deliver(news, final=closing).fault
+                # Not before: importing MLflow would delay the first candidate by seconds.
+                sync = sync or self._connect()
+                self.fault = sync(state, final=closing).fault
                 if closing:
                     return
-        except Exception as error:  # whatever it is, the work goes on without a view
+        except Exception as error:  # the work continues without MLflow
             self.fault = first_line(error)
 
 
-def study_courier(
+def study_writer(
     uri: str, info: StudyInfo, folder: Path, alone: Callable[[], AbstractContextManager[None]]
-) -> Courier[Sequence[Record]]:
-    """Return a courier for a study's records.
+) -> BackgroundWriter[Sequence[Record]]:
+    """Return a writer of a study's records; see `studies.tracking.study.StudyTracking`."""
 
-    Args:
-        uri: MLflow tracking URI.
-        info: The study.
-        folder: The study's folder.
-        alone: Held while something is delivered: others may search the same study.
-    """
-
-    def connect() -> Deliver[Sequence[Record]]:
+    def connect() -> Sync[Sequence[Record]]:
         from studies.tracking import StudyTracking
 
-        return StudyTracking(uri, info, folder, alone).deliver
+        return StudyTracking(uri, info, folder, alone).sync
 
-    return Courier(connect)
+    return BackgroundWriter(connect)

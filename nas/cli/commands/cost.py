@@ -1,31 +1,29 @@
-"""``nas cost``: what a network takes to run, counted."""
+"""``nas cost``: parameters, MACs and memory of a network."""
 
 from __future__ import annotations
 
-from nas.cli.model_arguments import NetworkArgument
-from nas.cli.model_arguments import network as find
-from nas.cli.options import AsJson, Height, Plugins, Storage, TrackingUri, Width
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
+from nas.cli.models import ModelSources, NetworkArgument, takes_models
+from nas.cli.options import AsJson, Height, Width
 
 
+@takes_models
 def cost(
     network: NetworkArgument,
+    sources: ModelSources,
     height: Height = 540,
     width: Width = 960,
-    storage: Storage = DEFAULT_STORAGE,
-    tracking_uri: TrackingUri = DEFAULT_TRACKING,
-    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Count parameters, MACs, activations and peak memory of the deploy form."""
     import torch
 
-    from nas.cli.terminal import count, print_json, show, table
+    from nas.cli.terminal import count, print_json, show
+    from nas.common.tables import Column, Table
     from nas.measure.cost.cost import cost as cost_of
     from nas.measure.cost.memory import compute_memory, measure_memory
     from nas.measure.cost.trace import deploy_form
 
-    name, architecture = find(network, storage=storage, tracking_uri=tracking_uri, plugins=plugin)
+    name, architecture = sources.network(network)
     built = deploy_form(architecture)
     found = cost_of(built, height, width)
     memory = compute_memory(built, height, width)
@@ -52,17 +50,19 @@ def cost(
             }
         )
         return
-    agreement = "agree" if found.agree else "DISAGREE"
-    rows = [
-        ["parameters", f"{found.params:,}"],
-        ["MACs", count(found.macs)],
-        ["MACs, organisers' counter", count(found.macs_organiser)],
-        [
-            f"fvcore and thop {agreement}",
-            f"{count(found.macs_fvcore)}, {count(found.macs_thop)}",
-        ],
-        ["activations", count(found.activations)],
-        [f"peak memory, FP16, {memory.kind}", f"{memory.mb:.1f} MB"],
-        [f"peak memory, FP32, {whole.kind}", f"{whole.mb:.1f} MB"],
+    figures = {
+        "parameters": f"{found.params:,}",
+        "MACs": count(found.macs),
+        "MACs, organisers' counter": count(found.macs_organiser),
+        f"fvcore and thop {'agree' if found.agree else 'DISAGREE'}": (
+            f"{count(found.macs_fvcore)}, {count(found.macs_thop)}"
+        ),
+        "activations": count(found.activations),
+        f"peak memory, FP16, {memory.kind}": f"{memory.mb:.1f} MB",
+        f"peak memory, FP32, {whole.kind}": f"{whole.mb:.1f} MB",
+    }
+    columns = [
+        Column("what", architecture.label),
+        Column("figure", f"LR {height}x{width}", "s"),
     ]
-    show(table([architecture.label, f"LR {height}x{width}"], rows))
+    show(Table(columns, [{"what": what, "figure": figure} for what, figure in figures.items()]))

@@ -1,4 +1,4 @@
-"""``nas data``: prepare a set of pictures and look at one."""
+"""``nas data``: prepare a dataset and describe one."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Annotated
 
 import typer
 
-from nas.cli.options import AsJson
+from nas.cli.options import AsJson, open_data
 
-app = typer.Typer(no_args_is_help=True, help="Prepare sets of pictures and look at them.")
+app = typer.Typer(no_args_is_help=True, help="Prepare datasets and describe them.")
 
 
 @app.command()
 def prepare(
     hr_dir: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="HR pictures, also in folders below it.")
+        Path, typer.Argument(metavar="FOLDER", help="Folder of HR images, searched recursively.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the prepared set.")],
-    qps: Annotated[str, typer.Option(help="Comma-separated QPs.")] = "31,39,47,55,63",
-    validation: Annotated[float, typer.Option(help="Share of pictures held out.")] = 0.2,
+    out: Annotated[Path, typer.Option(help="Folder of the prepared dataset.")],
+    qps: Annotated[str, typer.Option(help="QPs, separated by commas.")] = "31,39,47,55,63",
+    validation: Annotated[float, typer.Option(help="Share of the images to hold out.")] = 0.2,
     workers: Annotated[
-        int | None, typer.Option(help="Parallel encoders; default all cores.")
+        int | None, typer.Option(help="Number of parallel encoders; default one a core.")
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Fail on the first unusable picture.")
+        bool, typer.Option("--strict", help="Fail at the first unusable image.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make the AVIF-compressed LR pictures by the survey's ffmpeg command.
+    """Make AVIF-compressed LR images with the survey's ffmpeg command.
 
-    Can be stopped at any moment: the same command continues where it was.
+    The command can be stopped at any time: run again, it continues.
     """
     from nas.cli.terminal import print_json, progress_bar, say
     from nas.data.prepare import prepare as prepare_set
@@ -49,7 +49,7 @@ def prepare(
     for path, reason in report.skipped:
         say(f"{path}: {reason}", mark="skipped")
     for path, same in report.duplicates:
-        say(f"{path}: the same picture as {same}", mark="duplicate")
+        say(f"{path}: the same image as {same}", mark="duplicate")
     if as_json:
         skipped = [{"path": str(path), "reason": reason} for path, reason in report.skipped]
         copies = [{"path": str(path), "same_as": str(other)} for path, other in report.duplicates]
@@ -63,7 +63,7 @@ def prepare(
         )
     else:
         print(
-            f"{out}: {report.made} pictures prepared, {report.reused} already there, "
+            f"{out}: {report.made} images prepared, {report.reused} already there, "
             f"{len(report.skipped)} skipped, {len(report.duplicates)} duplicates"
         )
 
@@ -71,40 +71,39 @@ def prepare(
 @app.command()
 def info(
     path: Annotated[
-        Path | None, typer.Argument(metavar="SET", help="A prepared set; default the sample set.")
+        Path | None,
+        typer.Argument(metavar="SET", help="Prepared dataset; default the sample dataset."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Describe a prepared set: pictures, sizes, bits a pixel and Lanczos PSNR-Y for each QP."""
-    from nas.cli.terminal import print_json, progress_bar, say, show, table
-    from nas.data.sample import sample_set
-    from nas.data.store import open_set
+    """Describe a dataset: images, sizes, bits per pixel and PSNR-Y of Lanczos at each QP."""
+    from nas.cli.terminal import print_json, say, show
+    from nas.common.tables import Column, Table
     from nas.measure.evaluation.dataset import describe
 
-    with progress_bar("sample set") as progress:
-        pair_set = open_set(path or sample_set(progress))
+    pair_set = open_data(path)
     facts = describe(pair_set)
     if as_json:
         print_json(facts)
-    else:
-        if pair_set.is_sample:
-            say("The sample set: a few small photographs to try the tool with, no training set.")
-        rows = [
-            [
-                level if level == "clean" else f"QP {level}",
-                f"{found['bits_per_lr_pixel']:.2f}",
-                "-" if found["lanczos_psnr_y_db"] is None else f"{found['lanczos_psnr_y_db']:.2f}",
-            ]
-            for level, found in facts["per_qp"].items()
-        ]
-        title = f"{pair_set.path}  ({', '.join(facts['encoders'])})"
-        show(table(["LR", "bits a pixel", "Lanczos PSNR-Y dB"], rows, title))
-        for split in ("train", "validation"):
-            part = facts[split]
-            print(f"{split}: {part['pictures']} pictures, {part['megapixels']:.1f} megapixels HR")
-        notes = Counter(note for picture in facts["pictures"] for note in picture["notes"])
-        for note, pictures in notes.items():
-            print(f"note: {note} in {pictures} pictures")
+        return
+    if pair_set.is_sample:
+        say("The sample dataset: a few small photos to try the tool with, not for real training.")
+    columns = [
+        Column("level", "LR"),
+        Column("bits_per_lr_pixel", "bits per pixel", ".2f"),
+        Column("lanczos_psnr_y_db", "Lanczos PSNR-Y dB", ".2f"),
+    ]
+    rows = [
+        {**figures, "level": level if level == "clean" else f"QP {level}"}
+        for level, figures in facts["per_qp"].items()
+    ]
+    show(Table(columns, rows), f"{pair_set.path}  ({', '.join(facts['encoders'])})")
+    for split in ("train", "validation"):
+        part = facts[split]
+        print(f"{split}: {part['pictures']} images, {part['megapixels']:.1f} HR megapixels")
+    notes = Counter(note for picture in facts["pictures"] for note in picture["notes"])
+    for note, images in notes.items():
+        print(f"note: {note} in {images} images")
 
 
 def _qps(text: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""``nas latency``: runtimes measured or predicted, and models fitted to measured ones."""
+"""``nas latency``: measured or predicted runtimes, and models fitted to measured ones."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from nas.cli.model_arguments import NetworkArgument
-from nas.cli.model_arguments import network as find
-from nas.cli.options import AsJson, Height, Plugins, Storage, TargetName, TrackingUri, Width
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
+from nas.cli.models import ModelSources, NetworkArgument, takes_models
+from nas.cli.options import AsJson, Height, Plugins, TargetName, Width
 
 if TYPE_CHECKING:
     from nas.measure.latency.predict import FittedRow, LatencyModel
 
-_WORST = 5  # rows that show where a model is not to be trusted
+_WORST = 5  # rows with the largest errors to show
 
 
 class _NetworkFirst(TyperGroup):
-    """Takes ``nas latency NETWORK`` for ``nas latency measure NETWORK``."""
+    """Reads ``nas latency NETWORK`` as ``nas latency measure NETWORK``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in (*self.commands, *ctx.help_option_names):
@@ -31,48 +29,48 @@ class _NetworkFirst(TyperGroup):
 app = typer.Typer(
     cls=_NetworkFirst,
     no_args_is_help=True,
-    help="Runtime of a network ('nas latency NETWORK'), or a model of many runtimes.",
+    help="Measure or predict the runtime of a network, or fit a latency model to many runtimes.",
 )
 
 
 @app.command()
+@takes_models
 def measure(
     network: NetworkArgument,
+    sources: ModelSources,
     target: TargetName = "auto",
     height: Height = 540,
     width: Width = 960,
     backend: Annotated[
         list[str] | None,
         typer.Option(
-            help="Run it by eager, channels_last, compiled, onnxruntime or tensorrt (CUDA), and "
-            "take the fastest of those given; repeatable; default eager and channels_last."
+            help="eager, channels_last, compiled, onnxruntime or tensorrt (CUDA); repeatable: the "
+            "fastest counts. Default eager and channels_last."
         ),
     ] = None,
     mode: Annotated[
-        str, typer.Option(help="How CUDA is timed: device ranks, challenge is the survey's way.")
+        str,
+        typer.Option(help="Timing on CUDA: device for ranking, challenge as the survey."),
     ] = "device",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads on a CPU; default all cores.")
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Measure anew what was measured before.")
+        bool, typer.Option("--again", help="Ignore stored results and measure again.")
     ] = False,
-    storage: Storage = DEFAULT_STORAGE,
-    tracking_uri: TrackingUri = DEFAULT_TRACKING,
-    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a network's runtime, or predict it; the default: 'nas latency NETWORK'."""
+    """Measure or predict the runtime of a network. The word measure may be omitted."""
     from nas.cli.terminal import print_json, say
     from nas.measure.latency.target import resolve_target
 
-    name, architecture = find(network, storage=storage, tracking_uri=tracking_uri, plugins=plugin)
+    name, architecture = sources.network(network)
     backends = tuple(dict.fromkeys(backend)) if backend else None
     chosen = resolve_target(
         target,
         height=height,
         width=width,
-        mode=mode,  # type: ignore[arg-type]  # checked there
+        mode=mode,  # type: ignore[arg-type]  # resolve_target checks it
         backends=backends,
         threads=threads,
     )
@@ -99,7 +97,7 @@ def measure(
         for name, reason in found.details.get("unavailable", {}).items():
             say(f"{name} could not run: {reason}", style="dim")
         if not found.details.get("steady", True):
-            say("the machine was not steady: measure again with --again when idle", style="dim")
+            say("runtimes were not steady: use --again when the machine is idle", style="dim")
 
 
 @app.command()
@@ -108,30 +106,31 @@ def fit(
         Path | None,
         typer.Argument(
             metavar="STORE",
-            help="Folder of measured runtimes, or a CSV or JSON file of network and runtime_ms; "
-            "default what was measured on this machine.",
+            help="Folder of measured runtimes, or a CSV or JSON file with network and runtime_ms; "
+            "default the runtimes measured on this machine.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="The profile's file; default kept under its name."),
+        typer.Option("-o", "--output", help="File of the profile; default stored under its name."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the profile; default the device's or the file's.")
+        str | None,
+        typer.Option(help="Name of the profile; default the device or the file."),
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Kind of runtimes in a store, such as cuda or 540x960; repeatable."),
+        typer.Option(help="Use only runtimes of this kind, such as cuda or 540x960; repeatable."),
     ] = None,
-    height: Annotated[int, typer.Option(min=1, help="LR height of a file's runtimes.")] = 540,
-    width: Annotated[int, typer.Option(min=1, help="LR width of a file's runtimes.")] = 960,
+    height: Annotated[int, typer.Option(min=1, help="LR height of the runtimes in a file.")] = 540,
+    width: Annotated[int, typer.Option(min=1, help="LR width of the runtimes in a file.")] = 960,
     fp32: Annotated[
-        bool, typer.Option("--fp32", help="A file's runtimes are of FP32; default FP16.")
+        bool, typer.Option("--fp32", help="The runtimes in a file are of FP32; default FP16.")
     ] = False,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fit a model to measured runtimes: a latency profile, which every --target takes."""
+    """Fit a latency model to measured runtimes: a profile that every --target accepts."""
     from nas.cli.terminal import print_json, progress_bar, say
     from nas.common.files import cache_root, write_atomic
     from nas.measure.latency.fit import fit_runtimes, profile_name, read_runtimes
@@ -152,14 +151,14 @@ def fit(
     for line in runtimes.left_out:
         say(f"left out: {line}", style="dim")
     model = fit_runtimes(runtimes, profile_name(runtimes) if name is None else name)
-    place = output or fitted_profiles() / f"{model.device}.json"
-    write_atomic(place, model.to_json().encode())
-    worst = sorted(model.rows, key=_error, reverse=True)[:_WORST]
+    path = output or fitted_profiles() / f"{model.device}.json"
+    write_atomic(path, model.to_json().encode())
+    worst = sorted(model.rows, key=lambda r: -abs(r.left_out_ms / r.runtime_ms - 1))[:_WORST]
     if as_json:
         print_json(
             {
                 "name": model.device,
-                "profile": str(place),
+                "profile": str(path),
                 "runtimes": len(model.rows),
                 "measured": runtimes.how,
                 "height": model.height,
@@ -173,33 +172,27 @@ def fit(
             }
         )
     else:
-        _show(model, worst, place if output else model.device)
+        _show(model, worst, path if output else model.device)
 
 
 def _show(model: LatencyModel, worst: list[FittedRow], target: str | Path) -> None:
-    from nas.cli.terminal import show, table
+    from nas.cli.terminal import show
+    from nas.common.tables import Column, Table
 
-    rows = [
-        [
-            row.name,
-            f"{row.runtime_ms:.3f}",
-            f"{row.fitted_ms:.3f}",
-            f"{row.left_out_ms:.3f}",
-            f"{row.left_out_ms / row.runtime_ms - 1:+.1%}",
-        ]
-        for row in worst
+    columns = [
+        Column("name", "worst predicted"),
+        Column("runtime_ms", "ms measured", ".3f", optional=1),
+        Column("fitted_ms", "fitted", ".3f", optional=3),
+        Column("left_out_ms", "left out", ".3f", optional=2),
+        Column("error", "error", "+.1%"),
     ]
-    columns = ["worst predicted", "ms measured", "fitted", "left out", "error"]
-    show(table(columns, rows))
+    rows = [{**_document(row), "error": row.left_out_ms / row.runtime_ms - 1} for row in worst]
+    show(Table(columns, rows))
     print(
         f"leave-one-out error {model.leave_one_out_mape:.1%}, "
         f"Spearman {model.leave_one_out_spearman:.3f}, Kendall {model.leave_one_out_kendall:.3f}"
     )
     print(f"use it: --target {target}")
-
-
-def _error(row: FittedRow) -> float:
-    return abs(row.left_out_ms / row.runtime_ms - 1)
 
 
 def _document(row: FittedRow) -> dict[str, str | float]:

@@ -1,4 +1,4 @@
-"""``nas networks``: the survey's Table 1 counted again, and where one network's time goes."""
+"""``nas networks``: costs of the survey's networks, and the layers of any network."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli.model_arguments import NetworkArgument
-from nas.cli.model_arguments import network as find
-from nas.cli.options import AsJson, Height, Plugins, Storage, TrackingUri, Width
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
+from nas.cli.models import ModelSources, NetworkArgument, takes_models
+from nas.cli.options import AsJson, Height, Width
 
 if TYPE_CHECKING:
     from nas.measure.evaluation.survey_table import Count, Row
     from search_spaces.zoo.references import ReferenceNetwork
 
-app = typer.Typer(help="The survey's networks, and the layers of any network.")
+app = typer.Typer(help="List the survey's networks, or the layers of any network.")
 
 
 @app.callback(invoke_without_command=True)
 def networks(
     context: typer.Context,
     references: Annotated[
-        bool, typer.Option("--references", help="Add the networks that the survey compares with.")
+        bool,
+        typer.Option("--references", help="Add the networks that the survey compares with."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the survey's networks with their cost beside the published figures."""
+    """List the survey's networks: costs as counted here, beside the published figures."""
     if context.invoked_subcommand:
         return
     from nas.cli.terminal import print_json, progress_bar
@@ -55,21 +54,21 @@ def networks(
 
 
 @app.command("show")
+@takes_models
 def show_network(
     network: NetworkArgument,
+    sources: ModelSources,
     height: Height = 540,
     width: Width = 960,
-    storage: Storage = DEFAULT_STORAGE,
-    tracking_uri: TrackingUri = DEFAULT_TRACKING,
-    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a network's deploy form layer by layer: where arithmetic, memory and time go."""
-    from nas.cli.terminal import count, print_json, show, table
+    """List the layers of a deploy form with their MACs, memory traffic and time."""
+    from nas.cli.terminal import count, print_json, show
+    from nas.common.tables import Column, Table
     from nas.measure.cost.breakdown import breakdown
     from nas.measure.latency.predict import LatencyModel
 
-    name, architecture = find(network, storage=storage, tracking_uri=tracking_uri, plugins=plugin)
+    name, architecture = sources.network(network)
     model = LatencyModel.load()
     rows = breakdown(architecture, model.predict_ms, height, width)
     macs = sum(row.macs for row in rows) or 1
@@ -88,38 +87,61 @@ def show_network(
             }
         )
         return
-    lines = [
-        [
-            row.name + (f" x{row.repeats}" if row.repeats > 1 else ""),
-            " ".join(word for word in (row.operator, row.kernel) if word),
-            f"{row.channels_in}>{row.channels}" if row.kind == "conv" else str(row.channels),
-            f"{row.height}x{row.width}",
-            f"{row.macs / macs:.1%}" if row.macs else "-",
-            f"{row.bytes / 1e6:.1f}",
-            f"{row.bytes / moved:.1%}",
-            f"{row.runtime_ms:.3f}",
-            f"{row.runtime_ms / runtime_ms:.1%}",
-        ]
+    columns = [
+        Column("layer", "layer"),
+        Column("operator", "operator", optional=3),
+        Column("channels", "channels", "d", optional=4),
+        Column("pixels", "pixels", "s", optional=5),
+        Column("macs", "MACs", ".1%", optional=2),
+        Column("megabytes", "MB moved", ".1f", optional=7),
+        Column("share_of_bytes", "of bytes", ".1%", optional=6),
+        Column("runtime_ms", "ms predicted", ".3f"),
+        Column("share_of_time", "of time", ".1%", optional=1),
+    ]
+    lines: list[dict[str, Any]] = [
+        {
+            "layer": row.name + (f" x{row.repeats}" if row.repeats > 1 else ""),
+            "operator": " ".join(word for word in (row.operator, row.kernel) if word),
+            "channels": f"{row.channels_in}>{row.channels}" if row.kind == "conv" else row.channels,
+            "pixels": f"{row.height}x{row.width}",
+            "macs": row.macs / macs if row.macs else None,
+            "megabytes": row.bytes / 1e6,
+            "share_of_bytes": row.bytes / moved,
+            "runtime_ms": row.runtime_ms,
+            "share_of_time": row.runtime_ms / runtime_ms,
+        }
         for row in rows
     ]
     lines.append(
-        ["all", "", "", "", count(macs), f"{moved / 1e6:.1f}", "", f"{runtime_ms:.3f}", ""]
+        {column.key: "" for column in columns}
+        | {"layer": "all", "macs": count(macs), "megabytes": moved / 1e6, "runtime_ms": runtime_ms}
     )
-    columns = ["layer", "operator", "channels", "pixels", "MACs"]
-    columns += ["MB moved", "of bytes", "ms predicted", "of time"]
-    show(table(columns, lines, f"{architecture.label}, LR {height}x{width}, FP16"))
+    show(Table(columns, lines), f"{architecture.label}, LR {height}x{width}, FP16")
     print(f"runtime: {model.note}")
 
 
 def _show(rows: Sequence[Row], others: Sequence[tuple[ReferenceNetwork, Count]], note: str) -> None:
-    from nas.cli.terminal import show, table
+    from nas.cli.terminal import show
+    from nas.common.tables import Column, Table
 
-    columns = ["network", "fidelity", "params", "survey M", "MACs G", "organiser", "survey"]
-    columns += ["MB FP16", "ms predicted", "survey", "PSNR-Y 31/63", "SSIM-Y", "gain dB", "score"]
-    show(table(columns, [*map(_line, rows), *(_reference_line(*other) for other in others)]))
-    print(
-        "= agrees with the survey by rounding or truncation; PSNR, SSIM, gain, score: the survey's"
-    )
+    columns = [
+        Column("name", "network"),
+        Column("fidelity", "fidelity", optional=4),
+        Column("params", "params", ",d"),
+        Column("survey_params", "survey M", "s", optional=3),
+        Column("macs_g", "MACs G", ".3f"),
+        Column("macs_organiser_g", "organiser", ".3f", optional=6),
+        Column("survey_macs", "survey", "s", optional=2),
+        Column("memory_mb", "MB FP16", ".1f", optional=5),
+        Column("predicted_runtime_ms", "ms predicted", ".3f"),
+        Column("survey_runtime_ms", "survey", ".3f", optional=1),
+        Column("psnr_y", "PSNR-Y 31/63", "s", optional=9),
+        Column("ssim_y", "SSIM-Y", "s", optional=10),
+        Column("gain_db", "gain dB", "+.3f", optional=7),
+        Column("score", "score", ".2f", optional=8),
+    ]
+    show(Table(columns, [*map(_line, rows), *(_reference_line(*other) for other in others)]))
+    print("= agrees with the survey, rounded or truncated; PSNR, SSIM, gain, score: the survey's")
     for row in rows:
         if not row.agrees_macs or not row.agrees_params:
             print(f"{row.network.name}: MACs {row.macs_difference:+.2%}. {row.network.note}")
@@ -162,39 +184,28 @@ def _counts(found: Count) -> dict[str, Any]:
     }
 
 
-def _line(row: Row) -> list[str]:
-    found, figures = row.count, row.network.table1
-    return [
-        row.network.name,
-        row.network.fidelity,
-        f"{found.params:,}",
-        f"{figures.params_m:.3f}{_mark(row.agrees_params)}",
-        f"{found.macs / 1e9:.3f}",
-        f"{found.macs_organiser / 1e9:.3f}",
-        f"{figures.macs_g:#.3g}{_mark(row.agrees_macs)}",
-        f"{found.memory_mb:.1f}",
-        f"{found.runtime_ms:.3f}",
-        f"{figures.runtime_ms:.3f}",
-        f"{figures.psnr_y_qp31:.2f}/{figures.psnr_y_qp63:.2f}",
-        f"{figures.ssim_y_qp31:.3f}/{figures.ssim_y_qp63:.3f}",
-        f"{figures.gain_db:+.3f}",
-        "-" if figures.score is None else f"{figures.score:.2f}",
-    ]
+def _line(row: Row) -> dict[str, Any]:
+    figures = row.network.table1
+    return {
+        "name": row.network.name,
+        "fidelity": row.network.fidelity,
+        **_counts(row.count),
+        "survey_params": f"{figures.params_m:.3f}{_mark(row.agrees_params)}",
+        "survey_macs": f"{figures.macs_g:#.3g}{_mark(row.agrees_macs)}",
+        "survey_runtime_ms": figures.runtime_ms,
+        "psnr_y": f"{figures.psnr_y_qp31:.2f}/{figures.psnr_y_qp63:.2f}",
+        "ssim_y": f"{figures.ssim_y_qp31:.3f}/{figures.ssim_y_qp63:.3f}",
+        "gain_db": figures.gain_db,
+        "score": figures.score,
+    }
 
 
-def _reference_line(network: ReferenceNetwork, found: Count) -> list[str]:
-    return [
-        network.name,
-        "exact",
-        f"{found.params:,}",
-        f"{network.params / 1e6:.3f}{_mark(found.params == network.params)}",
-        f"{found.macs / 1e9:.3f}",
-        f"{found.macs_organiser / 1e9:.3f}",
-        "-",
-        f"{found.memory_mb:.1f}",
-        f"{found.runtime_ms:.3f}",
-        *["-"] * 5,  # the survey tells no more of them
-    ]
+def _reference_line(network: ReferenceNetwork, found: Count) -> dict[str, Any]:
+    """The survey says no more of these networks."""
+    agrees = found.params == network.params
+    survey_params = f"{network.params / 1e6:.3f}{_mark(agrees)}"
+    counts = _counts(found)
+    return {"name": network.name, "fidelity": "exact", **counts, "survey_params": survey_params}
 
 
 def _mark(agrees: bool) -> str:

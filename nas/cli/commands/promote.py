@@ -1,4 +1,4 @@
-"""``nas promote``: winners of a study, trained fully and registered."""
+"""``nas promote``: full training and registration of networks of a study."""
 
 from __future__ import annotations
 
@@ -29,63 +29,63 @@ if TYPE_CHECKING:
     from nas.training.engine.events import Event
     from studies.promotion.plan import Plan, Winner
     from studies.promotion.run import Summary
-    from studies.results.promotions import Promotion
 
 
 def promote(
     study: StudyName = "latest",
     top: Annotated[
         int | None,
-        typer.Option(min=1, help="So many of the front, by what each adds to it; default 3."),
+        typer.Option(min=1, help="Number of front members to promote, by contribution; default 3."),
     ] = None,
     trial: Annotated[
-        list[int] | None, typer.Option(min=0, help="This trial, on the front or not; repeatable.")
+        list[int] | None,
+        typer.Option(min=0, help="Promote this trial, even off the front; repeatable."),
     ] = None,
     under: Annotated[
         str | None,
         typer.Option(
-            help="The one of the highest gain under a runtime, such as 1ms; of ties the fastest."
+            help="Promote the best gain under this runtime, such as 1ms; of ties the fastest."
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Train a --trial that gains nothing over Lanczos too.")
+        bool, typer.Option("--force", help="Also train a --trial without gain over Lanczos.")
     ] = False,
     recipe: RecipeName = "standard",
     data: Annotated[
         Path | None,
-        typer.Option(help="A prepared set; default the one that the study was made on."),
+        typer.Option(help="Prepared dataset; default that of the study."),
     ] = None,
     teacher: Annotated[
-        str, typer.Option(help="study for the study's own, hat-tiny, a file, or none.")
+        str, typer.Option(help="study for the teacher of the study, hat-tiny, a file, or none.")
     ] = "study",
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Shorten or lengthen the recipe to this many steps.")
+        int | None, typer.Option(min=1, help="Total number of steps; the recipe is scaled to it.")
     ] = None,
     blocks: Annotated[
         str,
         typer.Option(
-            help="Training forms to try for a tenth of the recipe, such as conv,ecb; auto takes "
-            "conv, trial what the search drew."
+            help="Training forms to compare over a tenth of the recipe, such as conv,ecb; auto is "
+            "conv, trial the form in the study."
         ),
     ] = "auto",
     seed: Seed = 0,
     licence: Licence = "",
     name: Annotated[
-        str | None, typer.Option(help="Of the registered model; default the study's.")
+        str | None, typer.Option(help="Name of the registered model; default that of the study.")
     ] = None,
     device: Device = None,
     storage: Storage = DEFAULT_STORAGE,
     tracking_uri: TrackingUri = DEFAULT_TRACKING,
     plugin: Plugins = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be trained, and train nothing.")
+        bool, typer.Option("--dry-run", help="Show the plan without training.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a study's winners fully, evaluate, export and register them in MLflow.
+    """Train networks of a study fully; evaluate, export and register them in MLflow.
 
-    Can be stopped or killed: the same command continues, and repeats nothing. The registered
-    model's alias 'champion' is the best under the study's budget, or under --under.
+    The command can be stopped or killed: run again, it continues and repeats nothing. The alias
+    'champion' of the registered model is the best within the budget, or under --under.
     """
     from nas.cli.terminal import print_json, progress_bar, say
     from nas.common.errors import InputError
@@ -114,100 +114,83 @@ def promote(
         plan = prepare(settings, progress)
         for note in plan.notes:
             say(f"note: {note}")
-        if dry_run:
-            summary = None
-        else:
-            drawn = _Drawn(progress, len(plan.winners))
-            summary = run(settings, plan, drawn.show, progress)
-    if summary is None:
-        _tell_plan(plan, as_json)
+        if not dry_run:
+            view = _View(progress, len(plan.winners))
+            summary = run(settings, plan, view.show, progress)
+    if dry_run:
+        _print_plan(plan, as_json)
         return
     if as_json:
         print_json(_document(summary))
     else:
-        _tell(summary)
+        _print(summary)
     if summary.failed:
-        told = "; ".join(f"trial {number}: {why}" for number, why in summary.failed.items())
-        raise InputError(told)
+        raise InputError("; ".join(f"trial {n}: {why}" for n, why in summary.failed.items()))
 
 
-class _Drawn:
-    """What a person sees of the trainings: a bar for the one under way, a line where it matters."""
+class _View:
+    """Shows the trainings: a progress bar for the current one, and a line for what happens."""
 
     def __init__(self, progress: Progress, count: int) -> None:
         self._progress, self._count = progress, count
-        self._seen: list[int] = []
+        self._trials: list[int] = []
         self._best: float | None = None
 
     def show(self, winner: Winner, event: Event) -> None:
-        """Draw an event of one winner's training."""
+        """Show an event of one training."""
         from nas.cli.terminal import say
         from nas.common.text import duration
         from nas.measure.colour import colour_words
         from nas.training.engine import events
 
-        if winner.member.trial not in self._seen:
-            self._seen.append(winner.member.trial)
+        if winner.member.trial not in self._trials:
+            self._trials.append(winner.member.trial)
             self._best = None
-        place = f"[{len(self._seen)}/{self._count}] trial {winner.member.trial}"
+        position = f"[{len(self._trials)}/{self._count}] trial {winner.member.trial}"
         match event:
             case events.Started():
                 since = f", continuing at step {event.step}" if event.step else ""
-                say(f"{place} ({winner.member.network}): {event.steps} steps{since}")
+                say(f"{position} ({winner.member.network}): {event.steps} steps{since}")
                 for note in event.notes:
                     say(f"note: {note}")
             case events.Stepped():
                 best = "" if self._best is None else f", best {self._best:+.3f} dB"
-                told = f"{place}, {event.steps_per_second:.3g} steps/s{best}"
-                self._progress(event.step, event.steps, told)
+                speed = f"{event.steps_per_second:.3g} steps/s"
+                self._progress(event.step, event.steps, f"{position}, {speed}{best}")
             case events.Validated():
                 self._best = max(event.gain_db, -math.inf if self._best is None else self._best)
             case events.RolledBack():
-                say(f"{place}: {event.why} at step {event.step}; going on from {event.to}")
+                say(
+                    f"{position}: {event.why} at step {event.step}; continuing from step {event.to}"
+                )
             case events.Measuring():
-                self._progress(event.done, event.pictures, f"{place}, measuring whole pictures")
+                self._progress(event.done, event.pictures, f"{position}, measuring whole images")
             case events.Finished():
                 spent = duration(event.seconds)
                 colour = f" ({colour_words(event.gain_cb_db, event.gain_cr_db)})"
                 gain = f"{event.gain_db:+.3f} dB over Lanczos{colour}"
-                say(f"{place}: {gain} after {spent} of training")
+                say(f"{position}: {gain} after {spent} of training")
 
 
-def _tell_plan(plan: Plan, as_json: bool) -> None:
-    from nas.cli.terminal import print_json, show, table
-    from nas.measure.colour import db_cell
+def _print_plan(plan: Plan, as_json: bool) -> None:
+    from nas.cli.terminal import print_json, show
     from studies.core.noise import seed_noise
+    from studies.report.tables import plan_table
 
-    rows = [
-        {
-            **winner.member.to_dict(),
-            "folder": str(winner.folder),
-            "state": _state(winner),
-        }
-        for winner in plan.winners
-    ]
+    states = [_state(winner) for winner in plan.winners]
     if as_json:
-        print_json({**_settings(plan), "winners": rows})
+        winners = [
+            {**winner.member.to_dict(), "folder": str(winner.folder), "state": state}
+            for winner, state in zip(plan.winners, states, strict=True)
+        ]
+        print_json({**_settings(plan), "winners": winners})
         return
     title = (
         f"{plan.info.name}: recipe {plan.recipe.name}, {plan.recipe.steps} steps on "
         f"{plan.pair_set.path.name}, teacher {_teacher(plan)}, device {plan.device}"
     )
-    digits = seed_noise(plan.records).digits
-    columns = ["trial", "proxy dB", "colour dB", f"ms {_kind(plan)}", "params", "state", "network"]
-    cells = [
-        [
-            str(row["trial"]),
-            db_cell(winner.member.gain_db, digits),
-            winner.member.colour_shown(digits),
-            f"{row['runtime_ms']:.3f}",
-            f"{row['params']:,}",
-            str(row["state"]),
-            winner.member.network,
-        ]
-        for row, winner in zip(rows, plan.winners, strict=True)
-    ]
-    show(table(columns, cells, title))
+    members = [winner.member for winner in plan.winners]
+    show(plan_table(members, states, seed_noise(plan.records)), title)
     print(f"registered as {plan.name}; files in {plan.winners[0].folder.parent.parent}")
 
 
@@ -217,13 +200,8 @@ def _state(winner: Winner) -> str:
     if winner.done is not None:
         return f"done, {winner.done.gain_db:+.3f} dB"
     if (winner.folder / RESULT).is_file():
-        return "damaged, to be made again"
-    return "begun" if (winner.folder / "checkpoint.pt").is_file() else "to do"
-
-
-def _kind(plan: Plan) -> str:
-    """Whether runtimes are measured or predicted: alike for all of a study."""
-    return plan.winners[0].member.runtime_kind
+        return "damaged, will be repeated"
+    return "started" if (winner.folder / "checkpoint.pt").is_file() else "to do"
 
 
 def _teacher(plan: Plan) -> str:
@@ -277,17 +255,22 @@ def _document(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _tell(summary: Summary) -> None:
-    from nas.cli.terminal import say, say_undelivered, show, table
+def _print(summary: Summary) -> None:
+    from nas.cli.terminal import say, say_not_tracked, show
     from studies.core.candidate import title_of
     from studies.core.noise import seed_noise
+    from studies.report.tables import TEXT_PROMOTED, promoted_table
 
     plan = summary.plan
-    digits = seed_noise(plan.records).digits
-    title = f"{plan.info.name}: {plan.recipe.name}, {plan.recipe.steps} steps each"
-    columns = ["trial", "proxy dB", "full dB", "colour dB", f"ms {_kind(plan)}", "params"]
-    columns += ["version", "network"]
-    show(table(columns, [_row(p, summary, digits) for p in summary.promotions], title))
+    shown = promoted_table(
+        summary.promotions,
+        plan.limits,
+        seed_noise(plan.records),
+        TEXT_PROMOTED,
+        summary.champion,
+        summary.versions,
+    )
+    show(shown, f"{plan.info.name}: {plan.recipe.name}, {plan.recipe.steps} steps each")
     if summary.agreement is not None:
         print(summary.agreement.sentence)
     if summary.champion is not None:
@@ -298,40 +281,24 @@ def _tell(summary: Summary) -> None:
     elif summary.promotions:
         print(f"no champion: no promoted network is within {plan.limits}")
     if summary.promotions and any(p.onnx_error is None for p in summary.promotions):
-        say("no ONNX files, its packages are missing: pip install onnx onnxscript onnxruntime")
+        say("no ONNX files: install the packages onnx, onnxscript and onnxruntime with pip")
     if summary.promotions:
         print(summary.gains)
     if summary.tracking_fault:
-        say_undelivered(summary.tracking_fault)
+        say_not_tracked(summary.tracking_fault)
     if summary.promotions:
         print("next:")
         for command in _next(summary):
             print(f"  {command}")
 
 
-def _row(promotion: Promotion, summary: Summary, digits: int) -> list[str]:
-    from nas.measure.colour import db_cell
-
-    mark = "*" if promotion == summary.champion else ""
-    return [
-        f"{promotion.trial}{mark}",
-        db_cell(promotion.proxy_gain_db, digits),
-        f"{promotion.gain_db:+.3f}",
-        promotion.colour_shown(summary.plan.limits),
-        f"{promotion.runtime_ms:.3f}",
-        f"{promotion.params:,}",
-        summary.versions.get(promotion.trial, "-"),
-        promotion.network,
-    ]
-
-
 def _next(summary: Summary) -> list[str]:
-    from studies.report.summary import Places, next_commands
+    from studies.report.cli_hints import CommandHints, next_commands
 
     plan = summary.plan
     registered = plan.name if summary.registered is not None else None
-    places = Places(plan.info.storage, summary.tracking_uri or DEFAULT_TRACKING)
-    commands = next_commands(plan.info, plan.records, places, summary.promotions, registered)
+    hints = CommandHints(plan.info.storage, summary.tracking_uri or DEFAULT_TRACKING)
+    commands = next_commands(plan.info, plan.records, hints, summary.promotions, registered)
     if registered is None:
         return list(commands)
     *use, serve = commands

@@ -1,4 +1,4 @@
-"""``nas proxy-check``: whether short trainings order networks as long ones do."""
+"""``nas proxy-check``: how well short trainings rank networks."""
 
 from __future__ import annotations
 
@@ -9,36 +9,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli.options import AsJson, Data, Device, Plugins, Storage, TargetName, TrackingUri
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
+from nas.cli.models import ModelSources, takes_models
+from nas.cli.options import AsJson, Data, Device, TargetName
 
 if TYPE_CHECKING:
     from nas.training.proxy.check import Plan
     from search_spaces.architecture import Architecture
 
 QUICK_MS = 2.0
-"""The survey's networks up to this runtime are checked by default: slower ones train for long on a
-CPU, and are so much better that any guess ranks them."""
+"""Networks of the survey up to this runtime are checked by default. Slower ones train for long on a
+CPU, and are so much better that any predictor ranks them."""
 
 
+@takes_models
 def proxy_check(
+    sources: ModelSources,
     networks: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated networks of the survey, JSON files or models; "
-            "default the survey's under 2 ms."
+            help="Networks of the survey, JSON files or models, separated by commas; "
+            "default those of the survey under 2 ms."
         ),
     ] = None,
     space: Annotated[
-        str | None, typer.Option(help="Take random networks of this space instead.")
+        str | None, typer.Option(help="Check random networks of this space instead.")
     ] = None,
-    samples: Annotated[int, typer.Option(min=3, help="How many of the space.")] = 12,
-    steps: Annotated[str, typer.Option(help="Budgets to check, in training steps.")] = "150,600",
-    seeds: Annotated[int, typer.Option(min=1, help="Runs for each network and budget.")] = 3,
+    samples: Annotated[int, typer.Option(min=3, help="Number of random networks.")] = 12,
+    steps: Annotated[str, typer.Option(help="Lengths of training to check, in steps.")] = "150,600",
+    seeds: Annotated[int, typer.Option(min=1, help="Runs per network and length.")] = 3,
     reference: Annotated[
         str,
         typer.Option(
-            help="What the order should be: published (the survey's gains), a JSON file of gains "
+            help="Reference ranking: published (gains of the survey), a JSON file of gains "
             "(promoted/gains.json, evaluation.json), or long:STEPS to train that long."
         ),
     ] = "published",
@@ -47,18 +49,15 @@ def proxy_check(
     target: TargetName = "auto",
     device: Device = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Runs at once; default one a core, on CUDA one.")
+        int | None, typer.Option(min=1, help="Parallel runs; default one a core, on CUDA one.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("proxy-checks"),
-    storage: Storage = DEFAULT_STORAGE,
-    tracking_uri: TrackingUri = DEFAULT_TRACKING,
-    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how far proxy runs order networks rightly, with seed noise and guesses beside them.
+    """Check how well short trainings rank networks, beside seed noise and simple predictors.
 
-    Finished runs are kept: the same command continues, and more seeds, steps or networks cost
-    only what is new. Writes a JSON document and a scatter plot.
+    Finished runs are stored: run again, the command continues, and more seeds, steps or networks
+    cost only the new runs. Writes a JSON document and a scatter plot.
     """
     import json
     import os
@@ -71,23 +70,23 @@ def proxy_check(
     from nas.measure.latency.target import resolve_target
     from nas.training.proxy.check import check, document
     from nas.training.proxy.runs import ProxyDataSpec
-    from studies.report.static import scatter
+    from studies.report.static import proxy_check_png
 
     if networks is not None and space is not None:
         raise InputError("give --networks or --space, not both")
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file: give a folder")
     if space is not None:
-        chosen = _sampled(space, samples, plugin)
+        chosen = _sampled(space, samples, sources.plugins)
     else:
-        chosen = _named(networks, storage, tracking_uri, plugin)
+        chosen = _named(networks, sources)
     plan = _plan(chosen, steps, seeds, reference)
-    where = usable_device(device)
+    device = usable_device(device)
     runtimes = resolve_target(target)
-    with progress_bar("sample set") as progress:
+    with progress_bar("sample dataset") as progress:
         folder = data or sample_set(progress)
     source = ProxyDataSpec(
-        folder.absolute(), None if teacher == "none" else teacher, where, tuple(plugin or ())
+        folder.absolute(), None if teacher == "none" else teacher, device, sources.plugins
     )
     cores = len(os.sched_getaffinity(0))
     with progress_bar("training steps") as progress:
@@ -95,18 +94,18 @@ def proxy_check(
             plan,
             source,
             runtimes,
-            workers=workers or (1 if where.startswith("cuda") else cores),
+            workers=workers or (1 if device.startswith("cuda") else cores),
             progress=progress,
         )
     result = document(found, plan, reference, runtimes.kind)
-    result |= {"data": str(folder), "teacher": source.teacher, "device": where}
+    result |= {"data": str(folder), "teacher": source.teacher, "device": device}
     write_atomic(out / "proxy-check.json", (json.dumps(result, indent=2) + "\n").encode())
-    write_atomic(out / "proxy-check.png", scatter(result))
+    write_atomic(out / "proxy-check.png", proxy_check_png(result))
     if as_json:
         print_json(result)
     else:
-        _show(result)
-    say(f"{out / 'proxy-check.png'} shows it, {out / 'proxy-check.json'} has every run")
+        _print(result)
+    say(f"scatter plot: {out / 'proxy-check.png'}, all runs: {out / 'proxy-check.json'}")
 
 
 def _plan(networks: dict[str, Architecture], steps: str, seeds: int, reference: str) -> Plan:
@@ -126,19 +125,16 @@ def _plan(networks: dict[str, Architecture], steps: str, seeds: int, reference: 
         else:
             gains = read_reference(Path(reference))
         return Plan(networks, budgets, seeds, gains)
-    told = reference.removeprefix("long:")
-    if not told.isdigit() or int(told) <= budgets[-1]:
+    length = reference.removeprefix("long:")
+    if not length.isdigit() or int(length) <= budgets[-1]:
         raise InputError(
             f"--reference {reference}: give more steps than --steps, such as "
             f"long:{10 * budgets[-1]}"
         )
-    return Plan(networks, budgets, seeds, None, int(told))
+    return Plan(networks, budgets, seeds, None, int(length))
 
 
-def _named(
-    given: str | None, storage: str, tracking_uri: str, plugins: Sequence[str] | None
-) -> dict[str, Architecture]:
-    from nas.cli.model_arguments import network
+def _named(given: str | None, sources: ModelSources) -> dict[str, Architecture]:
     from nas.common.errors import InputError
     from search_spaces import published
 
@@ -150,27 +146,25 @@ def _named(
         }
     found: dict[str, Architecture] = {}
     for source in filter(None, map(str.strip, given.split(","))):
-        name, architecture = network(
-            source, storage=storage, tracking_uri=tracking_uri, plugins=plugins
-        )
+        name, architecture = sources.network(source)
         if name in found:
             raise InputError(f"--networks names two networks '{name}'")
         found[name] = architecture
     return found
 
 
-def _sampled(space: str, samples: int, plugins: Sequence[str] | None) -> dict[str, Architecture]:
-    """Random networks of a space, no two alike; the same ones every time."""
+def _sampled(space: str, samples: int, plugins: Sequence[str]) -> dict[str, Architecture]:
+    """Draw different random networks of a space; the same ones every time."""
     from search_spaces.networks.factory import layout
     from search_spaces.plugins import load_all
     from search_spaces.space import load_space
 
-    load_all(plugins or ())
+    load_all(plugins)
     loaded = load_space(space)
-    luck = random.Random(0)
+    generator = random.Random(0)
     found: dict[Architecture, Architecture] = {}
     for _ in range(100 * samples):
-        drawn = {d.name: luck.choice(d.choices) for d in loaded.dimensions}
+        drawn = {d.name: generator.choice(d.choices) for d in loaded.dimensions}
         architecture = loaded.architecture(drawn)
         found.setdefault(layout(architecture), architecture)
         if len(found) == samples:
@@ -178,64 +172,80 @@ def _sampled(space: str, samples: int, plugins: Sequence[str] | None) -> dict[st
     return {f"{a.label}#{index}": a for index, a in enumerate(found.values())}
 
 
-def _show(found: dict[str, Any]) -> None:
-    from nas.cli.terminal import show, table
+def _print(found: dict[str, Any]) -> None:
+    from nas.cli.terminal import show
+    from nas.common.tables import Column, Table
 
     budgets = sorted(int(steps) for steps in found["networks"][0]["runs"])
-    columns = ["network", "reference dB", *(f"{b} steps" if b else "start" for b in budgets)]
-    columns += ["works at", f"ms {found['networks'][0]['runtime_kind']}", "MACs G", "params"]
+    columns = [
+        Column("name", "network"),
+        Column("reference_gain_db", "reference dB", "+.3f", optional=2),
+        *(
+            Column(str(steps), f"{steps} steps" if steps else "start", "s", steps != budgets[-1])
+            for steps in budgets
+        ),
+        Column("works_at", "works at", "s", optional=6),
+        Column("runtime_ms", f"ms {found['networks'][0]['runtime_kind']}", ".3f", optional=3),
+        Column("macs_g", "MACs G", ".2f", optional=4),
+        Column("params", "params", ",d", optional=5),
+    ]
     rows = [
-        [
-            network["name"],
-            f"{network['reference_gain_db']:+.3f}",
-            *(_spread(network["runs"][str(steps)]) for steps in budgets),
-            f"1/{network['working_factor']}",
-            f"{network['runtime_ms']:.3f}",
-            f"{network['macs_g']:.2f}",
-            f"{network['params']:,}",
-        ]
+        {
+            **network,
+            **{str(steps): _spread(network["runs"][str(steps)]) for steps in budgets},
+            "works_at": f"1/{network['working_factor']}",
+        }
         for network in found["networks"]
     ]
     seeds = f"mean and standard deviation of {found['seeds']} seeds"
-    show(table(columns, rows, f"Gain over Lanczos in dB, {seeds}; best by {found['reference']}"))
+    title = f"Gain over Lanczos in dB, {seeds}; best by {found['reference']}"
+    show(Table(columns, rows), title)
     print()
+    columns = [
+        Column("name", "predictor"),
+        Column("kendall", "Kendall", "+.2f"),
+        Column("by_seed", "by seed", "s", optional=2),
+        Column("spearman", "Spearman", "+.2f", optional=1),
+        Column("similar_runtime", "similar runtime", "s", optional=3),
+        Column("same_resolution", "same resolution", "s", optional=5),
+        Column("across_resolutions", "other", "s", optional=6),
+        Column("seed_sd", "seed sd dB", ".4f", optional=7),
+        Column("resolved", "resolved pairs right", "s", optional=4),
+        Column("seconds", "s a run", ".1f", optional=8),
+    ]
+    pairs = ("similar_runtime", "same_resolution", "across_resolutions")
     rows = [
-        [
-            guess["name"],
-            f"{guess['kendall']:+.2f}",
-            _range(guess),
-            f"{guess['spearman']:+.2f}",
-            _pairs(guess["similar_runtime"]),
-            _pairs(guess["same_resolution"]),
-            _pairs(guess["across_resolutions"]),
-            _noise(guess),
-            _share(guess["resolved"], found),
-            "-" if guess["seconds"] is None else f"{guess['seconds']:.1f}",
-        ]
+        {
+            **guess,
+            "by_seed": None
+            if guess["seed_sd"] is None
+            else f"{guess['kendall_low']:+.2f} to {guess['kendall_high']:+.2f}",
+            **{key: _pairs(guess[key]) for key in pairs},
+            "seed_sd": guess["seed_sd"] if "gain" in guess["name"] else None,  # others are no dB
+            "resolved": _share(guess["resolved"], found),
+        }
         for guess in found["guesses"]
     ]
-    columns = ["guessed by", "Kendall", "by seed", "Spearman", "similar runtime"]
-    columns += ["same resolution", "other", "seed sd dB", "resolved pairs right", "s a run"]
-    show(table(columns, rows, f"Order against {found['reference']}: 1 is right, 0 is luck"))
+    show(Table(columns, rows), f"Ranking against {found['reference']}: 1 is right, 0 is chance")
     print()
     print(found["conclusion"])
     print()
     count = len(found["networks"])
     print(
-        f"Kendall of {count} networks strays by {found['chance_kendall_sd']:.2f} (1 sd) when the "
-        "guess is pure luck."
+        f"By chance, Kendall of {count} networks is 0 with a standard deviation of "
+        f"{found['chance_kendall_sd']:.2f}."
     )
     print(
-        "Kendall and Spearman are of one run a network, as a search trains; the other columns of "
-        "the means over seeds."
+        "Kendall and Spearman use one run per network, as a search does; the other columns use "
+        "means over seeds."
     )
     print(
         f"similar runtime: Kendall over pairs within {found['similar_runtime_ratio']:g}x, number "
-        "of pairs in brackets; same and other: over pairs that work at one resolution, at two."
+        "of pairs in brackets; same, other: over pairs that work at the same resolution, or not."
     )
     print(
-        "resolved pairs: those further apart than twice what seeds move networks against each "
-        "other; the rest it cannot tell apart."
+        "resolved pairs: those further apart than twice the seed noise of their difference; "
+        "others cannot be told apart."
     )
     for name, why in found["failed"].items():
         print(f"left out: {name} {why}")
@@ -248,25 +258,12 @@ def _spread(runs: Sequence[dict[str, Any]]) -> str:
     return f"{fmean(gains):+.3f}" + (f" ±{stdev(gains):.3f}" if len(gains) > 1 else "")
 
 
-def _range(guess: dict[str, Any]) -> str:
-    if guess["seed_sd"] is None:
-        return "-"
-    return f"{guess['kendall_low']:+.2f} to {guess['kendall_high']:+.2f}"
+def _pairs(pairs: dict[str, Any]) -> str | None:
+    return None if pairs["kendall"] is None else f"{pairs['kendall']:+.2f} ({pairs['pairs']})"
 
 
-def _noise(guess: dict[str, Any]) -> str:
-    """Only gains are in dB."""
-    if guess["seed_sd"] is None or "gain" not in guess["name"]:
-        return "-"
-    return f"{guess['seed_sd']:.4f}"
-
-
-def _pairs(pairs: dict[str, Any]) -> str:
-    return "-" if pairs["kendall"] is None else f"{pairs['kendall']:+.2f} ({pairs['pairs']})"
-
-
-def _share(resolved: dict[str, Any] | None, found: dict[str, Any]) -> str:
+def _share(resolved: dict[str, Any] | None, found: dict[str, Any]) -> str | None:
     if resolved is None:
-        return "-"
+        return None
     count = len(found["networks"])
     return f"{resolved['right']} of {resolved['pairs']} (all {count * (count - 1) // 2})"

@@ -1,4 +1,4 @@
-"""``nas search``: the main job, with what a person sees while it runs."""
+"""``nas search``: search a space for the Pareto front of gain against runtime."""
 
 from __future__ import annotations
 
@@ -23,36 +23,38 @@ def search(
     budget: Annotated[
         str | None,
         typer.Option(
-            help="Slowest runtime allowed at 540x960, such as 8ms; 1ms..8ms if faster than 1ms "
-            "is worth no more. Default from an eighth on."
+            help="Upper limit of the runtime at 540x960, such as 8ms, or a range such as 1ms..8ms: "
+            "to be faster than its start has no value. By default it starts at an eighth."
         ),
     ] = None,
-    max_macs: Annotated[str | None, typer.Option(help="Most MACs allowed, such as 10G.")] = None,
+    max_macs: Annotated[str | None, typer.Option(help="Upper limit of MACs, such as 10G.")] = None,
     max_params: Annotated[
-        str | None, typer.Option(help="Most parameters allowed, such as 50k.")
+        str | None, typer.Option(help="Upper limit of parameters, such as 50k.")
     ] = None,
     max_memory: Annotated[
-        str | None, typer.Option(help="Most peak memory allowed, such as 200M.")
+        str | None, typer.Option(help="Upper limit of peak memory, such as 200M.")
     ] = None,
     max_colour_loss: Annotated[
         str,
         typer.Option(
-            help="Most that PSNR of Cb or Cr may be below Lanczos's, in dB; none for no limit."
+            help="Upper limit of the PSNR loss of Cb or Cr against Lanczos, in dB, or none."
         ),
     ] = f"{DEFAULT_COLOUR_LOSS_DB:g}",
     time: Annotated[
         str | None,
         typer.Option(
-            help="Time to search, such as 90s, 10m or 1.5h; then no candidate starts, and those "
-            f"under way are finished. Default {DEFAULT_TIME_S / 60:g}m, with --trials no limit."
+            help="Time to search, such as 90s, 10m or 1.5h; running candidates are then finished. "
+            f"Default {DEFAULT_TIME_S / 60:g}m, or no limit if --trials is given."
         ),
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option(min=1, help="Candidates to train in all; default no limit but --time."),
+        typer.Option(
+            min=1, help="Total number of candidates to train; default no limit but --time."
+        ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Training steps a candidate; default 600.")
+        int | None, typer.Option(min=1, help="Training steps per candidate; default 600.")
     ] = None,
     target: TargetName = "auto",
     data: Data = None,
@@ -62,50 +64,50 @@ def search(
     sampler: Annotated[
         str,
         typer.Option(
-            help="ehvi, which knows what networks cost and models the gain; tpe, gp, nsga2, "
-            "random or qmc; auto is ehvi."
+            help="ehvi (computes costs, models only the gain), tpe, gp, nsga2, random or qmc; "
+            "auto is ehvi."
         ),
     ] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of sampling and training.")] = 0,
     study: Annotated[
-        str | None, typer.Option(help="Name of the study; default one made from the settings.")
+        str | None, typer.Option(help="Name of the study; default derived from the settings.")
     ] = None,
     storage: Storage = DEFAULT_STORAGE,
     tracking_uri: TrackingUri = DEFAULT_TRACKING,
     concurrency: Annotated[
         int | None,
-        typer.Option(min=1, help="Candidates at once; default one a GPU or core."),
+        typer.Option(min=1, help="Parallel candidates; default one a GPU or core."),
     ] = None,
     repeats: Annotated[
         int,
         typer.Option(
-            min=1, help="Trainings of the front's members and near misses, also after --time."
+            min=1, help="Trainings of each member of the front and near misses, also after --time."
         ),
     ] = 1,
     early_stopping: Annotated[
         bool,
         typer.Option(
-            "--early-stopping", help="Stop candidates that fall behind in Pareto rank at rungs."
+            "--early-stopping", help="Stop candidates early that fall behind in Pareto rank."
         ),
     ] = False,
     time_limit: Annotated[
-        float, typer.Option(min=1, help="Seconds after which a candidate is given up.")
+        float, typer.Option(min=1, help="Seconds after which a candidate is abandoned.")
     ] = 3600.0,
     ray_address: Annotated[
-        str | None, typer.Option(help="A running Ray cluster; default Ray on this machine.")
+        str | None,
+        typer.Option(help="Address of a Ray cluster; default Ray on this machine."),
     ] = None,
     plugin: Plugins = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be searched, and train nothing.")
+        bool, typer.Option("--dry-run", help="Show the plan without training.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Search a space for the Pareto front of PSNR-Y gain against runtime.
 
-    Runs until --time is up or --trials candidates are trained, whichever comes first. It can be
-    stopped or killed at any moment: the same command continues, for as long again. Candidates over
-    the budget are rejected before they cost any training; those that turn out to tint are left out
-    of the front.
+    The search ends after --time or --trials, whichever comes first. It can be stopped or killed at
+    any time: run again, the command continues, with the full --time. Candidates over the budget
+    are rejected before training; candidates that tint are left out of the front.
     """
     from studies.core.budget import parse_budget, parse_time
     from studies.settings import SearchSettings
@@ -132,7 +134,7 @@ def search(
         repeats=repeats,
     )
     if dry_run:
-        _dry_run(settings, as_json)
+        _print_plan(settings, as_json)
     else:
         _run(settings, as_json)
 
@@ -140,7 +142,7 @@ def search(
 def _run(settings: SearchSettings, as_json: bool) -> None:
     from nas.cli.child_process import began, progressed
     from nas.cli.progress_view import SearchView
-    from nas.cli.terminal import print_json, say, say_undelivered
+    from nas.cli.terminal import print_json, say, say_not_tracked
     from studies.events import Event, Finished, Repeated
     from studies.search import search as run
 
@@ -154,18 +156,18 @@ def _run(settings: SearchSettings, as_json: bool) -> None:
     if as_json:
         print_json([member.to_dict() for member in summary.front])
     else:
-        _show(summary)
+        _print(summary)
     for note in summary.notes:
         say(note)
     if summary.ended:
         say(summary.ended)
     if summary.tracking_fault:
-        say_undelivered(summary.tracking_fault)
+        say_not_tracked(summary.tracking_fault)
     if summary.interrupted:
         raise KeyboardInterrupt
 
 
-def _show(summary: SearchSummary) -> None:
+def _print(summary: SearchSummary) -> None:
     from nas.cli.commands.studies import show_front
 
     tally = summary.counts
@@ -184,17 +186,20 @@ def _show(summary: SearchSummary) -> None:
 
 
 def _review(tracking_uri: str) -> str:
-    """How to look at what is in MLflow: a store that is a file needs a server first."""
-    from studies.report.summary import Places
+    """Say how to open MLflow: a store that is a file needs a server first."""
+    from studies.report.cli_hints import CommandHints
     from studies.storage.store import sqlite_file
 
     if sqlite_file(tracking_uri) is None:
         return f"MLflow at {tracking_uri}"
-    return f"nas ui{Places(tracking_uri=tracking_uri).of_models}"
+    return f"nas ui{CommandHints(tracking_uri=tracking_uri).model_flags}"
 
 
-def _dry_run(settings: SearchSettings, as_json: bool) -> None:
-    from nas.cli.terminal import print_json, progress_bar, show, table
+def _print_plan(settings: SearchSettings, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from nas.cli.terminal import print_json, progress_bar, show
+    from nas.common.tables import Column, Table
     from studies.dry_run import dry_run
 
     with progress_bar("planning") as progress:
@@ -204,16 +209,12 @@ def _dry_run(settings: SearchSettings, as_json: bool) -> None:
         return
     for line in found.lines():
         print(line)
-    rows = [
-        [
-            sample.name,
-            f"{sample.runtime_ms:.3f}",
-            f"{sample.macs_g:.2f}",
-            f"{sample.params:,}",
-            f"{sample.memory_mb:.1f}",
-            sample.verdict,
-        ]
-        for sample in found.samples
+    columns = [
+        Column("name", "candidate"),
+        Column("runtime_ms", f"ms {found.runtime_kind}", ".3f", optional=1),
+        Column("macs_g", "MACs G", ".2f", optional=3),
+        Column("params", "params", ",d", optional=4),
+        Column("memory_mb", "MB", ".1f", optional=5),
+        Column("verdict", "", optional=2),
     ]
-    columns = ["candidate", f"ms {found.runtime_kind}", "MACs G", "params", "MB", ""]
-    show(table(columns, rows))
+    show(Table(columns, [asdict(sample) for sample in found.samples]))

@@ -1,8 +1,7 @@
-"""``nas front``, ``nas studies`` and ``nas ui``: what searches have found."""
+"""``nas front``, ``nas studies`` and ``nas ui``: results of searches."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,10 +10,6 @@ from nas.cli.options import AsJson, Storage, StudyName
 from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING, Store
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from studies.core.noise import Noise
-    from studies.results.front import Member
     from studies.results.snapshot import StudySnapshot
 
 
@@ -23,7 +18,7 @@ def front(
     storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
 ) -> None:
-    """Show a study's Pareto front: the networks that no other beats in gain and runtime."""
+    """Show the Pareto front of a study: networks that no other beats in gain and runtime."""
     from nas.cli.terminal import print_json
     from studies.results.snapshot import load
 
@@ -39,8 +34,9 @@ def front(
 
 
 def show_front(study: StudySnapshot, title: str) -> None:
-    """Print a study's front, the recommended members, and trained candidates that it leaves out."""
+    """Print the front of a study, recommendations, and what is left out of it."""
     from nas.cli.terminal import show
+    from studies.report.tables import TEXT_FRONT, front_table
     from studies.results.front import left_out_note
     from studies.results.recommendation import best_compromise, highest_gain
 
@@ -49,7 +45,7 @@ def show_front(study: StudySnapshot, title: str) -> None:
     if best is None or highest is None:
         print(f"{title}: no front yet")
     else:
-        show(front_table(members, title, noise))
+        show(front_table(members, noise, TEXT_FRONT, best.member), title)
         print(f"* best compromise: {best.member.title}")
         if best.tie:
             print(f"  {best.tie}")
@@ -57,54 +53,15 @@ def show_front(study: StudySnapshot, title: str) -> None:
             print(f"highest gain: {highest.member.title}")
             if highest.tie:
                 print(f"  {highest.tie}")
-        print(f"on front: how probable it is that no other network is better ({noise})")
+        print(f"on front: probability that no other network is better ({noise})")
     if note := left_out_note(members, noise):
         print(note)
 
 
-def front_table(
-    members: Sequence[Member], title: str, noise: Noise, most_rows: int | None = None
-) -> RenderableType:
-    """The front of trained candidates as a table, fastest first; the best compromise is marked.
-
-    Args:
-        members: With their probabilities; the front of them is not empty.
-        title: Of the table.
-        noise: The study's.
-        most_rows: So many of the slowest are shown; None for all.
-    """
-    from nas.cli.terminal import table
-    from nas.measure.colour import db_cell
-    from studies.results.front import front, memory_shown, probability_shown, spread_shown
-    from studies.results.recommendation import best_compromise
-
-    best, digits = best_compromise(members, noise), noise.digits
-    columns = ["trial", "gain dB", "on front", "colour dB", f"ms {members[0].runtime_kind}"]
-    columns += ["MACs G", "params", "MB", "network"]
-    if noise.repeats:
-        columns.insert(2, "±")
-    rows = [
-        [
-            f"{member.trial}{'*' if best is not None and member == best.member else ''}",
-            db_cell(member.gain_db, digits),
-            *([spread_shown(member, digits)] if noise.repeats else []),
-            probability_shown(member),
-            member.colour_shown(digits),
-            f"{member.runtime_ms:.3f}",
-            f"{member.macs_g:.2f}",
-            f"{member.params:,}",
-            memory_shown(member),
-            member.network,
-        ]
-        for member in front(members)[-(most_rows or 0) :]
-    ]
-    return table(columns, rows, title)
-
-
 def studies(storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
     """List the studies of a storage with their progress."""
-    from nas.cli.terminal import print_json, show, table
-    from nas.measure.colour import db_cell
+    from nas.cli.terminal import print_json, show
+    from studies.report.tables import studies_table
     from studies.results.snapshot import load_all
 
     documents, digits = [], []
@@ -124,35 +81,21 @@ def studies(storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None
         )
     if as_json:
         print_json(documents)
-        return
-    rows = [
-        [
-            str(d["name"]),
-            str(d["space"]),
-            str(d["budget"]),
-            str(d["trained"]),
-            str(d["rejected"]),
-            str(d["broken"]),
-            str(d["front"]),
-            db_cell(d["best_gain_db"], shown),
-        ]
-        for d, shown in zip(documents, digits, strict=True)
-    ]
-    columns = ["study", "space", "budget", "trained", "rejected", "broken", "front", "best dB"]
-    show(table(columns, rows))
+    else:
+        show(studies_table(documents, digits))
 
 
 def ui(
     tracking_uri: Annotated[
         str,
         typer.Option(
-            envvar="MLFLOW_TRACKING_URI", show_envvar=False, help="MLflow store to show: sqlite."
+            envvar="MLFLOW_TRACKING_URI", show_envvar=False, help="MLflow store: an sqlite:/// URI."
         ),
     ] = DEFAULT_TRACKING,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
 ) -> None:
-    """Open the MLflow UI on the tracking store; Ctrl+C ends it."""
+    """Serve the MLflow UI of the tracking store until Ctrl+C."""
     from nas.cli.child_process import companion
     from nas.cli.terminal import say
     from nas.common.errors import InputError
@@ -161,28 +104,30 @@ def ui(
     file = sqlite_file(tracking_uri)
     if file is None:
         raise InputError(
-            f"--tracking-uri {tracking_uri.split('://')[0]}://...: that store has a server of its "
-            "own, open its address in a browser"
+            f"--tracking-uri {tracking_uri.split('://')[0]}://...: this store has a server: "
+            "open its address in a browser"
         )
     if not file.exists():
-        raise InputError(f"there is no tracking store {file}; run 'nas search' first, or name it")
+        raise InputError(
+            f"there is no tracking store {file}: run 'nas search' first, or give --tracking-uri"
+        )
     _require_free(host, port)
     from studies.tracking import server_command
     from studies.tracking.store import connected, fault
 
     try:
         table = connected(tracking_uri).show_table()
-    except Exception as error:  # from SQL to operating system
+    except Exception as error:  # of SQL, MLflow or the operating system
         raise InputError(fault(tracking_uri, error)) from error
     command, environment = server_command(tracking_uri, host, port)
-    say(f"the studies in MLflow: http://{host}:{port}{table} (Ctrl+C ends it)")
+    say(f"MLflow UI of the studies: http://{host}:{port}{table} (stop with Ctrl+C)")
     with companion(command, environment) as server:
         code = server.wait()
     raise typer.Exit(code)
 
 
 def _require_free(host: str, port: int) -> None:
-    """Refuse an address that nobody can listen on: MLflow would say so among much else."""
+    """Refuse an address that is in use; MLflow reports that among many other lines."""
     import socket
 
     from nas.common.errors import InputError

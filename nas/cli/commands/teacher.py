@@ -1,4 +1,4 @@
-"""``nas teacher``: train one, and see what it gains over Lanczos."""
+"""``nas teacher``: train a teacher, and measure its gain over Lanczos."""
 
 from __future__ import annotations
 
@@ -7,38 +7,39 @@ from typing import Annotated, Any
 
 import typer
 
-from nas.cli.options import AsJson, Data, Device
+from nas.cli.options import AsJson, Data, Device, open_data
 
-app = typer.Typer(no_args_is_help=True, help="Train teachers and evaluate them.")
+app = typer.Typer(no_args_is_help=True, help="Train and evaluate teachers.")
 
 
 @app.command()
 def train(
     out: Annotated[Path, typer.Argument(metavar="FILE", help="The .safetensors file to write.")],
-    data: Annotated[Path, typer.Option(help="A prepared set; its training pictures are used.")],
+    data: Annotated[Path, typer.Option(help="Prepared dataset; its training images are used.")],
     preset: Annotated[str, typer.Option(help="hat-tiny, hat-s, hat or hat-l.")] = "hat-tiny",
-    start: Annotated[str | None, typer.Option(help="A teacher to fine-tune instead.")] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Length of the training; default 20000.")
-    ] = None,
+    start: Annotated[str | None, typer.Option(help="Teacher to fine-tune instead.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; default 20000.")] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="End after this time; default after --steps.")
+        float | None, typer.Option(help="Stop after this time; default after --steps.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Crops a step; default 4.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Crops per step; default 4.")] = None,
     patch: Annotated[
-        int | None, typer.Option(min=16, help="LR side of a crop; default 32.")
+        int | None, typer.Option(min=16, help="Side of an LR crop; default 32.")
     ] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate; default 0.001.")] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of weights and crops; default 0.")
     ] = None,
     compressed: Annotated[
-        bool, typer.Option("--compressed", help="Learn from compressed LR as well.")
+        bool, typer.Option("--compressed", help="Train on compressed LR images as well.")
     ] = False,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a HAT on a prepared set. Can be stopped: the same command continues."""
+    """Train a HAT on a prepared dataset.
+
+    The command can be stopped: run again, it continues.
+    """
     from nas.cli.terminal import print_json, progress_bar
     from nas.common.text import duration
     from nas.data.store import open_set
@@ -73,24 +74,26 @@ def evaluate(
     ] = "hat-tiny",
     data: Data = None,
     compressed: Annotated[
-        bool, typer.Option("--compressed", help="Give it the compressed LR.")
+        bool, typer.Option("--compressed", help="Feed it compressed LR images.")
     ] = False,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a teacher's PSNR-Y gain over Lanczos on held-out pictures; refuse one without."""
-    from nas.cli.terminal import print_json, progress_bar, show, table
-    from nas.data.sample import sample_set
-    from nas.data.store import open_set
+    """Measure the PSNR-Y gain of a teacher over Lanczos on held-out images.
+
+    Exits with an error if there is no gain.
+    """
+    from nas.cli.terminal import print_json, progress_bar, show
+    from nas.common.tables import Column, Table
     from nas.measure.device import usable_device
     from nas.training.data.teacher_quality import evaluate_teacher, require_gain
     from teachers.loading import load_teacher
 
-    where = usable_device(device)
+    device = usable_device(device)
     loaded = load_teacher(f"{teacher}:compressed" if compressed else teacher)
+    pair_set = open_data(data)
     with progress_bar("evaluating teacher") as progress:
-        pair_set = open_set(data or sample_set(progress))
-        quality = evaluate_teacher(loaded, pair_set, device=where, progress=progress)
+        quality = evaluate_teacher(loaded, pair_set, device=device, progress=progress)
     if as_json:
         print_json(
             {
@@ -103,7 +106,11 @@ def evaluate(
             }
         )
     else:
-        rows = [[name, f"{gain:+.3f}"] for name, gain in quality.gain_db_by_picture.items()]
-        rows.append(["mean", f"{quality.gain_db:+.3f}"])
-        show(table([f"{loaded.name} on {quality.input} LR", "gain over Lanczos dB"], rows))
+        columns = [
+            Column("image", f"{loaded.name} on {quality.input} LR"),
+            Column("gain_db", "gain over Lanczos dB", "+.3f"),
+        ]
+        gains = {**quality.gain_db_by_picture, "mean": quality.gain_db}
+        rows = [{"image": image, "gain_db": gain_db} for image, gain_db in gains.items()]
+        show(Table(columns, rows))
     require_gain(loaded, quality)

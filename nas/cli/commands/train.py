@@ -1,4 +1,4 @@
-"""``nas train``: one network, fully, by a recipe."""
+"""``nas train``: full training of one network by a recipe."""
 
 from __future__ import annotations
 
@@ -8,20 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli.model_arguments import NetworkArgument
-from nas.cli.options import (
-    AsJson,
-    Data,
-    Device,
-    Licence,
-    Plugins,
-    RecipeName,
-    Seed,
-    Storage,
-    TrackingUri,
-    tracking,
-)
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
+from nas.cli.models import ModelSources, NetworkArgument, takes_models
+from nas.cli.options import AsJson, Data, Device, Licence, RecipeName, Seed, open_data, tracking
 
 if TYPE_CHECKING:
     from nas.common.text import Progress
@@ -30,70 +18,66 @@ if TYPE_CHECKING:
     from teachers.loading import Teacher
 
 
+@takes_models
 def train(
     network: NetworkArgument,
+    sources: ModelSources,
     recipe: RecipeName = "standard",
     data: Data = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write; default trainings/NETWORK-RECIPE.")
+        Path | None, typer.Option(help="Folder of the training; default trainings/NETWORK-RECIPE.")
     ] = None,
     teacher: Annotated[
         str,
-        typer.Option(
-            help="hat-tiny, a teacher's or a model's file or folder, or none to learn without."
-        ),
+        typer.Option(help="hat-tiny, a file or folder of a teacher or a model, or none."),
     ] = "hat-tiny",
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Shorten or lengthen all stages to this many steps.")
+        int | None, typer.Option(min=1, help="Total number of steps; all stages are scaled to it.")
     ] = None,
     start: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="A trained model to start from.")
+        str | None, typer.Option(metavar="MODEL", help="Trained model to start from.")
     ] = None,
     seed: Seed = 0,
     device: Device = None,
     precision: Annotated[
-        str, typer.Option(help="On a GPU: auto measures; or fp32, bf16, fp16.")
+        str, typer.Option(help="On a GPU: fp32, bf16, fp16, or auto, which measures them.")
     ] = "auto",
     licence: Licence = "",
-    storage: Storage = DEFAULT_STORAGE,
-    tracking_uri: TrackingUri = DEFAULT_TRACKING,
-    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a network fully. Can be stopped or killed: the same command continues.
+    """Train a network fully.
+
+    The command can be stopped or killed: run again, it continues.
 
     On several GPUs: torchrun --nproc-per-node 4 -m nas.cli train NETWORK ...
     """
-    from nas.cli import model_arguments
-    from nas.cli.terminal import progress_bar, say, say_undelivered
+    from nas.cli.terminal import progress_bar, say, say_not_tracked
     from nas.common.files import file_name
-    from nas.data.sample import sample_set
-    from nas.data.store import open_set
     from nas.measure.device import usable_device
     from nas.training.core.runtime import join_processes
     from nas.training.engine.trainer import train as run
     from nas.training.recipe.recipe import load_recipe
     from studies.tracking.training_run import tracked
 
-    where: dict[str, Any] = {"storage": storage, "tracking_uri": tracking_uri, "plugins": plugin}
-    name, architecture = model_arguments.network(network, **where)
+    name, architecture = sources.network(network)
     chosen = load_recipe(recipe)
     if steps is not None:
         chosen = chosen.scaled(steps)
-    begin = None if start is None else model_arguments.model(start, **where)
+    begin = None if start is None else sources.model(start)
     device = usable_device(device)
     folder = out or Path("trainings") / file_name(f"{name}-{chosen.name}")
-    uri = tracking(tracking_uri)
+    uri = tracking(sources.tracking_uri)
     finished: Finished | None = None
     with join_processes(device) as (context, device):
         if data is None and context.is_main:
-            say("no --data: training on the small sample set, to see it work")
+            say("no --data: training on the small sample dataset, as a demonstration only")
+        pair_set = open_data(data)
         with progress_bar("preparing") as progress:
             events = run(
                 name,
                 architecture,
                 chosen,
-                open_set(data or sample_set(progress)),
+                pair_set,
                 folder,
                 teacher=_teacher(teacher, chosen.wants_teacher),
                 start=begin,
@@ -105,14 +89,14 @@ def train(
                 progress=progress,
             )
             if uri is not None and context.is_main:
-                events = tracked(events, folder, name, uri, say_undelivered)
+                events = tracked(events, folder, name, uri, say_not_tracked)
             first = next(events, None)
         with progress_bar(f"training {name}") as progress:
-            drawn = _Drawn(progress)
+            view = _View(progress)
             for event in chain([] if first is None else [first], events):
-                finished = drawn.show(event) or finished
+                finished = view.show(event) or finished
     if finished is not None:
-        _tell(finished, name, chosen.name, as_json)
+        _print(finished, name, chosen.name, as_json)
 
 
 def _teacher(source: str, wanted: bool) -> Teacher | None:
@@ -137,15 +121,15 @@ def _precision(name: str) -> Precision | None:
     return Precision(name)
 
 
-class _Drawn:
-    """What a person sees of a training: a bar, and a line where something happens."""
+class _View:
+    """Shows a training: a progress bar, and a line for what happens."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._best: float | None = None
 
     def show(self, event: Event) -> Finished | None:
-        """Draw an event; return the last one."""
+        """Show an event; return it if it is the last one."""
         from nas.cli.terminal import say
         from nas.measure.colour import colour_cell
         from nas.training.engine import events
@@ -169,9 +153,9 @@ class _Drawn:
                 gain = f"{event.gain_db:+.3f} dB over Lanczos, colour {colour} dB"
                 say(f"step {event.step}: {gain}{mark}")
             case events.RolledBack():
-                say(f"step {event.step}: {event.why}; going on from {event.to} with other crops")
+                say(f"step {event.step}: {event.why}; resuming from {event.to} with other crops")
             case events.Measuring():
-                self._progress(event.done, event.pictures, "measuring whole pictures")
+                self._progress(event.done, event.pictures, "measuring whole images")
             case events.Finished():
                 return event
         return None
@@ -180,13 +164,14 @@ class _Drawn:
         return "" if self._best is None else f", best {self._best:+.3f} dB"
 
 
-def _tell(finished: Finished, name: str, recipe: str, as_json: bool) -> None:
-    from nas.cli.terminal import print_json, say, show, table
+def _print(finished: Finished, name: str, recipe: str, as_json: bool) -> None:
+    from nas.cli.terminal import print_json, say, show
+    from nas.common.tables import Column, Table
     from nas.common.text import duration
     from nas.measure.colour import colour_words
 
     if finished.already:
-        say(f"this training is finished: {finished.out}")
+        say(f"this training has finished already: {finished.out}")
     if as_json:
         print_json(
             {
@@ -207,12 +192,17 @@ def _tell(finished: Finished, name: str, recipe: str, as_json: bool) -> None:
             }
         )
         return
-    rows = [
-        [str(qp), f"{finished.psnr_y_db[qp]:.3f}", f"{gain:+.3f}"]
+    columns = [
+        Column("qp", "QP", "d"),
+        Column("psnr_y_db", "PSNR-Y dB", ".3f"),
+        Column("gain_db", "gain over Lanczos dB", "+.3f"),
+    ]
+    rows: list[dict[str, Any]] = [
+        {"qp": qp, "psnr_y_db": finished.psnr_y_db[qp], "gain_db": gain}
         for qp, gain in finished.gain_db_per_qp.items()
     ]
-    rows.append(["mean", "", f"{finished.gain_db:+.3f}"])
+    rows.append({"qp": "mean", "psnr_y_db": "", "gain_db": finished.gain_db})
     title = f"{name}, {recipe}, best at step {finished.best_step} of {finished.steps}"
-    show(table(["QP", "PSNR-Y dB", "gain over Lanczos dB"], rows, title))
+    show(Table(columns, rows), title)
     print(f"colour over Lanczos: {colour_words(finished.gain_cb_db, finished.gain_cr_db)}")
     print(f"{finished.best} in {duration(finished.seconds)} of training")

@@ -1,4 +1,4 @@
-"""``nas upscale``: pictures at four times their sides."""
+"""``nas upscale``: images at four times their size."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.cli.options import AsJson, Device, Plugins, Storage, TrackingUri
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
+from nas.cli.models import ModelSources, takes_models
+from nas.cli.options import AsJson, Device
 
 if TYPE_CHECKING:
     from nas.deploy.upscale import Result
 
 
+@takes_models
 def upscale(
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="IN...", help="Pictures, and folders that are searched for them."),
+        typer.Argument(metavar="IN...", help="Image files, and folders of them."),
     ],
+    sources: ModelSources,
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="A file, or a folder; default beside the input, named NAME-4x."
+            "-o", "--output", help="File or folder to write; default NAME-4x beside the input."
         ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            help="Anything that MODEL can be in 'nas export'; default the first shipped model."
-        ),
+        typer.Option(help="Any MODEL as in 'nas export'; default the first shipped model."),
     ] = None,
     format: Annotated[
         str | None,
-        typer.Option(help="png, avif, jpeg or webp; default what --output is named, else png."),
+        typer.Option(help="png, avif, jpeg or webp; default by the suffix of --output, else png."),
     ] = None,
     quality: Annotated[
         int | None, typer.Option(help="1 to 100; default avif 80, jpeg 92, webp 90.")
@@ -43,26 +43,22 @@ def upscale(
     tile: Annotated[
         int | None,
         typer.Option(
-            help="Upscale as many input pixels at once as N x N, for less memory. Same result."
+            help="Process N x N input pixels at a time, to save memory. The result is the same."
         ),
     ] = None,
     max_megapixels: Annotated[
-        float, typer.Option(help="Larger inputs are refused; at most 134.")
+        float, typer.Option(help="Largest input that is accepted; at most 134.")
     ] = 40.0,
-    force: Annotated[bool, typer.Option("--force", help="Make outputs that exist again.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing outputs.")] = False,
     device: Device = None,
-    half: Annotated[bool, typer.Option("--half", help="FP16, on CUDA only.")] = False,
-    storage: Storage = DEFAULT_STORAGE,
-    tracking_uri: TrackingUri = DEFAULT_TRACKING,
-    plugin: Plugins = None,
+    half: Annotated[bool, typer.Option("--half", help="Compute in FP16; CUDA only.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Upscale pictures by 4: AVIF, PNG, JPEG, WebP, TIFF, GIF and BMP.
+    """Upscale images by 4: AVIF, PNG, JPEG, WebP, TIFF, GIF and BMP.
 
-    Orientation is applied; transparency, colour profile and EXIF data are kept. Outputs that
-    exist are left as they are, so a command that was stopped goes on where it was.
+    Orientation is applied; transparency, colour profile and EXIF data are kept. Existing outputs
+    are skipped, so that a command that was stopped continues.
     """
-    from nas.cli.model_arguments import model as load
     from nas.cli.terminal import print_json, progress_bar, say
     from nas.common.errors import InputError
     from nas.deploy.models import shipped
@@ -78,15 +74,16 @@ def upscale(
         raise InputError(f"--max-megapixels {max_megapixels:g}: give more than 0 and at most 134")
     named = model or next(iter(shipped()), None)
     if named is None:
-        raise InputError("no model comes with this installation: name one with --model")
-    found = load(named, storage=storage, tracking_uri=tracking_uri, plugins=plugin)
-    where = usable_device(device)
-    if half and not where.startswith("cuda"):
-        raise InputError("--half is for CUDA: CPUs are slower in FP16 than in FP32")
-    network = ready(found.network, where, half=half)
-    if tile is not None and network.field is None:
-        say(f"{found.name} looks at the whole picture at once: --tile has no effect", mark="note")
-    at_once = STRIP_PIXELS_CUDA if where.startswith("cuda") else STRIP_PIXELS
+        raise InputError("no model is installed: give one with --model")
+    found = sources.model(named)
+    device = usable_device(device)
+    on_gpu = device.startswith("cuda")
+    if half and not on_gpu:
+        raise InputError("--half is for CUDA only: CPUs are slower in FP16 than in FP32")
+    network = ready(found.network, device, half=half)
+    if tile is not None and network.receptive_field is None:
+        say(f"{found.name} needs the whole image at once: --tile has no effect", mark="note")
+    at_once = STRIP_PIXELS_CUDA if on_gpu else STRIP_PIXELS
     settings = Settings(
         format=chosen,
         quality=quality,
@@ -99,7 +96,7 @@ def upscale(
         for result in upscale_files(jobs, network, settings, progress=progress):
             results.append(result)
             if len(jobs) > 1 or result.status != "failed":
-                _tell(result)
+                _report(result)
     if as_json:
         print_json({"model": found.name, "pictures": [_entry(result) for result in results]})
     else:
@@ -108,17 +105,17 @@ def upscale(
     if failed and len(jobs) == 1:
         raise InputError(f"{jobs[0].source}: {failed[0].notes[0]}")
     if failed:
-        raise InputError(f"{len(failed)} of {len(jobs)} pictures could not be upscaled, see above")
+        raise InputError(f"{len(failed)} of {len(jobs)} images could not be upscaled, see above")
 
 
-def _tell(result: Result) -> None:
-    """What the person would not expect, on stderr as it happens."""
+def _report(result: Result) -> None:
+    """Print on stderr what differs from a plain upscaling."""
     from nas.cli.terminal import say
 
     if result.status == "failed":
         say(f"{result.job.source}: {result.notes[0]}", mark="skipped")
     elif result.status == "there":
-        say(f"{result.job.target} is there already; --force makes it again", style="dim")
+        say(f"{result.job.target} exists already; use --force to overwrite it", style="dim")
     elif result.notes:
         say(f"{result.job.source}: {', '.join(result.notes)}", mark="note")
 
@@ -131,7 +128,7 @@ def _summarise(results: Sequence[Result]) -> None:
     elif len(results) > 1:
         counts = Counter(result.status for result in results)
         print(
-            f"{counts['made']} pictures upscaled, {counts['there']} already there, "
+            f"{counts['made']} images upscaled, {counts['there']} already there, "
             f"{counts['failed']} skipped"
         )
 

@@ -5,82 +5,79 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from itertools import compress
 from typing import Any
 
-from nas.measure.colour import colour_cell, colour_words, db_cell
+from nas.common.tables import Column, Table
+from nas.measure.colour import colour_cell, colour_gain_db, colour_words
 
 SURVEY_QPS = (31, 63)
 """The QPs that Table 1 reports."""
 
 SURVEY_NOTE = (
-    "The survey's rows are its own, on its own 110 test pictures, measured on an RTX 4090: "
-    "PSNR and SSIM do not compare with those of other pictures, gains do roughly."
+    "The survey's rows are its own, on its own 110 test images, measured on an RTX 4090: "
+    "PSNR and SSIM do not compare with those of other images, gains do roughly."
 )
 
-QUALITY_COLUMNS = (
-    *("model", "QP", "gain dB", "Cb dB", "Cr dB"),
-    *("PSNR-Y", "PSNR RGB", "SSIM-Y", "SSIM RGB"),
-    *("gain organiser", "PSNR-Y organiser", "SSIM-Y organiser"),
+_QUALITY = (
+    Column("model", "model"),
+    Column("qp", "QP", "d"),
+    Column("gain_db", "gain dB", "+.3f"),
+    Column("gain_cb_db", "Cb dB", "+.3f", optional=5),
+    Column("gain_cr_db", "Cr dB", "+.3f", optional=4),
+    Column("psnr_y_db", "PSNR-Y", ".3f", optional=1),
+    Column("psnr_rgb_db", "PSNR RGB", ".3f", optional=3),
+    Column("ssim_y", "SSIM-Y", ".4f", optional=2),
+    Column("ssim_rgb", "SSIM RGB", ".4f", optional=6),
+    Column("gain_organiser_db", "gain organiser", "+.3f", optional=7),
+    Column("psnr_y_organiser_db", "PSNR-Y organiser", ".3f", optional=8),
+    Column("ssim_y_organiser", "SSIM-Y organiser", ".4f", optional=9),
 )
-
-
-def quality_rows(found: Mapping[str, Any]) -> list[list[str]]:
-    """Return the cells of `QUALITY_COLUMNS`: Lanczos and each model, every QP and their mean."""
-    rows = []
-    lanczos = {"name": "Lanczos", **found["lanczos"]}
-    for model in (lanczos, *found["models"]):
-        for figures in (*model["per_qp"], {"qp": "mean", **model["mean"]}):
-            qp = "clean" if figures["qp"] is None else str(figures["qp"])
-            rows.append(
-                [
-                    model["name"] if figures is model["per_qp"][0] else "",
-                    qp,
-                    db_cell(figures.get("gain_db")),
-                    db_cell(figures.get("gain_cb_db")),
-                    db_cell(figures.get("gain_cr_db")),
-                    _cell(figures["psnr_y_db"], ".3f"),
-                    _cell(figures["psnr_rgb_db"], ".3f"),
-                    _cell(figures["ssim_y"], ".4f"),
-                    _cell(figures["ssim_rgb"], ".4f"),
-                    db_cell(figures.get("gain_organiser_db")),
-                    _cell(figures["psnr_y_organiser_db"], ".3f"),
-                    _cell(figures["ssim_y_organiser"], ".4f"),
-                ]
-            )
-    return rows
-
-
-def without_empty(
-    columns: Sequence[str], rows: Sequence[Sequence[str]]
-) -> tuple[list[str], list[list[str]]]:
-    """Leave out the columns that have nothing in any row, such as SSIM of a quick evaluation."""
-    full = [any(row[index] != "-" for row in rows) for index in range(len(columns))]
-    return list(compress(columns, full)), [list(compress(row, full)) for row in rows]
-
-
-TABLE1_COLUMNS = (
-    *("network", "score", "gain dB", "colour dB", "MACs G", "ms", "params M", "memory MB"),
-    *("PSNR RGB 31/63", "PSNR-Y 31/63", "SSIM RGB 31/63", "SSIM-Y 31/63"),
+_TABLE1 = (
+    Column("name", "network"),
+    Column("score", "score", ".2f", optional=4),
+    Column("gain_db", "gain dB", "+.3f"),
+    Column("colour", "colour dB", "s", optional=3),
+    Column("macs_g", "MACs G", "#.3g", optional=2),
+    Column("runtime_ms", "ms", ".3f", optional=1),
+    Column("params_m", "params M", ".3f", optional=5),
+    Column("memory_mb", "memory MB", ".1f", optional=6),
+    Column("psnr_rgb", "PSNR RGB 31/63", "s", optional=8),
+    Column("psnr_y", "PSNR-Y 31/63", "s", optional=7),
+    Column("ssim_rgb", "SSIM RGB 31/63", "s", optional=10),
+    Column("ssim_y", "SSIM-Y 31/63", "s", optional=9),
 )
 _TABLE1_PAIRS = {"psnr_rgb": ".2f", "psnr_y": ".2f", "ssim_rgb": ".3f", "ssim_y": ".3f"}
 
 
-def table1_rows(found: Mapping[str, Any]) -> tuple[list[list[str]], list[list[str]]]:
-    """Return the cells of `TABLE1_COLUMNS`: those of this evaluation, and the survey's.
+def quality_table(found: Mapping[str, Any]) -> Table:
+    """Return the quality of Lanczos and each model at every QP, and its mean."""
+    rows = []
+    for model in ({"name": "Lanczos", **found["lanczos"]}, *found["models"]):
+        for figures in (*model["per_qp"], {**model["mean"], "qp": "mean"}):
+            first = figures is model["per_qp"][0]
+            qp = "clean" if figures["qp"] is None else figures["qp"]
+            rows.append({**figures, "qp": qp, "model": model["name"] if first else ""})
+    return Table(_QUALITY, rows)
 
-    The first list is empty where the set has not both of the survey's QPs.
-    """
-    shaped = [{"name": model["name"], **(model["table1"] or {})} for model in found["models"]]
-    shaped.append({"name": "Lanczos", **(found["lanczos"]["table1"] or {})})
-    ours = shaped if found["lanczos"]["table1"] else []
-    return [_table1_cells(row) for row in ours], [_table1_cells(row) for row in found["survey"]]
+
+def table1(found: Mapping[str, Any]) -> Table | None:
+    """Return the models in the form of Table 1; None without both QPs of the survey."""
+    if not found["lanczos"]["table1"]:
+        return None
+    rows = [{"name": model["name"], **model["table1"]} for model in found["models"]]
+    rows.append({"name": "Lanczos", **found["lanczos"]["table1"]})
+    return Table(_TABLE1, [_table1_row(row) for row in rows])
+
+
+def table1_survey(found: Mapping[str, Any]) -> Table:
+    """Return the survey's own rows of Table 1."""
+    return Table(_TABLE1, [_table1_row(row) for row in found["survey"]])
 
 
 def markdown(found: Mapping[str, Any]) -> str:
     """Return a document as a page of Markdown."""
     data = found["data"]
-    ours, survey = table1_rows(found)
+    ours = table1(found)
     names = ", ".join(model["name"] for model in found["models"])
     parts = [
         f"# {names} on {data['name']}",
@@ -97,12 +94,11 @@ def markdown(found: Mapping[str, Any]) -> str:
             f"counts), {model['params']:,} parameters, {model['memory_mb']:.1f} MB of memory "
             f"{model['memory_kind']}, weights `{model['digest'][:12]}`"
         )
-    quality = without_empty(QUALITY_COLUMNS, quality_rows(found))
-    parts += ["## Quality", _markdown_table(*quality)]
-    if ours:
-        parts += ["## In the shape of Table 1", _markdown_table(TABLE1_COLUMNS, ours)]
-    parts += ["### The survey's rows, on other pictures", SURVEY_NOTE]
-    parts.append(_markdown_table(*without_empty(TABLE1_COLUMNS, survey)))
+    parts += ["## Quality", quality_table(found).markdown()]
+    if ours is not None:
+        parts += ["## In the form of Table 1", ours.markdown()]
+    parts += ["### Rows of the survey, on other images", SURVEY_NOTE]
+    parts.append(table1_survey(found).markdown())
     for model in found["models"]:
         for which, shown in model.get("side_by_side", {}).items():
             parts.append(f"![{which} picture of {model['name']}]({shown['file']})")
@@ -138,23 +134,18 @@ def pictures_csv(found: Mapping[str, Any]) -> str:
     return _csv(records)
 
 
-def _table1_cells(row: Mapping[str, Any]) -> list[str]:
-    return [
-        row["name"],
-        _cell(row.get("score"), ".2f"),
-        db_cell(row.get("gain_db")),
-        colour_cell(row.get("gain_cb_db"), row.get("gain_cr_db")),
-        _cell(row.get("macs_g"), "#.3g"),
-        _cell(row.get("runtime_ms"), ".3f"),
-        _cell(row.get("params_m"), ".3f"),
-        _cell(row.get("memory_mb"), ".1f"),
-        *(
-            "/".join(_cell(row[f"{column}_qp{qp}"], form) for qp in SURVEY_QPS)
-            if row.get(f"{column}_qp31") is not None
-            else "-"
-            for column, form in _TABLE1_PAIRS.items()
-        ),
-    ]
+def _table1_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the colour, and PSNR and SSIM at both QPs as one cell each."""
+    colour = colour_gain_db(row.get("gain_cb_db"), row.get("gain_cr_db"))
+    cells: dict[str, Any] = {
+        "colour": None if colour is None else colour_cell(row["gain_cb_db"], row["gain_cr_db"])
+    }
+    for key, form in _TABLE1_PAIRS.items():
+        pair = [row.get(f"{key}_qp{qp}") for qp in SURVEY_QPS]
+        cells[key] = None
+        if pair[0] is not None:
+            cells[key] = "/".join("-" if each is None else format(each, form) for each in pair)
+    return {**row, **cells}
 
 
 def _csv(records: Sequence[Mapping[str, Any]]) -> str:
@@ -169,13 +160,3 @@ def _csv(records: Sequence[Mapping[str, Any]]) -> str:
             }
         )
     return out.getvalue()
-
-
-def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
-    escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
-
-
-def _cell(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)

@@ -1,4 +1,4 @@
-"""Whether a search under fire has lost or doubled anything: in its study, its front, in MLflow."""
+"""Consistency of a study, its front and MLflow after random kills: nothing lost, nothing twice."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from studies.tracking import EXPERIMENT
 
 
 def faults(storage: str, study: str, goal: int, tracking_uri: str) -> Iterator[str]:
-    """Say what is lost, counted twice, or told otherwise elsewhere; nothing where all is well.
+    """Yield what is lost, counted twice, or different in MLflow.
 
     Args:
         storage: Database URL of the study.
-        study: Its name.
-        goal: How many candidates it was to train.
-        tracking_uri: MLflow's.
+        study: Name of the study.
+        goal: Number of candidates to train.
+        tracking_uri: MLflow store.
     """
     records = load(Store(storage), study).records
     yield from _of_records(records, goal)
@@ -44,7 +44,7 @@ def _of_records(records: Sequence[Record], goal: int) -> Iterator[str]:
 
 
 def _of_front(records: Sequence[Record], storage: str, study: str, goal: int) -> Iterator[str]:
-    """The front once more, from what Optuna holds and by the definition alone."""
+    """Recompute the front from the trials of Optuna by its definition."""
     done = [
         trial
         for trial in optuna.load_study(study_name=study, storage=storage).trials
@@ -72,9 +72,9 @@ def _of_front(records: Sequence[Record], storage: str, study: str, goal: int) ->
 def _of_tracking(records: Sequence[Record], uri: str, goal: int) -> Iterator[str]:
     client = MlflowClient(uri)
     children = _runs(client, "trial")
-    told = Counter(int(run.data.tags["trial"]) for run in children)
-    if told != Counter(record.trial for record in records):
-        found = f"{len(children)} child runs of {len(told)} trials"
+    trials = Counter(int(run.data.tags["trial"]) for run in children)
+    if trials != Counter(record.trial for record in records):
+        found = f"{len(children)} child runs of {len(trials)} trials"
         yield f"MLflow has {found} for {len(records)} records"
     finished = [run for run in children if run.info.status == "FINISHED"]
     own = [run for run in finished if "duplicate_of" not in run.data.tags]
@@ -86,7 +86,7 @@ def _of_tracking(records: Sequence[Record], uri: str, goal: int) -> Iterator[str
     if len(parents) != 1:
         yield f"MLflow has {len(parents)} runs of the study"
     if unready := sum(run.info.status == "RUNNING" for run in children):
-        yield f"{unready} child runs are half written"
+        yield f"{unready} child runs are incomplete"
 
 
 def _runs(client: MlflowClient, kind: str) -> list[Run]:

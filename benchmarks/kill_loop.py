@@ -1,4 +1,4 @@
-"""The fire that `benchmarks.chaos` puts a search under: who is killed when, and what comes back."""
+"""Random kills of the processes of a search, for `benchmarks.chaos`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pathlib import Path
 from benchmarks.processes import HOST, carrying, children, free_port, group, title
 
 MARK = "NAS_CHAOS"
-"""In the environment of every process of a run."""
+"""Environment variable of every process of a run."""
 
 STUCK_S = 300.0
-"""Without a trial and without a kill for so long, a command hangs."""
+"""A command that ends no trial for this long, without a kill, hangs."""
 
-# And how often each is chosen. The command supervises the driver and starts it again. An agent
-# is a helper of the raylet, which ends with it.
+# Relative frequency of each victim. The command restarts the driver. An agent is a helper of the
+# raylet, which ends with it.
 _VICTIMS = {"worker": 5, "command": 1, "driver": 2, "raylet": 1, "agent": 1, "server": 2}
 _TITLES = {
     "worker": r"ray::(?!\w*Agent)",
@@ -32,21 +32,21 @@ _TITLES = {
     "agent": r"ray::\w*Agent",
 }
 _SERVER_AWAY_S = 3.0  # on average
-_SPARED = 0.8  # share of the kills that wait for their moment
+_WAITING = 0.8  # share of the kills that wait for a trial to end
 
 
 class Server:
-    """An MLflow server with SQLite behind it."""
+    """MLflow server with an SQLite store."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._port = free_port()
         self._folder, self._environment = folder, environment
         self._process: subprocess.Popen[bytes] | None = None
-        self._back = 0.0
+        self._restart_at = 0.0
         self.url = f"http://{HOST}:{self._port}"
 
     def start(self) -> None:
-        """Have it answer."""
+        """Start the server and wait until it answers."""
         if self._process is None:
             self._launch()
         deadline = time.monotonic() + 180
@@ -56,21 +56,21 @@ class Server:
             time.sleep(0.2)
 
     def kill(self, away_s: float) -> bool:
-        """End all its processes at once, until so many seconds are over."""
+        """Kill all its processes; `restart_if_due` starts it again after ``away_s``."""
         if self._process is None:
             return False
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._process, self._back = None, time.monotonic() + away_s
+        self._process, self._restart_at = None, time.monotonic() + away_s
         return True
 
-    def look_after(self) -> None:
-        """Start it again when its time has come."""
-        if self._process is None and time.monotonic() >= self._back:
+    def restart_if_due(self) -> None:
+        """Start the server again if it has been away long enough."""
+        if self._process is None and time.monotonic() >= self._restart_at:
             self._launch()
 
     def answers(self) -> bool:
-        """Whether it is up."""
+        """Whether the server responds."""
         try:
             with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:
                 return bool(answer.status == 200)
@@ -78,7 +78,7 @@ class Server:
             return False
 
     def pids(self) -> set[int]:
-        """The processes of it that live."""
+        """Return its running processes."""
         return set() if self._process is None else group(self._process.pid)
 
     def _launch(self) -> None:
@@ -98,22 +98,22 @@ class Server:
             )
 
 
-class Fire:
+class KillLoop:
     """Kills processes of a search at random moments.
 
-    Most kills wait until a trial has ended since the last, or the server answers: else a slow
-    machine would never get past the start of a worker, or of the server.
+    Most kills wait until a trial has ended since the last one, or the server answers: otherwise a
+    slow machine would never get past the start of a worker or of the server.
 
     Attributes:
-        kills: How often who was killed.
+        kills: Number of kills by victim.
 
     Args:
         server: One of the victims.
-        database: The study's, where ended trials are counted.
-        mark: Value of `MARK` in the environment of the others.
-        seed: Decides who is killed, and the waits.
-        every_s: Seconds between kills, on average.
-        most: Stop killing after so many; None for no end.
+        database: Database of the study, in which ended trials are counted.
+        mark: Value of `MARK` in the environment of the other victims.
+        seed: Seed of victims and waiting times.
+        every_s: Mean seconds between kills.
+        most: Maximum number of kills; None for no limit.
     """
 
     def __init__(
@@ -128,17 +128,17 @@ class Fire:
     ) -> None:
         self.kills: Counter[str] = Counter()
         self._server, self._database, self._mark = server, database, mark
-        self._luck = random.Random(seed)
+        self._random = random.Random(seed)
         self._every_s, self._most = every_s, most
 
-    def on(self, command: subprocess.Popen[bytes]) -> bool:
-        """Kill while a command runs; say whether it hung, and so was ended."""
+    def run(self, command: subprocess.Popen[bytes]) -> bool:
+        """Kill processes while a command runs; return whether it hung and had to be ended."""
         ended, begun = self._ended(), time.monotonic()
-        spared = self._luck.random() < _SPARED
-        following = begun + self._luck.expovariate(1 / self._every_s)
+        waiting = self._random.random() < _WAITING
+        following = begun + self._random.expovariate(1 / self._every_s)
         while command.poll() is None:
             time.sleep(0.05)
-            self._server.look_after()
+            self._server.restart_if_due()
             now = time.monotonic()
             if now - max(begun, following) > STUCK_S and self._ended() == ended:
                 command.kill()
@@ -146,27 +146,27 @@ class Fire:
                 return True
             if now < following or (self._most is not None and self.kills.total() >= self._most):
                 continue
-            victim = self._luck.choices(list(_VICTIMS), list(_VICTIMS.values()))[0]
-            following = now + self._luck.expovariate(1 / self._every_s)
-            if spared and not (
+            victim = self._random.choices(list(_VICTIMS), list(_VICTIMS.values()))[0]
+            following = now + self._random.expovariate(1 / self._every_s)
+            if waiting and not (
                 self._server.answers() if victim == "server" else self._ended() > ended
             ):
                 continue
             killed = self._kill(victim, command)
             self.kills[victim] += killed
             if killed and victim != "server":
-                ended, spared = self._ended(), self._luck.random() < _SPARED
+                ended, waiting = self._ended(), self._random.random() < _WAITING
         return False
 
     def _kill(self, victim: str, command: subprocess.Popen[bytes]) -> bool:
         if victim == "server":
-            return self._server.kill(self._luck.expovariate(1 / _SERVER_AWAY_S))
+            return self._server.kill(self._random.expovariate(1 / _SERVER_AWAY_S))
         if victim == "command":
             command.kill()
             return True
         number = signal.SIGKILL
         if victim == "driver":
-            number = self._luck.choice((signal.SIGABRT, signal.SIGSEGV, signal.SIGKILL))
+            number = self._random.choice((signal.SIGABRT, signal.SIGSEGV, signal.SIGKILL))
             candidates = sorted(children(command.pid))
         else:
             marked = carrying(MARK, self._mark)
@@ -174,13 +174,13 @@ class Fire:
         if not candidates:
             return False
         try:
-            os.kill(self._luck.choice(candidates), number)
+            os.kill(self._random.choice(candidates), number)
         except ProcessLookupError:
             return False
         return True
 
     def _ended(self) -> int:
-        """How many trials have ended, of those evaluated; reading never disturbs the search."""
+        """Count evaluated trials that have ended, without disturbing the search."""
         equal = "SELECT trial_id FROM trial_user_attributes WHERE key = 'duplicate_of'"
         query = (
             "SELECT COUNT(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED') "
