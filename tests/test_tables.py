@@ -20,7 +20,7 @@ from nas.training.teacher import run as teacher_run
 from search_spaces import fuse, published
 from search_spaces.architecture import Architecture, Stage, Tail
 from search_spaces.model_file import Model, save_model
-from search_spaces.networks.network import build
+from search_spaces.networks.factory import build
 from studies import dry_run
 from studies.core.budget import Budget
 from studies.core.noise import Noise
@@ -35,8 +35,8 @@ from studies.report.tables import (
 )
 from studies.results.front import Member
 from studies.results.promotions import Promotion
-from studies.results.snapshot import read_study
-from studies.search import conduct
+from studies.results.snapshot import load
+from studies.search import run_study
 
 LONG = Architecture(
     stem="strided2x4",
@@ -170,7 +170,7 @@ def test_commands_on_networks(shown, own_place, tmp_path, monkeypatch):
 def test_a_dry_run_of_a_search(shown, monkeypatch):
     numbers = dict.fromkeys(("size", "concurrency", "steps", "trainings"), 1)
     numbers |= dict.fromkeys(("share_within", "seconds_each", "seconds"), 1.0)
-    plan = dry_run.Plan(
+    plan = dry_run.DryRun(
         **numbers,
         **dict.fromkeys(("study", "space", "budget"), "x"),
         **dict.fromkeys(("known", "notes"), ()),
@@ -179,7 +179,7 @@ def test_a_dry_run_of_a_search(shown, monkeypatch):
         runtime_kind="predicted",
         samples=(dry_run.Sample(LABEL, 1.0, 1.0, 1, 1.0, "3.42x the limit of runtime_ms"),),
     )
-    monkeypatch.setattr(dry_run, "plan", lambda settings, progress: plan)
+    monkeypatch.setattr(dry_run, "dry_run", lambda settings, progress: plan)
     assert any(line.startswith(LABEL) for line in shown("search", "--dry-run"))
 
 
@@ -243,19 +243,19 @@ def searched(tmp_path, own_database):
     )
     for name in (STUDY, STUDY[::-1]):
         study = settings(tmp_path, name=name, space=space, trials=3)
-        conduct(study, LongNames())
-    return study.storage
+        run_study(study, LongNames())
+    return study.store
 
 
 def test_commands_on_studies(shown, searched):
-    lines = shown("front", STUDY, "--storage", searched)
-    _, records = read_study(searched, STUDY)
-    labels = {record.candidate.title for record in records}
+    storage = searched.url
+    lines = shown("front", STUDY, "--storage", storage)
+    labels = {record.candidate.title for record in load(searched, STUDY).records}
     networks = {re.search(r"\((.+)\)", label)[1] for label in labels}
     assert any(line.endswith(network) for line in lines for network in networks)
     assert any(STUDY in line for line in lines), "the title keeps the name whole"
-    assert any(line.startswith(f"{STUDY} ") for line in shown("studies", "--storage", searched))
-    lines = shown("compare", STUDY, STUDY[::-1], "--storage", searched)
+    assert any(line.startswith(f"{STUDY} ") for line in shown("studies", "--storage", storage))
+    lines = shown("compare", STUDY, STUDY[::-1], "--storage", storage)
     assert any(line.startswith(f"{STUDY} ") for line in lines)
 
 
