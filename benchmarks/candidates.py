@@ -10,7 +10,7 @@ processes, once per search, is not included. Processes on one GPU take turns, un
 runs their kernels in parallel; the output says whether it does.
 
 Several streams in one process are not compared: a process can capture only one graph at a time,
-and other streams may not allocate memory meanwhile.
+and other streams may not allocate memory at the same time.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def main() -> None:
     ]
     busy = len(measured) - len(rows)
     print(f"{len(measured)} networks in {taken:.0f} s, {busy} left out: the device was not free")
-    runtimes = [told(row) for row in rows]
+    runtimes = [to_row(row) for row in rows]
     write_json(options.runtimes, runtimes)
     kept = [row for i, row in enumerate(rows) if (i + 1) % HELD_OUT]
     held = [row for i, row in enumerate(rows) if not (i + 1) % HELD_OUT]
@@ -180,7 +180,7 @@ def errors(model: LatencyModel, rows: list[Measured]) -> dict[str, float]:
     }
 
 
-def told(row: Measured) -> dict[str, object]:
+def to_row(row: Measured) -> dict[str, object]:
     """Return a runtime in the form that ``nas latency fit`` reads."""
     return {
         "network": row.architecture.to_dict(),

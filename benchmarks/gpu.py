@@ -173,10 +173,10 @@ def _version(package: str) -> str:
 def _driver() -> str:
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        told = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+        queried = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return (told.stdout.splitlines() or ["unknown"])[0]
+    return (queried.stdout.splitlines() or ["unknown"])[0]
 
 
 def run(part: Part, ends: float, *, hide_gpu: bool) -> Result:

@@ -218,7 +218,7 @@ def processor_seconds() -> float:
     """Return the CPU seconds of this process and all its descendants so far."""
     parents, ticks = {}, {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended meanwhile: its parent is told what it used
+        with suppress(OSError):  # it has ended since: its parent knows what it used
             fields = stat.read_text().rpartition(")")[2].split()
             pid = int(stat.parent.name)
             parents[pid], ticks[pid] = int(fields[1]), sum(map(int, fields[11:15]))

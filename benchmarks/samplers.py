@@ -54,7 +54,7 @@ from studies.core.info import StudySettings
 from studies.core.outcome import Rejected, Runtime, Size, Trained
 from studies.results.front import Member, hypervolume, reference_of, trained
 from studies.runners.inline import InlineRunner
-from studies.sampling.gain_model import features
+from studies.sampling.features import features
 from studies.sampling.samplers import sampler_factory
 from studies.search import run_study
 from studies.setup import known_costs

@@ -94,10 +94,10 @@ def _watched_search(arguments: Sequence[str], folder: Path) -> list[dict[str, An
     )
     if done.returncode:
         raise SystemExit(done.stderr)
-    told = [json.loads(line) for line in marks.read_text().splitlines()]
-    told.sort(key=lambda mark: mark["wall"])
+    marks_read = [json.loads(line) for line in marks.read_text().splitlines()]
+    marks_read.sort(key=lambda mark: mark["wall"])
     first: dict[str, dict[str, Any]] = {}
-    for mark in told:
+    for mark in marks_read:
         first.setdefault(mark["what"], {**mark, "wall": mark["wall"] - begin})
     upto = list(first).index("worker: first step backward") + 1
     return list(first.values())[:upto]

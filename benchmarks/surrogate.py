@@ -33,7 +33,8 @@ from search_spaces.architecture import Architecture
 from search_spaces.networks.factory import layout
 from search_spaces.space import load_space
 from studies.core.budget import Budget
-from studies.sampling.gain_model import TABLE, Training, fit_prior, read_table, table_arrays
+from studies.sampling.features import TABLE, Training, read_table, table_arrays
+from studies.sampling.gain_model import fit_prior
 from studies.sampling.pool import DRAWS, Pool
 from studies.setup import known_costs
 from teachers.loading import load_teacher

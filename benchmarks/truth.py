@@ -25,7 +25,8 @@ from nas.data.sample import sample_set
 from nas.measure.rank_metrics import SIMILAR, Field, judge
 from nas.training.proxy.proxy import VERSION, ProxySettings
 from nas.training.proxy.runs import ProxyDataSpec, ProxyJob, ProxyRun, run_all
-from studies.sampling.gain_model import features, fit_gains, shipped_prior
+from studies.sampling.features import features
+from studies.sampling.gain_model import fit_gains, shipped_prior
 
 SAMPLE = "sample"
 _COLUMNS = ("set", "key", "steps", "seed", "gain_db", "seconds", "version")

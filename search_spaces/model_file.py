@@ -171,7 +171,7 @@ def _assembled(path: Path, content: bytes, architecture: str) -> Network:
         detail = one_line(fault, 200)
         raise InputError(f"{path}: weights and architecture do not fit: {detail}") from fault
     if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
-        raise InputError(f"{path} holds weights that are no numbers: train it again")
+        raise InputError(f"{path} holds weights that are NaN: train it again")
     return network.requires_grad_(False)
 
 

@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def own_place(tmp_path, monkeypatch):
-    """A folder of its own to work in, which holds its cache too."""
+    """Its own folder to work in, which holds its cache too."""
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -2,9 +2,9 @@
 
     killed_moments.py FOLDER GROWTH [TRACKING_URI]
 
-Each attempt is a process of its own, forked from this one: the first is killed at its first write,
-the next one at a later, and so on. Writes are commits to databases, whoever's, and files moved into
-place. Prints how many attempts there were. After each, every record that a reader sees must be
+Each attempt is its own process, forked from this one: the first is killed at its first write, the
+next one at a later, and so on. Writes are commits to databases, of any process, and files moved
+into place. Prints how many attempts there were. After each, every record that a reader sees must be
 there still, unchanged.
 """
 
@@ -59,7 +59,7 @@ def attempt(folder: Path, moment: int, tracking_uri: str | None) -> bool:
 
 
 def kept(folder: Path) -> dict[int, object]:
-    """What a reader sees of trials that have ended, read in a process of its own."""
+    """What a reader sees of trials that have ended, read in its own process."""
     import pickle
 
     there, here = os.pipe()

@@ -2,7 +2,7 @@
 
     killed_searches.py FOLDER SEARCHES [--ray]
 
-Each search has a folder of its own, and a seed which says when its process meets SIGABRT, SIGSEGV
+Each search has its own folder, and a seed which says when its process meets SIGABRT, SIGSEGV
 and SIGKILL. Prints a JSON list of what came of each: the signals that met it, the command's exit
 code, and what it wrote to stderr.
 """

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 
-def refused(result, *told):
+def refused(result, *got):
     code, out, err = result
     assert code == 2 and out == "" and "Traceback" not in err, err
     assert len(err.strip().splitlines()) == 1, err
-    assert all(words in err for words in told), err
+    assert all(words in err for words in got), err

@@ -226,8 +226,8 @@ class MLflow(_Server):
 class Cluster:
     """A Ray cluster whose nodes are processes of this machine.
 
-    Whoever connects needs ``environment``, with the cluster's token, before Ray is imported: use
-    a process of its own.
+    A client needs ``environment``, with the cluster's token, before Ray is imported: use
+    its own process.
     """
 
     def __init__(self, folder: Path) -> None:

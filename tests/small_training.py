@@ -37,7 +37,7 @@ TWO_STAGES = parse_recipe(
 def run(
     pair_set: PairSet, out: Path, recipe=TWO_STAGES, architecture=SMALL, **options
 ) -> list[Event]:
-    """Train to the end; what was told."""
+    """Train to the end; what was reported."""
     return list(train("small", architecture, recipe, pair_set, out, **options))
 
 

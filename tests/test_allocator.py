@@ -1,4 +1,4 @@
-"""Memory of maps is kept for the next ones: the system soon maps their pages no longer anew.
+"""Memory of maps is kept for the next ones: the system soon maps their pages no longer again.
 
 "Soon": small objects that come to lie in a freed map's place make the next map find another one. By
 where a process happened to be loaded, up to eight such places were seen.

@@ -30,7 +30,7 @@ def test_a_benchmark_prints_lines_and_writes_rows(arguments, positive, tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", *arguments.split(), "--json", str(rows_file)],
         cwd=Path(__file__).parents[1],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)},  # locks of its own
+        env=os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)},  # its own locks
         capture_output=True,
         text=True,
         timeout=300,
@@ -39,8 +39,8 @@ def test_a_benchmark_prints_lines_and_writes_rows(arguments, positive, tmp_path)
     rows = json.loads(rows_file.read_text())
     assert all(row[name] > 0 for row in rows for name in positive)
     for row in rows:
-        told = row["network"] if "network" in row else f"{row['at_once']} at once"
-        assert told in done.stdout
+        got = row["network"] if "network" in row else f"{row['at_once']} at once"
+        assert got in done.stdout
 
 
 def test_a_study_grows_and_is_continued(tmp_path):

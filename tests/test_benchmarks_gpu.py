@@ -1,4 +1,4 @@
-"""The command that runs all that needs a GPU goes on when a part fails, and ends in time."""
+"""The command that runs all that needs a GPU continues when a part fails, and ends in time."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def test_every_part_is_begun_though_all_before_it_take_their_limits():
     assert before + gpu._STARTING_S + gpu._ENDING_S < 8 * 60
 
 
-def test_what_a_gpu_s_figures_depend_on_is_told(monkeypatch):
+def test_what_a_gpu_s_figures_depend_on_is_reported(monkeypatch):
     monkeypatch.setattr(gpu, "versions", lambda device: {"device": device, "cudnn": 91200})
-    told = {"device", "cudnn", "driver", "triton", "python", "cores"}
-    assert machine("cuda").keys() == told and all(machine("cuda").values())
+    got = {"device", "cudnn", "driver", "triton", "python", "cores"}
+    assert machine("cuda").keys() == got and all(machine("cuda").values())
 
 
-def test_a_measurement_that_fails_is_told_and_the_next_one_is_made(capsys):
+def test_a_measurement_that_fails_is_reported_and_the_next_one_is_made(capsys):
     failed: list[str] = []
     for name in ("one", "two"):
         with alone(name, failed):

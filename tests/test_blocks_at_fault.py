@@ -66,7 +66,7 @@ def refuses(in_channels, out_channels, *, bias=True):
 
 
 @pytest.mark.parametrize(
-    ("block", "told"),
+    ("block", "got"),
     [
         (Shrinks, r"makes \(1, 3, 184, 184\) of a picture of 48x48 and not \(1, 3, 192, 192\)"),
         (Fails, "Fails at body.0 fails: KeyError: 'gate'"),
@@ -79,8 +79,8 @@ def refuses(in_channels, out_channels, *, bias=True):
         ("ecb", "'str' object is not callable"),
     ],
 )
-def test_a_fault_of_a_block_is_told(monkeypatch, request, block, told):
+def test_a_fault_of_a_block_is_reported(monkeypatch, request, block, got):
     name = request.node.name
     monkeypatch.setitem(blocks._items, name, block)  # gone again after the test
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=got):
         cost(Architecture(width=8, stages=(Stage(name, 8),)), 48, 48)

@@ -1,4 +1,4 @@
-"""The layer table: nothing is lost in it, and a repeated block is told once."""
+"""The layer table: nothing is lost in it, and a repeated block is reported once."""
 
 from __future__ import annotations
 

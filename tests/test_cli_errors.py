@@ -1,4 +1,4 @@
-"""Bad input is told in one sentence that names it, with exit code 2 and no traceback."""
+"""Bad input is reported in one sentence that names it, with exit code 2 and no traceback."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def test_a_malformed_limit_of_colour(nas):
 
 
 def test_an_unknown_space(nas):
-    told = "lightweight, balanced, quality or a YAML file"
-    refused(nas("search", "--space", "light"), "'light'", told)
+    got = "lightweight, balanced, quality or a YAML file"
+    refused(nas("search", "--space", "light"), "'light'", got)
 
 
 def test_a_space_with_an_unknown_dimension_or_an_empty_choice(nas, tmp_path):
@@ -154,7 +154,7 @@ def test_cuda_where_there_is_none(nas):
     refused(nas("teacher", "evaluate", "--device", "cuda"), "--device cuda")
 
 
-def test_a_gpu_without_memory_is_told_in_a_sentence():
+def test_a_gpu_without_memory_is_reported_in_a_sentence():
     import torch
 
     from nas.cli.errors import sentence_for
@@ -163,7 +163,7 @@ def test_a_gpu_without_memory_is_told_in_a_sentence():
     assert "out of memory" in sentence_for(fault) and "nvidia-smi" in sentence_for(fault)
 
 
-def test_a_failing_disk_is_told_in_a_sentence():
+def test_a_failing_disk_is_reported_in_a_sentence():
     from nas.cli.errors import sentence_for
 
     fault = OSError(errno.EIO, "Input/output error", "set/0801.avif")

@@ -1,4 +1,4 @@
-"""``nas networks`` and ``nas networks show``, as a person and as a script sees them."""
+"""``nas networks`` and ``nas networks show``, as users and scripts see them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search_spaces import Architecture, published, references
 
 @pytest.fixture
 def nas(nas, own_place):
-    """Run ``nas`` in a folder of its own and return what it prints."""
+    """Run ``nas`` in its own folder and return what it prints."""
 
     def run(*arguments):
         code, out, err = nas(*arguments)

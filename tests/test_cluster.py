@@ -101,7 +101,7 @@ def search(place, cluster):
             )
         while process.poll() is None:
             for pid in {pid for node in cluster.nodes for pid in node.pids()}:
-                titles.add(_told(Path(f"/proc/{pid}/cmdline")))
+                titles.add(_reported(Path(f"/proc/{pid}/cmdline")))
             time.sleep(2)
         titles.add(_jobs(cluster))
         assert process.returncode == 0, (place / "err").read_text()
@@ -142,11 +142,11 @@ def test_secrets_stay_with_their_user(search, place, cluster):
     _, tracking, titles = search
     assert any(title.startswith("ray::") for title in titles)
     assert any("'Entrypoint': 'nas'" in title for title in titles)
-    told = {title: title for title in titles}
+    got = {title: title for title in titles}
     for folder in (cluster.folder, place, tracking.folder):
-        told |= {str(path): _told(path) for path in folder.rglob("*") if path.is_file()}
-    assert len(told) > 50
-    assert not [where for where, text in told.items() if PASSWORD in text or TOKEN in text]
+        got |= {str(path): _reported(path) for path in folder.rglob("*") if path.is_file()}
+    assert len(got) > 50
+    assert not [where for where, text in got.items() if PASSWORD in text or TOKEN in text]
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def _connected(cluster, code: str, environment) -> subprocess.CompletedProcess[s
     )
 
 
-def _told(path: Path) -> str:
+def _reported(path: Path) -> str:
     try:
         return path.read_bytes().decode(errors="replace")
     except OSError:

@@ -129,7 +129,7 @@ def test_the_reference_is_the_same_for_all():
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "got"),
     [
         ({"data": {"name": "set", "digest": "e" * 64}}, "data (dddddddddddd and eeeeeeeeeeee)"),
         ({"target": {"name": "cpu"}}, "target (quick and cpu)"),
@@ -137,10 +137,10 @@ def test_the_reference_is_the_same_for_all():
         ({"proxy": {"steps": 200, "lr": 0.1}}, "number of proxy steps (100 and 200)"),
     ],
 )
-def test_studies_whose_figures_mean_something_else_are_refused(other, told):
+def test_studies_whose_figures_mean_something_else_are_refused(other, got):
     with pytest.raises(InputError, match="'a' and 'z' cannot be compared") as refusal:
         compare([A, study("z", [(1.0, 0.1)], **other)])
-    assert told in str(refusal.value)
+    assert got in str(refusal.value)
 
 
 def test_what_else_differs_is_noted_and_no_more():
@@ -174,7 +174,7 @@ def test_two_searches_compared_on_the_command_line(nas, tmp_path, monkeypatch):
 
     code, out, err = nas("compare", "one", "two")
     assert code == 0 and "hypervolume" in out and Path("comparison.png").is_file()
-    for arguments, told in (
+    for arguments, got in (
         (["one"], "two or more different studies"),
         (["one", "one"], "two or more different studies"),
         (["one", "nothing"], "no study 'nothing'"),
@@ -182,4 +182,4 @@ def test_two_searches_compared_on_the_command_line(nas, tmp_path, monkeypatch):
         (["one", "far"], "'one' and 'far' cannot be compared: they have another data"),
     ):
         code, out, err = nas("compare", *arguments)
-        assert code == 2 and out == "" and told in " ".join(err.split()), err
+        assert code == 2 and out == "" and got in " ".join(err.split()), err

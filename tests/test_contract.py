@@ -127,16 +127,16 @@ def test_the_published_networks_are_those_stored():
 
 
 def test_a_plugin_brings_a_block_and_a_space(tmp_path):
-    """In a process of its own, for a block is known for as long as the process lives."""
+    """In its own process, for a block is known for as long as the process lives."""
     stored("plugin.py", tmp_path)
     network = {"width": 8, "stages": [{"block": "cross", "width": 8, "depth": 2}]}
     (tmp_path / "network.json").write_text(json.dumps(network))
     line = ("cost", "network.json", "--plugin", "plugin.py", "--json")
     code, out, err = command(*line, cwd=tmp_path)
     assert code == 0, err
-    told = json.loads(out)
-    assert told["architecture"]["stages"] == network["stages"]
-    assert told["params"] == 4896  # what as many convolutions have
+    got = json.loads(out)
+    assert got["architecture"]["stages"] == network["stages"]
+    assert got["params"] == 4896  # what as many convolutions have
     stored("set", tmp_path)
     line = ("search", "--plugin", "plugin.py", "--space", "crosses", "--data", "set")
     line += ("--teacher", "none", "--dry-run", "--json")

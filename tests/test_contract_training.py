@@ -41,11 +41,11 @@ def test_a_stopped_training_is_continued_by_the_same_command(folder):
     assert "step 13 of 22" in said
     whole = json.loads((folder / "trainings" / "finished" / "training.json").read_text())
     assert found["gain_db"] == pytest.approx(whole["result"]["gain_db"], abs=1e-3)
-    told = json.loads((folder / "trainings" / "stopped" / "training.json").read_text())
-    assert told["settings"] == whole["settings"]
-    assert told["facts"] == whole["facts"]
-    assert told.keys() == whole.keys()
-    assert told["result"].keys() == whole["result"].keys()
+    got = json.loads((folder / "trainings" / "stopped" / "training.json").read_text())
+    assert got["settings"] == whole["settings"]
+    assert got["facts"] == whole["facts"]
+    assert got.keys() == whole.keys()
+    assert got["result"].keys() == whole["result"].keys()
     files = sorted(each.name for each in (folder / "trainings" / "stopped").iterdir())
     expected = ["best.safetensors", "checkpoint.pt", "curve.jsonl", "last.safetensors"]
     assert files == [*expected, "training.json"]

@@ -71,7 +71,7 @@ def test_grey_becomes_equal_channels(tmp_path):
     assert notes == ("grey",)
 
 
-def test_transparency_is_laid_over_white_and_told(tmp_path):
+def test_transparency_is_laid_over_white_and_reported(tmp_path):
     layered = Image.fromarray(COFFEE).convert("RGBA")
     layered.putalpha(Image.new("L", layered.size, 0))
     pixels, notes = read_picture(save(tmp_path / "clear.png", layered))
@@ -90,7 +90,7 @@ def test_palettes_and_their_transparent_entry(tmp_path):
     assert notes == ("transparency laid over white",)
 
 
-def test_cmyk_is_converted_and_told(tmp_path):
+def test_cmyk_is_converted_and_reported(tmp_path):
     _, notes = read_picture(save(tmp_path / "x.jpg", Image.fromarray(COFFEE).convert("CMYK")))
     assert notes == ("CMYK converted without a profile",)
 

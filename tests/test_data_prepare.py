@@ -51,11 +51,11 @@ def state(out: Path) -> dict[Path, int]:
 
 
 def test_a_folder_becomes_a_set(folder, tmp_path):
-    told = []
-    report = prepare(folder, tmp_path / "set", qps=QPS, progress=lambda *args: told.append(args))
+    got = []
+    report = prepare(folder, tmp_path / "set", qps=QPS, progress=lambda *args: got.append(args))
 
     assert (report.made, report.reused, report.skipped, report.duplicates) == (5, 0, (), ())
-    assert [each[:2] for each in told[1:]] == [(done, 5) for done in range(1, 6)]
+    assert [each[:2] for each in got[1:]] == [(done, 5) for done in range(1, 6)]
     pair_set = open_set(tmp_path / "set")
     assert pair_set.qps == QPS and not pair_set.is_sample
     assert len(pair_set.validation) == 1 and len(pair_set.train) == 4
@@ -213,9 +213,9 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(tmp_path):
 def test_two_at_once_share_the_work(folder, tmp_path):
     out = tmp_path / "set"
     processes = [start(folder, out, qps) for qps in ("31", "63", "31")]
-    told = sorted(process.communicate(timeout=120)[0].strip() for process in processes)
+    got = sorted(process.communicate(timeout=120)[0].strip() for process in processes)
     assert [process.returncode for process in processes] == [0, 0, 0]
-    assert told == ["0 5", "5 0", "5 0"]
+    assert got == ["0 5", "5 0", "5 0"]
     prepare(folder, tmp_path / "alone", qps=QPS)
     assert open_set(out).qps == QPS
     assert open_set(out).digest == open_set(tmp_path / "alone").digest
@@ -316,7 +316,7 @@ def test_hr_files_hold_the_pixels_that_were_read_and_nothing_else(tmp_path):
     text.add_text("Title", "holiday")
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     plain.save(folder / "plain.png", compress_level=9)
-    picture(1).save(folder / "told.png", pnginfo=text, icc_profile=profile, compress_level=9)
+    picture(1).save(folder / "reported.png", pnginfo=text, icc_profile=profile, compress_level=9)
     turned = Image.Exif()
     turned[0x0112] = 3  # upside down: of the same size once upright
     picture(2).save(folder / "turned.png", exif=turned)
@@ -336,7 +336,7 @@ def test_hr_files_hold_the_pixels_that_were_read_and_nothing_else(tmp_path):
     # What is packed already is not packed again: as small as it came.
     sizes = {e.source: e.record.files["hr"].bytes for e in read_manifest(out).entries}
     assert sizes["plain.png"] == (folder / "plain.png").stat().st_size
-    assert sizes["told.png"] < (folder / "told.png").stat().st_size
+    assert sizes["reported.png"] < (folder / "reported.png").stat().st_size
 
 
 def test_a_png_with_a_wrong_checksum_is_packed_anew(tmp_path):

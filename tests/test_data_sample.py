@@ -41,7 +41,7 @@ def test_damage_is_mended(folder):
     assert open_set(sample_set()).digest == digest
 
 
-def test_without_the_packages_the_user_is_told_what_to_do(monkeypatch, tmp_path):
+def test_without_the_packages_the_user_is_reported_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("NAS_CACHE", str(tmp_path))
     monkeypatch.setattr(sample, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="install scikit-image and scikit-learn"):

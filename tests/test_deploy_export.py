@@ -33,10 +33,10 @@ def test_an_onnx_file_upscales_by_onnxruntime_alone_and_describes_itself(nas, tm
     """What the file needs is onnxruntime: nothing of the workbench, and no PyTorch."""
     code, out, err = nas("export", "ANUNet.safetensors", "--json")
     assert code == 0, err
-    told = json.loads(out)
-    assert told["path"] == "ANUNet.onnx" and told["format"] == "onnx" and told["opset"] == 18
-    assert told["precision"] == "float32" and told["size"] is None and told["any_batch"]
-    assert told["error"] < 1e-5 and told["bytes"] == (tmp_path / "ANUNet.onnx").stat().st_size
+    got = json.loads(out)
+    assert got["path"] == "ANUNet.onnx" and got["format"] == "onnx" and got["opset"] == 18
+    assert got["precision"] == "float32" and got["size"] is None and got["any_batch"]
+    assert got["error"] < 1e-5 and got["bytes"] == (tmp_path / "ANUNet.onnx").stat().st_size
     program = """
 import json, sys
 import numpy as np, onnxruntime
@@ -109,10 +109,10 @@ def test_half_precision_halves_the_file_and_states_its_error(nas, tmp_path):
     refused((code, out, _), "RepTCN.safetensors", "itself")
     code, out, err = nas("export", "RepTCN.safetensors", "-o", "h.safetensors", "--half", "--json")
     assert code == 0, err
-    told = json.loads(out)
-    assert told["precision"] == "float16" and 1e-5 < told["error"] < 5e-3 < told["error_bound"]
+    got = json.loads(out)
+    assert got["precision"] == "float16" and 1e-5 < got["error"] < 5e-3 < got["error_bound"]
     whole = (tmp_path / "RepTCN.safetensors").stat().st_size
-    assert told["bytes"] < 0.6 * whole
+    assert got["bytes"] < 0.6 * whole
     with safe_open("h.safetensors", "pt") as file:
         assert file.metadata()["precision"] == "float16"
         assert file.get_tensor("tail.weight").dtype == torch.float16

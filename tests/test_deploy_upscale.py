@@ -25,7 +25,7 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 @pytest.fixture
 def nas(nas, monkeypatch, tmp_path):
-    """Run ``nas upscale`` with a model, in a folder of its own: (exit code, stdout, stderr)."""
+    """Run ``nas upscale`` with a model, in its own folder: (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
     network = build(published["RepTCN"].architecture, seed=0)
     (tmp_path / "m.safetensors").write_bytes(model_bytes(network, "m"))
@@ -179,8 +179,8 @@ def test_a_folder_keeps_its_places_and_goes_on_where_it_was(nas, tmp_path):
     (tmp_path / "in" / "notes.txt").write_text("no picture")
     code, out, err = nas("in", "-o", "out", "--json")
     assert code == 2 and "torn.png" in err and "1 of 4 images" in err
-    told = next(p for p in json.loads(out)["pictures"] if p["source"] == "in/torn.png")
-    assert told["status"] == "failed" and "damaged" in told["notes"][0]
+    got = next(p for p in json.loads(out)["pictures"] if p["source"] == "in/torn.png")
+    assert got["status"] == "failed" and "damaged" in got["notes"][0]
     wanted = {"out/a.png.png", "out/a.jpg.png", "out/deep/b.v2.png"}
     assert {str(p.relative_to(tmp_path)) for p in tmp_path.glob("out/**/*.*")} == wanted
     (tmp_path / "out" / "a.png.png").unlink()

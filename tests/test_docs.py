@@ -152,8 +152,8 @@ def test_the_tutorial_leads_from_pictures_to_an_upscaled_one(place, nas, monkeyp
     ran = []
     for words in commands(own):
         short = next((SMALLER[c] for c in SMALLER if " ".join(words).startswith(c)), [])
-        code, _, told = nas(*words, *short)
-        assert code == 0, (words, told)
+        code, _, got = nas(*words, *short)
+        assert code == 0, (words, got)
         ran.append(words[0])
     assert ran == [
         "data",
@@ -207,8 +207,8 @@ def test_the_reference_is_built_from_docstrings(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "search_spaces" / "architecture.html").read_text(encoding="utf-8")
-    told = importlib.import_module("search_spaces.architecture").Architecture.key.__doc__
-    assert told.strip().splitlines()[0] in page
+    got = importlib.import_module("search_spaces.architecture").Architecture.key.__doc__
+    assert got.strip().splitlines()[0] in page
 
 
 def test_the_reference_covers_every_module():

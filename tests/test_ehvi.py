@@ -17,14 +17,8 @@ from studies.core.outcome import Trained
 from studies.core.study import open_study
 from studies.results.front import reference_of, trained
 from studies.sampling.ehvi import improvement, instructive
-from studies.sampling.gain_model import (
-    LOWEST_DB,
-    Prior,
-    features,
-    fit_gains,
-    fit_prior,
-    shipped_prior,
-)
+from studies.sampling.features import features
+from studies.sampling.gain_model import LOWEST_DB, Prior, fit_gains, fit_prior, shipped_prior
 from studies.sampling.pool import Costs, Pool, simplest
 from studies.search import run_study
 

@@ -56,11 +56,11 @@ def test_the_report_has_the_figures_that_one_computes_by_hand(nas, prepared, mod
     code, out, err = nas("evaluate", model_file, "--data", prepared, "--json")
     assert code == 0, err
     found = json.loads(out)
-    (told,) = found["models"]
+    (got,) = found["models"]
     network = load_model(model_file).network
     pictures = open_set(prepared).validation
     assert found["data"]["pictures"] == len(pictures) == 2
-    for qp, row in zip((31, 63), told["per_qp"], strict=True):
+    for qp, row in zip((31, 63), got["per_qp"], strict=True):
         ours = [upscale_picture(network, p.lr(qp)).numpy() for p in pictures]
         base = [lanczos(p.lr(qp)) for p in pictures]
         by_hand = np.mean([psnr_y(a, p.hr()) for a, p in zip(ours, pictures, strict=True)])
@@ -82,18 +82,18 @@ def test_the_report_has_the_figures_that_one_computes_by_hand(nas, prepared, mod
             )
             assert row[f"psnr_{plane}_db"] == pytest.approx(ours_db, abs=1e-9)
             assert row[f"gain_{plane}_db"] == pytest.approx(ours_db - base_db, abs=1e-9)
-    gains = [row["gain_db"] for row in told["per_qp"]]
-    assert told["gain_db"] == pytest.approx(sum(gains) / 2)
-    assert told["gain_cr_db"] == pytest.approx(told["mean"]["gain_cr_db"])
-    table1 = told["table1"]
-    assert table1["gain_db"] == told["gain_db"]  # the set has just the survey's QPs
-    assert table1["psnr_y_qp63"] == told["per_qp"][1]["psnr_y_db"]
-    assert told["runtime_kind"] == "predicted" and table1["runtime_ms"] == told["runtime_ms"]
-    assert told["macs_organiser_g"] == pytest.approx(published["RepTCN"].table1.macs_g, abs=0.005)
-    assert told["params"] == sum(p.numel() for p in network.parameters())
-    assert told["memory_kind"] == "computed" and table1["memory_mb"] == told["memory_mb"]
-    assert told["memory_mb"] == compute_memory(network, 540, 960, "float16").mb
-    assert told["facts"] == {"licence": "MIT"}
+    gains = [row["gain_db"] for row in got["per_qp"]]
+    assert got["gain_db"] == pytest.approx(sum(gains) / 2)
+    assert got["gain_cr_db"] == pytest.approx(got["mean"]["gain_cr_db"])
+    table1 = got["table1"]
+    assert table1["gain_db"] == got["gain_db"]  # the set has just the survey's QPs
+    assert table1["psnr_y_qp63"] == got["per_qp"][1]["psnr_y_db"]
+    assert got["runtime_kind"] == "predicted" and table1["runtime_ms"] == got["runtime_ms"]
+    assert got["macs_organiser_g"] == pytest.approx(published["RepTCN"].table1.macs_g, abs=0.005)
+    assert got["params"] == sum(p.numel() for p in network.parameters())
+    assert got["memory_kind"] == "computed" and table1["memory_mb"] == got["memory_mb"]
+    assert got["memory_mb"] == compute_memory(network, 540, 960, "float16").mb
+    assert got["facts"] == {"licence": "MIT"}
     assert [row["name"] for row in found["survey"]] == [*published, "Lanczos"]
     assert any("has the layers of RepTCN" in note for note in found["notes"])
 
@@ -133,7 +133,7 @@ def test_several_models_get_a_row_each_and_people_a_table(nas, prepared, model_f
     save_model(Model("mine", fuse(build(Architecture(width=4), seed=0))), other)
     code, out, err = nas("evaluate", model_file, other, model_file, "--data", prepared, "--quick")
     assert code == 0, err
-    renamed = f"mine {load_model(other).digest[:6]}"  # two models of one name are told apart
+    renamed = f"mine {load_model(other).digest[:6]}"  # two models of one name are distinguished
     rows = [line for line in out.splitlines() if line.startswith("mine") and "layers" not in line]
     assert len(rows) == 4 and sum(line.startswith(renamed) for line in rows) == 2
     assert "predicted" in out and "110 test images" in out and "VPEG-S" in out
@@ -175,7 +175,7 @@ def test_a_killed_evaluation_goes_on_and_computes_nothing_twice(prepared, tmp_pa
         evaluate_all([first.upscaler()], pictures, (31, 63))
     heard = []
     (whole,) = evaluate_all(
-        [second.upscaler()], pictures, (31, 63), progress=lambda *told: heard.append(told)
+        [second.upscaler()], pictures, (31, 63), progress=lambda *got: heard.append(got)
     )
     assert second.asked == 1
     assert whole.gain_db() == 0
@@ -303,7 +303,7 @@ def test_an_error_of_colour_is_seen_though_luma_is_right():
     assert red > 180 and green < 100 and abs(blue - 128) < 3
 
 
-def test_bad_input_is_told_in_one_sentence(nas, prepared, model_file, tmp_path):
+def test_bad_input_is_reported_in_one_sentence(nas, prepared, model_file, tmp_path):
     (tmp_path / "note.safetensors").write_text("no weights")
     given = ("--data", prepared, "--quick")
     refused(nas("evaluate", "note.safetensors", *given), "note.safetensors", "no model")
@@ -344,8 +344,8 @@ def test_a_set_without_the_surveys_qps_has_no_row_and_no_score(nas, model_file, 
     prepare(tmp_path / "hr", tmp_path / "set", qps=(47,), validation=0.5)
     code, out, err = nas("evaluate", model_file, "--data", "set", "--quick", "--json")
     assert code == 0, err
-    (told,) = json.loads(out)["models"]
-    assert told["table1"] is None and told["score"] is None
-    assert set(told["side_by_side"]) == {"best"}
+    (got,) = json.loads(out)["models"]
+    assert got["table1"] is None and got["score"] is None
+    assert set(got["side_by_side"]) == {"best"}
     code, out, err = nas("evaluate", model_file, "--data", "set", "--quick")
     assert "Table 1 needs QP 31 and 63" in out and "In the form" not in out

@@ -1,4 +1,4 @@
-"""Candidates that misbehave, by blocks of a plugin: each is told as what it is, and done with.
+"""Candidates that misbehave, by blocks of a plugin: each is reported as what it is, and done with.
 
 Nothing is pretended: memory really runs out, the kernel really kills. See ``docs/faults.md``.
 """

@@ -1,4 +1,4 @@
-"""A small run of ``benchmarks/chaos.py``: whoever is killed when, the end is the same."""
+"""A small run of ``benchmarks/chaos.py``: whatever is killed, the end is the same."""
 
 from __future__ import annotations
 

@@ -128,8 +128,8 @@ def test_a_figure_of_quality_that_was_damaged_is_computed_again(pictures):
 
 
 def test_names_that_json_makes_words_are_no_damage(tmp_path):
-    write_json(tmp_path / "told.json", {"gain_db_per_qp": {31: 0.2, 5: 0.1}}, indent=2)
-    assert read_json(tmp_path / "told.json") == {"gain_db_per_qp": {"31": 0.2, "5": 0.1}}
+    write_json(tmp_path / "reported.json", {"gain_db_per_qp": {31: 0.2, 5: 0.1}}, indent=2)
+    assert read_json(tmp_path / "reported.json") == {"gain_db_per_qp": {"31": 0.2, "5": 0.1}}
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, remove])
@@ -137,8 +137,8 @@ def test_a_damaged_picture_of_a_set_is_named(tmp_path, monkeypatch, damage):
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
     pair_set = photo_set(tmp_path)
     damage(pair_set.path / "qp47" / f"{pair_set.train[0].name}.avif")
-    told = r"\.avif (is not the file that was prepared|cannot be read .*): prepare the set again"
-    with pytest.raises(InputError, match=told):
+    got = r"\.avif (is not the file that was prepared|cannot be read .*): prepare the set again"
+    with pytest.raises(InputError, match=got):
         proxy_data(pair_set)
     photo_set_again(tmp_path)
     assert proxy_data(open_set(tmp_path / "set")).bank.lr.shape[1] == len(pair_set.qps)

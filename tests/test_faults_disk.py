@@ -1,4 +1,4 @@
-"""A disk that is full or may not be written: one sentence, and the same command goes on later.
+"""A disk that is full or may not be written: one sentence, and the same command continues later.
 
 See ``docs/faults.md``.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from deliveries import told_once
+from deliveries import logged_once
 from quick_search import TRIALS, Quick, settings
 from refusals import refused
 
@@ -31,7 +31,7 @@ from teachers.loading import load_teacher
 
 
 class Disk:
-    """A small disk of its own."""
+    """A small disk for one test."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -116,7 +116,7 @@ def test_a_full_disk_of_mlflow_stops_no_search_and_gets_all_of_it_later(tmp_path
     disk.remount("size=64m")
     again = run_study(study, Quick(), tracking_uri=uri)
     assert again.tracking_fault is None and again.records == summary.records
-    told_once(uri, again.records)
+    logged_once(uri, again.records)
 
 
 def test_a_database_that_may_only_be_read_is_named(tmp_path, disk):
@@ -150,8 +150,8 @@ def test_a_cache_that_may_only_be_read_is_named_and_upscaling_does_without(
     disk.remount("ro")
     picture = next((pair_set.path.parent / "hr").iterdir())
     assert nas("upscale", picture, "-o", tmp_path / "x.png")[0] == 0
-    told = ("the cache", "cannot be written (Read-only file system)", "NAS_CACHE")
-    refused(nas("evaluate", "avif4x", "--data", pair_set.path, "--out", tmp_path), *told)
+    got = ("the cache", "cannot be written (Read-only file system)", "NAS_CACHE")
+    refused(nas("evaluate", "avif4x", "--data", pair_set.path, "--out", tmp_path), *got)
 
 
 def test_a_set_without_room_for_the_teachers_outputs_is_named(pair_set, disk):

@@ -1,4 +1,4 @@
-"""The search's own process killed at every moment there is, and clocks that jump meanwhile.
+"""The search's own process killed at every moment there is, and clocks that jump.
 
 See ``docs/faults.md``.
 """
@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from deliveries import told_once
+from deliveries import logged_once
 from killed_searches import TRIALS as KILLED_TRIALS
 from mlflow import MlflowClient
 from quick_search import TRIALS, Quick, settings, states
@@ -69,11 +69,11 @@ def test_killed_before_one_write_after_another_nothing_is_lost_or_counted_twice(
     assert Counter((tmp_path / "log").read_text().split()) == trained
 
 
-def test_killed_while_mlflow_is_told_each_trial_is_there_once(tmp_path):
+def test_killed_while_mlflow_is_reported_each_trial_is_there_once(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     assert killed_again_and_again(tmp_path, 110, uri) > 3
     records = sound(tmp_path)
-    children = told_once(uri, records)
+    children = logged_once(uri, records)
     client, experiment = MlflowClient(uri), children[0].info.experiment_id
     models = client.search_logged_models([experiment])
     assert Counter(model.source_run_id for model in models) == Counter(

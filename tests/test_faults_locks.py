@@ -1,4 +1,4 @@
-"""File systems without locks, as some networks have: work goes on, only unprotected.
+"""File systems without locks, as some networks have: work continues, only unprotected.
 
 See ``docs/faults.md``.
 """

@@ -84,9 +84,9 @@ def test_each_command_says_in_one_sentence_that_a_model_is_damaged(nas, file, wh
         "last": len(content) - 1,
     }
     file.write_bytes(flipped(content, places[where]))
-    told = "is damaged" if where not in ("length", "offsets") else "small.safetensors"
-    refused(nas("cost", file), "small.safetensors", told)
-    refused(nas("export", file), "small.safetensors", told)
+    got = "is damaged" if where not in ("length", "offsets") else "small.safetensors"
+    refused(nas("cost", file), "small.safetensors", got)
+    refused(nas("export", file), "small.safetensors", got)
 
 
 def test_a_damaged_model_neither_teaches_nor_tells_its_architecture(file):
@@ -164,8 +164,8 @@ def test_a_network_with_parts_that_this_version_does_not_know_says_so(nas, file)
         ("dilation", {"dilation": 2}),
         ("mamba", {"stages": [{"block": "mamba", "width": 4, "depth": 1}]}),
     ):
-        told = json.dumps({**json.loads(header["architecture"]), **change})
-        file.write_bytes(sealed(tensors, {**header, "architecture": told}))
+        got = json.dumps({**json.loads(header["architecture"]), **change})
+        file.write_bytes(sealed(tensors, {**header, "architecture": got}))
         refused(nas("cost", file), "small.safetensors", "newer version", part)
 
 
@@ -175,7 +175,7 @@ def test_weights_that_are_no_numbers_are_refused(nas, file, number):
     name, tensor = next(iter(model.network.state_dict().items()))
     tensor.view(-1)[0] = number
     save_model(replace(model, name=name), file)
-    refused(nas("cost", file), "small.safetensors holds weights that are no numbers")
+    refused(nas("cost", file), "small.safetensors holds weights that are NaN")
 
 
 def test_a_teacher_of_no_numbers_is_refused(tmp_path):

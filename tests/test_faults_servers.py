@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import servers
-from deliveries import told_once
+from deliveries import logged_once
 from quick_search import TRIALS, Quick, settings
 
 from nas.common.errors import InputError
@@ -38,7 +38,9 @@ class Eventful(Quick):
         return outcome
 
 
-def test_an_mlflow_server_that_goes_away_is_told_the_rest_when_it_is_back(tmp_path, monkeypatch):
+def test_an_mlflow_server_that_goes_away_is_reported_the_rest_when_it_is_back(
+    tmp_path, monkeypatch
+):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     study = settings(tmp_path)
     with servers.mlflow_server() as server:
@@ -46,7 +48,7 @@ def test_an_mlflow_server_that_goes_away_is_told_the_rest_when_it_is_back(tmp_pa
         summary = run_study(study, weather, tracking_uri=server.url)
         assert weather.happens == {}
         assert summary.counts.done == TRIALS and summary.tracking_fault is None
-        told_once(server.url, summary.records)
+        logged_once(server.url, summary.records)
 
         more = settings(tmp_path, trials=TRIALS + 2)
         gone = run_study(more, Eventful(happens={summary.records[-1].trial + 1: server.kill}),
@@ -56,7 +58,7 @@ def test_an_mlflow_server_that_goes_away_is_told_the_rest_when_it_is_back(tmp_pa
         server.start()
         again = run_study(more, Quick(), tracking_uri=server.url)
         assert again.tracking_fault is None and again.records == gone.records
-        told_once(server.url, again.records)
+        logged_once(server.url, again.records)
 
 
 def test_a_postgresql_server_that_is_killed_loses_nothing(tmp_path, monkeypatch):
@@ -89,7 +91,7 @@ def test_a_postgresql_server_that_is_killed_loses_nothing(tmp_path, monkeypatch)
 
 @dataclass(frozen=True)
 class Waiting(Quick):
-    """One trial waits, wherever it is, until its node is gone; told again, it goes on."""
+    """One trial waits, wherever it is, until its node is gone; reported again, it continues."""
 
     place: Path = Path()
 

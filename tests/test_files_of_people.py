@@ -1,4 +1,4 @@
-"""Files that people write: as any editor saves them, and a fault in one is told with its place."""
+"""Files that users write: as any editor saves them; errors name the place."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_how_an_editor_saves_it_makes_no_difference(tmp_path, name, text, read):
 
 @pytest.mark.parametrize("read", [read_architecture, read_reference, LatencyModel.read])
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a": ' * 100_000, "9" * 5000, "NaN"])
-def test_what_is_no_json_is_told_in_a_sentence(tmp_path, read, text):
+def test_what_is_no_json_is_reported_in_a_sentence(tmp_path, read, text):
     path = Path(tmp_path / "odd.json")
     path.write_text(text)
     with pytest.raises(InputError, match=r"odd\.json") as refused:
@@ -56,7 +56,7 @@ def test_a_csv_that_is_none(tmp_path):
         read_runtimes(tmp_path / "odd.csv")
 
 
-def test_a_row_may_name_a_file_beside_it_and_a_missing_one_is_told(tmp_path):
+def test_a_row_may_name_a_file_beside_it_and_a_missing_one_is_reported(tmp_path):
     (tmp_path / "r.json").write_text(json.dumps([{"network": "absent.json", "ms": 1}]))
     with pytest.raises(InputError, match=r"row 1: there is no network or file 'absent\.json'"):
         read_runtimes(tmp_path / "r.json")
@@ -68,7 +68,7 @@ LAUGHS = "\n".join(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "got"),
     [
         ("x: 1\na: &a [*a]", "holds a reference, line 2"),
         ("x: 1\na:\n  &a {b: *a}", "holds a reference, line 3"),
@@ -82,6 +82,6 @@ LAUGHS = "\n".join(
         ("a: !!timestamp soon", "'soon' is not a valid timestamp, line 1"),
     ],
 )
-def test_a_fault_of_a_yaml_text_has_its_line(text, told):
-    with pytest.raises(ValueError, match=told):
+def test_a_fault_of_a_yaml_text_has_its_line(text, got):
+    with pytest.raises(ValueError, match=got):
         load_plain(text)

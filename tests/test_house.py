@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,65 @@ def test_the_engine_needs_no_ray_optuna_or_mlflow():
     )
     imported = run(sys.executable, "-c", code)
     assert imported.returncode == 0, imported.stderr
+
+
+PACKAGES = ("search_spaces", "teachers", "nas", "studies")
+REGISTRIES = {"search_spaces/blocks", "nas/cli/commands"}  # one module an entry
+
+# Words of a private dialect, with what to write instead.
+BANNED = {
+    "whoever": "any process, the user",
+    "anew": "again",
+    "mend": "fix",
+    "mended": "fixed",
+    "told": "reported, results",
+    "of its own": "its own",
+    "goes on": "continues",
+    "is no number": "is NaN",
+    "are no numbers": "are NaN",
+    "courier": "background writer",
+    "a person": "a user",
+    "by itself": "alone, by default",
+    "meanwhile": "at the same time",
+}
+
+
+def modules() -> list[Path]:
+    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def package_of(path: Path) -> str:
+    return path.parent.relative_to(ROOT).as_posix()
+
+
+def texts() -> list[Path]:
+    patterns = ("*.md", "docs/*.md", "tests/*.py", "benchmarks/*.py")
+    return [*modules(), *(path for pattern in patterns for path in ROOT.glob(pattern))]
+
+
+@pytest.mark.parametrize("word", BANNED)
+def test_words_are_those_of_the_field(word):
+    pattern = re.compile(rf"(?<![\w-]){word}(?![\w-])", re.IGNORECASE)
+    here = Path(__file__).resolve()
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in texts()
+        if path.resolve() != here
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert not found, f"write '{BANNED[word]}' for '{word}': {', '.join(found)}"
+
+
+def test_packages_hold_at_most_twelve_modules():
+    counts = Counter(package_of(path) for path in modules() if path.name != "__init__.py")
+    assert not {name: n for name, n in counts.items() if n > 12 and name not in REGISTRIES}
+
+
+def test_modules_are_neither_fragments_nor_long():
+    lengths = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for path in modules()
+        if path.name not in {"__init__.py", "__main__.py"} and package_of(path) not in REGISTRIES
+    }
+    assert not {name: lines for name, lines in lengths.items() if not 25 <= lines <= 400}

@@ -78,9 +78,9 @@ def test_runtimes_in_a_csv_become_a_target_that_predicts_the_rest(nas, tmp_path)
     assert all(found["prices"][name] >= 0 for name in FEATURES)
     assert len(found["worst"]) == 5
 
-    told = json.loads(nas("latency", HELD_OUT, "--target", "box.json", "--json"))
-    assert (told["runtime_kind"], told["target"]) == ("predicted", "mine")
-    assert told["runtime_ms"] == pytest.approx(truth(published[HELD_OUT].architecture), rel=0.05)
+    got = json.loads(nas("latency", HELD_OUT, "--target", "box.json", "--json"))
+    assert (got["runtime_kind"], got["target"]) == ("predicted", "mine")
+    assert got["runtime_ms"] == pytest.approx(truth(published[HELD_OUT].architecture), rel=0.05)
 
 
 @pytest.mark.parametrize("form", ["rows", "names", "files", "inline"])
@@ -202,15 +202,15 @@ def test_a_target_takes_its_model_along_to_other_machines(nas, tmp_path):
 def test_what_cannot_be_fitted_is_refused_in_a_sentence(nas, tmp_path, content, words):
     file = tmp_path / ("table.json" if content[0] in "[{" else "table.csv")
     file.write_text(content)
-    told = nas("latency", "fit", file, code=2)
-    assert all(word in told for word in words) and "Traceback" not in told
+    got = nas("latency", "fit", file, code=2)
+    assert all(word in got for word in words) and "Traceback" not in got
 
 
 @pytest.mark.parametrize("name", ["cuda", "rtx4090", "../x", ""])
 def test_a_name_that_means_something_else_is_refused(nas, tmp_path, name):
     (tmp_path / "t.json").write_text(json.dumps({n: 1 + i for i, n in enumerate(published)}))
-    told = nas("latency", "fit", "t.json", f"--name={name}", code=2)
-    assert f"'{name}'" in told
+    got = nas("latency", "fit", "t.json", f"--name={name}", code=2)
+    assert f"'{name}'" in got
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"device": "x"}', "negative"])

@@ -171,8 +171,8 @@ def student_of(stage: Stage) -> Student:
 def test_phases_and_picture_meet_the_same_target(shuffle):
     stage = Stage(steps=1, losses={"mse": 1})
     prediction, given = made(shuffle), batch()
-    told = float(objective(stage, student_of(stage), prediction, given, 0.0))
-    assert told == pytest.approx(float(F.mse_loss(prediction.picture, given.hr / 255)), rel=1e-5)
+    got = float(objective(stage, student_of(stage), prediction, given, 0.0))
+    assert got == pytest.approx(float(F.mse_loss(prediction.picture, given.hr / 255)), rel=1e-5)
 
 
 def test_losses_and_what_is_learned_from_the_teacher_add_up():
@@ -187,16 +187,16 @@ def test_losses_and_what_is_learned_from_the_teacher_add_up():
         target = torch.lerp(hr, teacher, 0.5 * progress)
         expected = 2 * F.mse_loss(sr, target) + 0.5 * losses["gradient"].function(sr, target)
         expected = expected + 0.4 * (1 - progress) * F.l1_loss(sr, teacher)
-        told = objective(stage, student_of(stage), prediction, given, progress)
-        assert float(told) == pytest.approx(float(expected), rel=1e-5)
+        got = objective(stage, student_of(stage), prediction, given, progress)
+        assert float(got) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_without_a_teacher_its_parts_are_left_out():
     taught = {"output": {"weight": 1}, "mix": 0.5, "contrastive": 1, "affinity": 1}
     alone = Stage(steps=1, losses={"l1": 1})
     stage = Stage.model_validate({"steps": 1, "losses": {"l1": 1}, "distillation": taught})
-    told = [objective(s, student_of(s), made(4), batch(), 0.5) for s in (alone, stage)]
-    assert told[0] == told[1]
+    got = [objective(s, student_of(s), made(4), batch(), 0.5) for s in (alone, stage)]
+    assert got[0] == got[1]
 
 
 def test_the_second_output_is_compared_at_twice_the_lr():
@@ -205,8 +205,8 @@ def test_the_second_output_is_compared_at_twice_the_lr():
     half = student.heads[HALF](prediction.features)
     expected = F.l1_loss(prediction.picture, given.hr / 255)
     expected = expected + 0.5 * F.l1_loss(half, downscale(given.hr / 255, 2))
-    told = objective(stage, student, prediction, given, 0.0)
-    assert float(told.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+    got = objective(stage, student, prediction, given, 0.0)
+    assert float(got.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
 
 
 class TestAffinity:
@@ -241,12 +241,12 @@ class TestContrast:
         lr = torch.randint(0, 256, (1, 3, 12, 12), dtype=torch.uint8)
         negative = lanczos_up(lr)
         positive = negative + 0.1 * torch.randn_like(negative)
-        told = [
+        got = [
             float(contrastive(torch.lerp(negative, positive, share), positive, negative))
             for share in (0.1, 0.5, 0.9)
         ]
-        assert told == sorted(told, reverse=True)
-        assert told[1] == pytest.approx(1, abs=0.01)
+        assert got == sorted(got, reverse=True)
+        assert got[1] == pytest.approx(1, abs=0.01)
 
     def test_a_constant_offset_is_no_difference(self):
         lr = torch.randint(0, 256, (1, 3, 12, 12), dtype=torch.uint8)

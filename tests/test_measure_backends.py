@@ -201,7 +201,7 @@ def test_device_mode_queues_runs_of_a_session(fake):
         SMALL, height=24, width=32, device="cpu", backends=("onnxruntime", "tensorrt")
     )
     assert latency.backend == "onnxruntime" and latency.ms == pytest.approx(0.6)
-    assert fake.replayed  # by a graph of its own: none of ours can hold it
+    assert fake.replayed  # by its own graph: none of ours can hold it
     assert fake.forwards == 1 + 3 + 5 + 10 * 34  # of 20 ms each
     assert latency.details["unavailable"].keys() == {"tensorrt"}
     assert latency.details["precision"] == "float16"

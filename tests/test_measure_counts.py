@@ -181,7 +181,7 @@ class Twice(LinearBlock):
 
 @pytest.fixture
 def plugin(monkeypatch, request):
-    """Register a block under a name of its own until the test ends."""
+    """Register a block under a unique name until the test ends."""
 
     def register(block):
         name = f"{request.node.name} {len(blocks)}"

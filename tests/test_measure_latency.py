@@ -297,17 +297,17 @@ def test_what_was_measured_while_something_else_ran_is_measured_again(cache, mon
     assert better != doubtful and target.latency(SMALL) == better
     # The least that the anchor ever took is what the next measurement compares with.
     usual = []
-    monkeypatch.setattr("nas.measure.latency.target.measure_cpu", on_a(steady=True, told=usual))
+    monkeypatch.setattr("nas.measure.latency.target.measure_cpu", on_a(steady=True, got=usual))
     target.latency(LARGE)
     assert usual == [1.0]
 
 
-def on_a(*, steady, anchor_ms=1.0, told=None):
+def on_a(*, steady, anchor_ms=1.0, got=None):
     """Really measure, and say how steady the machine was: a test cannot rely on the real one."""
 
     def measure(network, *, anchor_baseline_ms, **options):
-        if told is not None:
-            told.append(anchor_baseline_ms)
+        if got is not None:
+            got.append(anchor_baseline_ms)
         latency = measure_cpu(network, **options)
         return replace(
             latency, details={**latency.details, "steady": steady, "anchor_ms": anchor_ms}
@@ -330,5 +330,5 @@ def test_structure_is_blind_to_weights_and_names_only():
 
 
 def test_the_anchor_never_changes():
-    # Stores compare by it: whoever changes it makes kept runtimes meaningless.
+    # Stores compare by it: a change makes stored runtimes meaningless.
     assert ANCHOR_NETWORK.key == "f36add38b85c"

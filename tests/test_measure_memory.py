@@ -45,7 +45,7 @@ def test_working_in_place_saves_a_map_where_it_is_the_worst_moment():
 
 
 class Skip(nn.Module):
-    """Holds a map of its own through two wide ones, or does not."""
+    """Holds its own map through two wide ones, or does not."""
 
     def __init__(self, held: bool) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ def picture() -> torch.Tensor:
 def allocated(network: nn.Module, folder) -> int:
     """Most bytes that a pass holds at once by PyTorch's profiler, weights and input left out.
 
-    channels_last, in which oneDNN needs no work space of its own to change layouts.
+    channels_last, in which oneDNN needs no its own work space to change layouts.
     """
     network = network.to(memory_format=torch.channels_last)
     x = picture().to(memory_format=torch.channels_last)

@@ -43,7 +43,7 @@ def test_whoever_measures_gets_a_turn_from_two_who_train(monkeypatch):
                 for begun in ready:
                     begun.clear()
                 time.sleep(0.3)
-                assert not any(begun.is_set() for begun in ready), "nobody trains meanwhile"
+                assert not any(begun.is_set() for begun in ready), "nobody trains at that time"
     finally:
         stop.set()
     for trainer in trainers:
@@ -121,7 +121,7 @@ class LongBesideShort:
     long one trains, and it is ended two rungs after the last of them."""
 
     waiting: list[Candidate]
-    told: dict[int, Outcome] = field(default_factory=dict)
+    got: dict[int, Outcome] = field(default_factory=dict)
     rungs: int = 0
     rungs_alone: int = 0
 
@@ -130,12 +130,12 @@ class LongBesideShort:
         return self.waiting.pop(0) if ready else None
 
     def tell(self, candidate: Candidate, outcome: Outcome) -> None:
-        self.told[candidate.trial] = outcome
+        self.got[candidate.trial] = outcome
 
     def at_rung(self, candidate: Candidate, partial_result: PartialResult) -> Outcome | None:
         assert candidate.trial == 0
         self.rungs += 1
-        self.rungs_alone += self.told.keys() == {1, 2, 3}
+        self.rungs_alone += self.got.keys() == {1, 2, 3}
         if self.rungs_alone < 2:
             return None
         gain_db = partial_result.rung.gain_db
@@ -158,8 +158,8 @@ def test_trials_that_train_pause_while_another_measures(pair_set, tmp_path, monk
     desk = LongBesideShort([Candidate(trial, a) for trial, a in enumerate(widths)])
     RayRunner(2).run(Noted(settings, tmp_path / "log"), desk)
 
-    assert isinstance(desk.told.pop(0), Rejected)
-    assert all(isinstance(outcome, Trained) for outcome in desk.told.values())
+    assert isinstance(desk.got.pop(0), Rejected)
+    assert all(isinstance(outcome, Trained) for outcome in desk.got.values())
     notes = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     measured = [note for note in notes if note["what"] == "measured"]
     steps = [note for note in notes if note["what"] == "step"]

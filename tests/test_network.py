@@ -180,7 +180,7 @@ def test_the_gradient_input_is_the_magnitude_of_central_differences():
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "got"),
     [
         ({"stem": "unshuffle5"}, "stem is 'unshuffle5'"),
         ({"width": 0}, "width is 0"),
@@ -188,8 +188,8 @@ def test_the_gradient_input_is_the_magnitude_of_central_differences():
         ({"skip": "long", "stages": (Stage("ecb", 8),)}, "adds 16 stem channels to 8 body"),
     ],
 )
-def test_a_contradiction_is_named(fields, told):
-    with pytest.raises(InputError, match=told):
+def test_a_contradiction_is_named(fields, got):
+    with pytest.raises(InputError, match=got):
         Architecture(**fields)
 
 
@@ -213,7 +213,7 @@ def test_stages_given_as_a_list_describe_the_same_network():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "got"),
     [
         ('{"stages": 5}', "stages is 5; give a list"),
         ('{"stages": [{"width": 8}]}', "stage needs the field 'block'"),
@@ -223,8 +223,8 @@ def test_stages_given_as_a_list_describe_the_same_network():
         ('{"width": 8, "width": 12}', "'width' occurs twice"),
     ],
 )
-def test_a_faulty_description_is_told_apart(text, told):
-    with pytest.raises(InputError, match=told):
+def test_a_faulty_description_is_distinguished(text, got):
+    with pytest.raises(InputError, match=got):
         Architecture.from_json(text)
 
 

@@ -62,7 +62,7 @@ def test_a_plan_builds_nothing_but_the_middle_one_to_train_it(asked, built):
     assert not any("Colour" in line for line in found.lines())
 
 
-def test_a_limit_of_colour_is_told_and_gates_nothing(asked):
+def test_a_limit_of_colour_is_reported_and_gates_nothing(asked):
     found = dry_run(asked)
     limited = dry_run(replace(asked, budget=parse_budget("2ms", max_colour_loss="0.1")))
     assert limited.samples == found.samples and limited.share_within == found.share_within

@@ -275,9 +275,9 @@ def test_the_command_tells_gains_ranks_champion_and_what_comes_next(promoted_two
         assert code == 0 and "MLflow lacks" not in err, err
         return out
 
-    told = promote()
-    assert "Kendall" in told and "champion under 4 ms" in told and "ms predicted" in told
-    assert "nas export models:/demo@champion --format onnx" in told
+    got = promote()
+    assert "Kendall" in got and "champion under 4 ms" in got and "ms predicted" in got
+    assert "nas export models:/demo@champion --format onnx" in got
     document = json.loads(promote("--json"))
     assert [p["gain_db"] for p in document["promoted"]] == [p.gain_db for p in summary.promotions]
     assert document["registered"] == "models:/demo@champion"
@@ -310,14 +310,14 @@ def test_a_network_that_tints_after_its_full_training_is_no_champion():
     assert tags(tinted)["gain_cr_db"] == "-0.4000" and "gain_cr_db" not in tags(older)
 
 
-def test_what_is_told_of_a_promotion_is_marked_up_by_no_name():
+def test_what_is_reported_of_a_promotion_is_marked_up_by_no_name():
     evil = "a`b | <img src=x onerror=alert(1)> **c**"
     named = promotion(name=evil, recipe=evil, teacher=evil, data_name=evil, runtime_target=evil)
-    told = description(named)
+    got = description(named)
     row = promoted_table([named], Budget(), Noise(0.008), MARKDOWN_PROMOTED).markdown()
-    assert told.count(plain(evil)) == 2 and told.count(code(evil)) == 3
+    assert got.count(plain(evil)) == 2 and got.count(code(evil)) == 3
     assert row.count(plain(evil)) == 2
-    assert evil not in told and evil not in row
+    assert evil not in got and evil not in row
 
 
 def test_agreement_of_few_and_of_many():

@@ -1,4 +1,4 @@
-"""Promotions that are killed or lack something: they go on, or say in a sentence what is wrong."""
+"""Promotions that are killed or lack something: they resume, or say in a sentence what is wrong."""
 
 from __future__ import annotations
 

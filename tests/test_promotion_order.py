@@ -81,9 +81,9 @@ def test_those_of_earlier_versions_did_not_count_and_come_first(place, first):
         shutil.copytree(place, older)
         made_by = {**first.made_by, "time": f"{day}T00:00:00+00:00"}
         promotions.write(older, replace(first, seed=number, made_by=made_by))
-        told = json.loads((older / promotions.RESULT).read_text())
-        del told["number"], told["sha256"]  # nor did they have a seal
-        (older / promotions.RESULT).write_text(json.dumps(told))
+        got = json.loads((older / promotions.RESULT).read_text())
+        del got["number"], got["sha256"]  # nor did they have a seal
+        (older / promotions.RESULT).write_text(json.dumps(got))
     found = promotions.ended(place.parents[2]).values()
     assert [promotion.seed for promotion in found] == [1, 2, 0]
     assert promotions.next_number(place.parents[2]) == 2
@@ -91,9 +91,9 @@ def test_those_of_earlier_versions_did_not_count_and_come_first(place, first):
 
 def edited(path: Path, **changes) -> None:
     """Change what a file says by hand, in a file that has no seal."""
-    told = {**json.loads(path.read_text()), **changes}
-    told.pop("sha256", None)
-    path.write_text(json.dumps(told))
+    got = {**json.loads(path.read_text()), **changes}
+    got.pop("sha256", None)
+    path.write_text(json.dumps(got))
 
 
 DAMAGES = {
@@ -105,29 +105,29 @@ DAMAGES = {
     "too deep": lambda path: path.write_text("[" * 100_000),
     "a field is gone": lambda path: path.write_text('{"number": 1}'),
     "words": lambda path: edited(path, gain_db="much"),
-    "no number": lambda path: edited(path, gain_db=float("nan")),
+    "NaN": lambda path: edited(path, gain_db=float("nan")),
     "none": lambda path: edited(path, psnr_y_db={"31": None}),
     "a QP in words": lambda path: edited(path, psnr_y_db={"low": 30.0}),
 }
 
 
-TOLD = "promotion.json is damaged, it is not as it was written: remove it"
+DAMAGED = "promotion.json is damaged, it is not as it was written: remove it"
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_whatever_is_damaged_of_what_it_says_is_told(place, damage):
+def test_whatever_is_damaged_of_what_it_says_is_reported(place, damage):
     assert promotions.read(place) is not None
     damage(place / promotions.RESULT)
-    with pytest.raises(InputError, match=TOLD):
+    with pytest.raises(InputError, match=DAMAGED):
         promotions.read(place)
 
 
 def test_every_command_that_reads_a_damaged_one_tells_it(folder, place, nas, monkeypatch):
     DAMAGES["cut short"](place / promotions.RESULT)
     monkeypatch.chdir(folder)
-    refused(nas("report", "demo"), TOLD)
-    refused(nas("cost", "demo/0"), TOLD)
-    refused(nas("promote", "demo", "--force", "--trial", "1"), TOLD)
+    refused(nas("report", "demo"), DAMAGED)
+    refused(nas("cost", "demo/0"), DAMAGED)
+    refused(nas("promote", "demo", "--force", "--trial", "1"), DAMAGED)
     assert not (place.parents[1] / "1").exists(), "before it trains"
 
 

@@ -155,7 +155,7 @@ def test_the_weights_say_themselves_which_network_they_are_of(data, tmp_path):
     assert float(model.facts["gain_db"]) == pytest.approx(result.gain_db, abs=1e-4)
 
 
-def test_training_that_explodes_is_told_apart_from_training_that_ends(data):
+def test_training_that_explodes_is_distinguished_from_training_that_ends(data):
     with pytest.raises(Diverged, match="loss"):
         list(run_proxy(RESIDUAL_FREE, data, replace(SETTINGS, steps=60, lr=1e3, clip=1e9)))
 

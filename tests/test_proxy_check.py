@@ -73,7 +73,7 @@ def test_pairs_are_counted_by_runtime_by_resolution_and_by_noise():
     assert swapped.similar == Pairs(2, 1, 1) and swapped.similar.kendall == 0
 
 
-def test_noise_is_told_from_what_moves_all_networks_alike():
+def test_noise_is_reported_from_what_moves_all_networks_alike():
     shifted = judge([TRUTH, [value + 0.2 for value in TRUTH]], FIELD)
     assert shifted.seed_sd == pytest.approx(0.2 / math.sqrt(2))
     assert shifted.order_sd == pytest.approx(0, abs=1e-12)
@@ -107,7 +107,7 @@ def test_finished_runs_are_kept_and_never_repeated(prepared, tmp_path, monkeypat
         heard.append(call)
 
     first = run_all(
-        jobs, ProxyDataSpec(prepared), workers=1, progress=lambda *told: heard.append(told)
+        jobs, ProxyDataSpec(prepared), workers=1, progress=lambda *got: heard.append(got)
     )
     assert first[0].gain_db != first[1].gain_db and first[0].seconds > 0
     assert first[0].loss_sum == pytest.approx(3 * first[0].loss_end, rel=0.9)
@@ -201,7 +201,7 @@ def test_references_from_files(tmp_path):
             read_reference(tmp_path / "wrong.json")
 
 
-def test_bad_input_is_told_in_one_sentence(nas, tmp_path):
+def test_bad_input_is_reported_in_one_sentence(nas, tmp_path):
     few = ("--networks", "URPNet,CASR")
     refused(nas("proxy-check", *few), "2 networks", "at least 3")
     refused(nas("proxy-check", "--networks", "URPNet,URPNet"), "two networks 'URPNet'")
@@ -227,7 +227,7 @@ if __name__ == "__main__":
     jobs = [ProxyJob("x", Architecture(width=2), ProxySettings(steps=s, batch=2, patch=24))
             for s in (1, 10_000_000)]
     data = ProxyDataSpec(sys.argv[1])
-    run_all(jobs, data, workers=2, progress=lambda *told: print(*told, flush=True))
+    run_all(jobs, data, workers=2, progress=lambda *reported: print(*reported, flush=True))
 """
 
 

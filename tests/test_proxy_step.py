@@ -175,10 +175,10 @@ def test_where_nothing_can_be_captured_steps_run_kernel_by_kernel_and_say_why(ba
             raise RuntimeError("capture was invalidated")
 
     monkeypatch.setattr(GraphStepper, "capture", fails)
-    with pytest.warns(UserWarning, match="a proxy step cannot run as") as told:
+    with pytest.warns(UserWarning, match="a proxy step cannot run as") as got:
         steps = fastest(make_from(bank), steps=10**6)
-    assert str(told[0].message).endswith("channels_last': operation not permitted when capturing")
-    assert all("and more" not in str(warning.message) for warning in told)
+    assert str(got[0].message).endswith("channels_last': operation not permitted when capturing")
+    assert all("and more" not in str(warning.message) for warning in got)
     assert steps.mode == "eager, fp32, channels_last"
     assert trained(steps, bank)[0].isfinite().all()
 

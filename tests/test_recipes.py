@@ -37,11 +37,18 @@ def test_the_proxys_recipe_is_what_the_proxy_does():
     (stage,) = load_recipe("proxy").stages
     assert stage.losses == {"luma_mse": 1} and stage.fold and stage.optimiser == "muon"
     assert stage.schedule.kind == "cosine" and stage.schedule.end == 0
-    told = [stage.steps, stage.batch, stage.patch, stage.lr, stage.adam_lr, stage.schedule.warmup]
-    told += [stage.clip, stage.ema, stage.distillation.mix, stage.grey]
+    got = [
+        stage.steps,
+        stage.batch,
+        stage.patch,
+        stage.lr,
+        stage.adam_lr,
+        stage.schedule.warmup,
+    ]
+    got += [stage.clip, stage.ema, stage.distillation.mix, stage.grey]
     same = ["steps", "batch", "patch", "lr", "adam_lr", "warmup", "clip", "ema", "distil_weight"]
     same.append("grey")
-    assert told == [getattr(settings, name) for name in same]
+    assert got == [getattr(settings, name) for name in same]
     assert settings.luma_weight == LUMA_SHARE and stage.betas == (0.9, 0.99)
     assert {field.name for field in fields(settings)} == {*same, "luma_weight", "seed"}
 
@@ -68,8 +75,8 @@ def test_qps_come_from_the_set_by_number_or_by_name():
         {"qps": "easy"}, {"qps": ["easy", 63]}, {}, curriculum={"easy": [31, 39], "none": [20]}
     )
     prepared = (31, 47, 63)
-    told = [mine.qps_of(stage, prepared) for stage in mine.stages]
-    assert told == [(31,), (31, 63), (31, 47, 63)]
+    got = [mine.qps_of(stage, prepared) for stage in mine.stages]
+    assert got == [(31,), (31, 63), (31, 47, 63)]
     with pytest.raises(InputError, match="QP 39 in stage 1, and the set has only 31, 47"):
         recipe({"qps": [39]}).qps_of(recipe({"qps": [39]}).stages[0], (31, 47))
 
@@ -97,7 +104,7 @@ def test_weights_may_move_along_a_line():
 
 
 @pytest.mark.parametrize(
-    ("stage", "told"),
+    ("stage", "got"),
     [
         ({"steps": 0}, "stage 1, steps: must be greater than or equal to 1, not 0"),
         ({"losses": {"l3": 1}}, "stage 1, losses: there is no loss 'l3'; choose one of l1, mse,"),
@@ -117,18 +124,18 @@ def test_weights_may_move_along_a_line():
         ({"ema": 1}, "stage 1, ema: must be less than 1"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place_and_the_choices(tmp_path, stage, told):
+def test_what_is_wrong_is_said_with_its_place_and_the_choices(tmp_path, stage, got):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({"stages": [{**STAGE, **stage}]}))
     with pytest.raises(InputError) as caught:
         load_recipe(path)
     assert str(caught.value).startswith(f"{path}: ")
-    assert told in str(caught.value)
+    assert got in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "got"),
     [
         (b"stages: [", "a recipe must be YAML text"),
         (b"\xff\xfe\x00", "is not UTF-8 text: save it as UTF-8"),
@@ -140,9 +147,9 @@ def test_what_is_wrong_is_said_with_its_place_and_the_choices(tmp_path, stage, t
         (b"!!python/object/apply:os.getcwd []", "a recipe must be YAML text"),
     ],
 )
-def test_files_that_are_no_recipes(tmp_path, content, told):
+def test_files_that_are_no_recipes(tmp_path, content, got):
     (tmp_path / "odd.yaml").write_bytes(content)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=got):
         load_recipe(tmp_path / "odd.yaml")
 
 

@@ -165,8 +165,8 @@ def test_repeats_decide_the_noise_of_tables_figures_and_the_sampler(tmp_path, na
     snapshot = load(study(tmp_path).store, "quick")
     info, records = snapshot.info, snapshot.records
     out = nas("front", "quick", "--storage", study(tmp_path).store.url)[1]
-    told = re.search(r"\(seed noise 0\.028 dB, from (\d) repeats\)", out)
-    assert int(told[1]) == sum(len(record.repeats) for record in records)
+    got = re.search(r"\(seed noise 0\.028 dB, from (\d) repeats\)", out)
+    assert int(got[1]) == sum(len(record.repeats) for record in records)
     assert "+0.15" in out and "+0.150" not in out
     page = Page(report(info, records, CommandHints()))
     header = next(row for row in page.rows if row[:2] == ["trial", "network"])

@@ -97,7 +97,7 @@ def test_the_page_asks_nothing_of_the_network(nas, searched):
     assert not re.search(r"url\(|@import", page.styles)
     (policy,) = [a["content"] for t, a in page.tags if a.get("http-equiv")]
     assert policy.startswith("default-src 'none'") and "http" not in policy
-    assert "showSendToCloud: false" in page.scripts[-1], "Plotly offers an upload by itself"
+    assert "showSendToCloud: false" in page.scripts[-1], "Plotly offers an upload by default"
     assert page.styles.count("prefers-color-scheme: dark") == 1
 
 
@@ -149,14 +149,14 @@ def test_a_weak_front_fills_its_figures_and_the_survey_is_a_click_away():
     (button,) = [a for t, a in page.tags if "data-whole" in a]
     assert button["data-whole"] == "front"
     hidden = r"1 of the candidates, far below the others; (\d+) of the survey's"
-    told = re.search(hidden, page.words)
+    got = re.search(hidden, page.words)
     (axes,) = front_figure(records, info.budget).axes
     assert axes.get_ylim() == pytest.approx((low, high))
     label = next(t.get_text() for t in axes.get_legend().get_texts() if "survey" in t.get_text())
-    assert int(re.search(r"\((\d+) of", label)[1]) == int(told[1]) > 0
+    assert int(re.search(r"\((\d+) of", label)[1]) == int(got[1]) > 0
 
 
-def test_those_that_tint_are_marked_in_figures_and_told_with_their_loss():
+def test_those_that_tint_are_marked_in_figures_and_reported_with_their_loss():
     runtime, size = Runtime(1.0, "predicted", "x"), Size(1, 1)
     kept = Trained(0.1, {}, {}, runtime, size, gain_cb_db=0.2, gain_cr_db=-0.05)
     tinted = replace(kept, gain_db=0.3, gain_cr_db=-0.4)
@@ -218,17 +218,17 @@ def test_without_the_set_or_the_weights_a_sentence_stands_for_the_pictures(
     if gone == "set":
         study = settings(tmp_path, trials=3, identity=identity)
         run_study(study, Real())
-        told = "has no path of its dataset 'photos': give it with --data"
+        got = "has no path of its dataset 'photos': give it with --data"
     else:
         info, _ = read(searched)
         identity["data"]["digest"] = info.identity["data"]["digest"]
         study = settings(tmp_path, trials=3, identity=identity, sources=info.sources)
         run_study(study, Quick())  # its weights are no models
-        told = "No network of the front has its weights here"
+        got = "No network of the front has its weights here"
     code, _, err = nas("report", "quick", "--storage", study.store.url)
-    assert code == 0 and told in " ".join(err.split())
+    assert code == 0 and got in " ".join(err.split())
     page = Page(Path("report.html").read_text(encoding="utf-8"))
-    assert told in page.words and not [t for t, _ in page.tags if t == "img"]
+    assert got in page.words and not [t for t, _ in page.tags if t == "img"]
 
 
 def test_a_damaged_picture_costs_the_pictures_and_no_more(nas, searched, prepared):
@@ -248,13 +248,13 @@ def test_a_damaged_picture_costs_the_pictures_and_no_more(nas, searched, prepare
 def test_a_set_that_is_not_the_studys_is_refused(nas, searched, prepared, tmp_path):
     study = settings(tmp_path, trials=2, identity={"data": {"name": "a", "digest": "0" * 64}})
     run_study(study, Quick())
-    for arguments, told in (
+    for arguments, got in (
         (["--data", prepared.path], "is not the dataset of the study"),
         (["--data", tmp_path / "nowhere"], "nowhere"),
         (["-o", "/proc/nowhere/page.html"], "/proc/nowhere: there is no such file"),
     ):
         code, out, err = nas("report", "quick", "--storage", study.store.url, *arguments)
-        assert code == 2 and out == "" and told in " ".join(err.split()), err
+        assert code == 2 and out == "" and got in " ".join(err.split()), err
         assert "Traceback" not in err
     code, _, err = nas("report", "other", "--storage", study.store.url)
     assert code == 2 and "no study 'other'" in err

@@ -64,7 +64,7 @@ def test_importance_names_the_dimension_that_decides():
     assert [bars["name"] for bars in alone["data"]] == ["runtime (logarithm)"]
     shares = alone["data"][0]["x"]
     assert shares == sorted(shares), "the largest share stands at the top"
-    assert alone["layout"]["showlegend"], "Plotly names a single set of bars nowhere by itself"
+    assert alone["layout"]["showlegend"], "Plotly names a single set of bars nowhere by default"
     assert (
         "Too few candidates to say what decides the gain"
         in Page(report(info, few, CommandHints())).words
@@ -72,7 +72,7 @@ def test_importance_names_the_dimension_that_decides():
     assert "importance" in Page(report(info, records, CommandHints())).figures
 
 
-def test_times_are_told_in_the_unit_that_suits_them():
+def test_times_are_reported_in_the_unit_that_suits_them():
     assert [duration(s) for s in (41.6, 426, 172_800)] == ["42 s", "7.1 min", "48.0 h"]
 
 

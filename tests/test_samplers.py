@@ -15,7 +15,8 @@ from search_spaces.networks.factory import layout
 from studies.core.info import StudySettings
 from studies.core.sampler import MakeSampler, SamplerError
 from studies.core.study import open_study
-from studies.sampling.gain_model import Prior, fit_prior, read_table, shipped_prior, table_arrays
+from studies.sampling.features import read_table, table_arrays
+from studies.sampling.gain_model import Prior, fit_prior, shipped_prior
 from studies.sampling.samplers import resolve, sampler_factory
 from studies.search import run_study
 

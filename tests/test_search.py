@@ -103,7 +103,7 @@ def test_a_search_ends_with_a_front_in_the_study_and_in_mlflow(command, tmp_path
     assert "'demo' was made with another" in other.stderr
 
 
-def test_scripts_are_told_too_why_a_search_ended_early(command, tmp_path):
+def test_scripts_are_reported_too_why_a_search_ended_early(command, tmp_path):
     done = run(command, tmp_path, "--max-params", "1", "--tracking-uri", "none", "--json")
     assert done.returncode == 0 and json.loads(done.stdout) == []
     assert "relax the budget" in done.stderr

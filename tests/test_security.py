@@ -56,9 +56,9 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_an_architecture_from_a_file_is_refused_at_once_with_a_short_sentence(text):
     start = time.process_time()
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as got:
         build(Architecture.from_json(text), seed=0)
-    assert len(str(told.value)) < 400 and "\x1b" not in str(told.value)
+    assert len(str(got.value)) < 400 and "\x1b" not in str(got.value)
     assert time.process_time() - start < 2
 
 
@@ -183,26 +183,26 @@ def avif_of(width, height):
     content = io.BytesIO()
     Image.new("RGB", (16, 16)).save(content, "AVIF")
     place = content.getvalue().index(b"ispe") + 8
-    told = content.getvalue()
-    return told[:place] + struct.pack(">II", width, height) + told[place + 8 :]
+    got = content.getvalue()
+    return got[:place] + struct.pack(">II", width, height) + got[place + 8 :]
 
 
 def webp_of(width, height):
     """A WebP canvas (VP8X) larger than the picture in it."""
     content = io.BytesIO()
     Image.new("RGBA", (16, 16), (1, 2, 3, 4)).save(content, "WEBP", exif=b"Exif\0\0II*\0\x08\0\0\0")
-    told = content.getvalue()
-    assert told[12:16] == b"VP8X"
+    got = content.getvalue()
+    assert got[12:16] == b"VP8X"
     sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    return told[:24] + sides + told[30:]
+    return got[:24] + sides + got[30:]
 
 
 def jpeg_of(width, height):
     content = io.BytesIO()
     Image.new("RGB", (16, 16)).save(content, "JPEG")
-    told = content.getvalue()
-    place = told.index(b"\xff\xc0") + 5
-    return told[:place] + struct.pack(">HH", height, width) + told[place + 4 :]
+    got = content.getvalue()
+    place = got.index(b"\xff\xc0") + 5
+    return got[:place] + struct.pack(">HH", height, width) + got[place + 4 :]
 
 
 BOMBS = {
@@ -267,9 +267,9 @@ def test_no_name_becomes_markup_on_a_page():
     figure = go.Figure(go.Scatter(x=[1], y=[1], text=[EVIL], name=EVIL))
     body = Table([Column(EVIL, EVIL)], [{EVIL: EVIL}]).html()
     body += definition_list({EVIL: ""}) + paragraph(EVIL)
-    told = page(EVIL, "", [Section("one", EVIL, body)], {"figure": figure})
-    assert "<img src=x" not in told and "<script>alert" not in told
-    figures = re.search(r'id="figures">(.*?)</script>', told, re.DOTALL)
+    got = page(EVIL, "", [Section("one", EVIL, body)], {"figure": figure})
+    assert "<img src=x" not in got and "<script>alert" not in got
+    figures = re.search(r'id="figures">(.*?)</script>', got, re.DOTALL)
     assert "<" not in figures[1]
     assert json.loads(figures[1])["figure"]["data"][0]["text"] == [EVIL]
 

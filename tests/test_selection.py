@@ -111,7 +111,7 @@ def test_the_best_under_a_runtime():
         chosen(RECORDS, Selection(under_ms=0.5))
 
 
-def test_what_cannot_be_chosen_is_told():
+def test_what_cannot_be_chosen_is_reported():
     over = Rejected("runtime_ms", 9.0, 8.0, Runtime(9.0, "predicted", "x"), Size(1, 1))
     records = [*RECORDS, Record(Candidate(6, Architecture()), over)]
     with pytest.raises(InputError, match=r"trial 6 .* not trained \(9\.00 ms over the limit"):

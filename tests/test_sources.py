@@ -1,4 +1,4 @@
-"""A MODEL argument may be a study's trial, a registered model or a run: each loads, or is told."""
+"""A MODEL argument is a study's trial, a registered model or a run; a missing one is reported."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def test_commands_find_a_trial_by_their_options_or_by_the_environment(
         ["latency", trial, "--target", "rtx4090"],
         ["networks", "show", trial],
     )
-    told = [nas(*command, *options, "--json") for command in commands]
-    assert [code for code, *_ in told] == [0] * len(commands)
+    got = [nas(*command, *options, "--json") for command in commands]
+    assert [code for code, *_ in got] == [0] * len(commands)
     monkeypatch.setenv("NAS_STORAGE", where.storage)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", where.tracking_uri)
-    assert [nas(*command, "--json") for command in commands] == told
+    assert [nas(*command, "--json") for command in commands] == got
 
 
 def test_a_file_or_folder_of_that_name_goes_first(searched, where, tmp_path, monkeypatch):
@@ -102,7 +102,7 @@ def test_weights_of_earlier_versions_get_their_architecture_from_the_study(
         path.write_bytes(before)
 
 
-def test_a_trial_that_is_no_model_is_told(searched, where):
+def test_a_trial_that_is_no_model_is_reported(searched, where):
     rejected = first(searched[1], Rejected)
     with pytest.raises(InputError, match=r"was not trained .*over the limit.*trained were"):
         where.model(f"quick/{rejected.trial}")
@@ -133,7 +133,7 @@ def test_a_run_and_a_registered_model_are_models(searched, where):
 
 
 @pytest.mark.parametrize(
-    ("uri", "told"),
+    ("uri", "got"),
     [
         ("models:/nobody@champion", "no registered model 'nobody'"),
         ("models:/nobody/1", "no registered model 'nobody'"),
@@ -144,10 +144,10 @@ def test_a_run_and_a_registered_model_are_models(searched, where):
         ("models:/m-0123456789abcdef0123456789abcdef", "m-0123456789abcdef"),
     ],
 )
-def test_what_the_store_does_not_have_is_told_in_one_sentence(where, uri, told):
+def test_what_the_store_does_not_have_is_reported_in_one_sentence(where, uri, got):
     with pytest.raises(InputError) as refused:
         where.model(uri)
-    assert told in str(refused.value) and "\n" not in str(refused.value)
+    assert got in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_an_alias_or_version_that_is_missing_names_those_there_are(searched, where):

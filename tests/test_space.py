@@ -63,7 +63,7 @@ def test_a_second_stage_mixes_blocks_and_widths(tmp_path):
     assert space.architecture(parameters | {"depth_2": 0}).stages == (Stage("ecb", 16, 2),)
 
 
-def test_an_activation_without_effect_is_not_told_apart():
+def test_an_activation_without_effect_is_not_distinguished():
     space = load_space("quality")
     base = {d.name: d.choices[0] for d in space.dimensions}
     base |= {"block": "safmnpp", "stem_activation": False, "depth_2": 0}
@@ -80,7 +80,7 @@ def test_a_file_of_the_user_may_search_few_dimensions(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "got"),
     [
         ("dimensions: {widht: [8]}", "unknown dimension 'widht'"),
         ("dimensions: {width: []}", "'width' has no choice"),
@@ -110,12 +110,12 @@ def test_a_file_of_the_user_may_search_few_dimensions(tmp_path):
         ("dimensions: [", "not valid YAML"),
     ],
 )
-def test_a_faulty_file_is_named_with_its_fault(tmp_path, text, told):
+def test_a_faulty_file_is_named_with_its_fault(tmp_path, text, got):
     path = tmp_path / "space.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=r"space\.yaml") as error:
         load_space(str(path))
-    assert told in str(error.value)
+    assert got in str(error.value)
 
 
 def test_an_unknown_space_lists_the_presets():

@@ -23,8 +23,8 @@ def test_a_teacher_loads_without_torchs_compiler():
         "import sys\nfrom teachers.loading import load_teacher\nload_teacher('hat-tiny')\n"
         "print('torch' in sys.modules, 'torch._dynamo' in sys.modules)"
     )
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert told.stdout.split() == ["True", "False"], told.stderr
+    got = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert got.stdout.split() == ["True", "False"], got.stderr
 
 
 class Asleep(torch.nn.Module):

@@ -1,4 +1,4 @@
-"""Trainings that are told to end: whole steps are kept, the same command goes on from them."""
+"""Trainings that are reported to end: whole steps are kept, the same command resumes from them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RECIPE = yaml.safe_dump(
 
 
 def begin(arguments: list[str], folder: Path, said: Path) -> int:
-    """Start a command in a process of its own, forked off this one, which has done the imports."""
+    """Start a command in its own process, forked off this one, which has done the imports."""
     if (child := os.fork()) != 0:
         return child
     code = 1
@@ -70,11 +70,11 @@ def stopped(arguments: list[str], folder: Path, checkpoint: Path, how: signal.Si
     os.kill(command, how)
     assert wait_for(ended)
     _, status = os.waitpid(command, 0)
-    told = said.read_text()
-    assert os.waitstatus_to_exitcode(status) == 128 + how, told
-    assert told.rstrip().endswith("nas: interrupted; the same command continues.")
-    assert "Traceback" not in told
-    return told
+    got = said.read_text()
+    assert os.waitstatus_to_exitcode(status) == 128 + how, got
+    assert got.rstrip().endswith("nas: interrupted; the same command continues.")
+    assert "Traceback" not in got
+    return got
 
 
 def steps_in(checkpoint: Path) -> int:

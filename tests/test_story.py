@@ -74,7 +74,7 @@ def test_names_from_outside_mark_nothing_up():
         replace(INFO, identity={**IDENTITY, "space": {"name": "x"}}), RECORDS, HERE
     )
     note = summary_markdown(replace(INFO, identity={**IDENTITY, **identity}), RECORDS, HERE)
-    assert len(note.splitlines()) == len(plainly.splitlines()), "no name makes a line of its own"
+    assert len(note.splitlines()) == len(plainly.splitlines()), "no name starts a line"
     row = front_markdown([record(0, 0.1, 0.5, EVIL)]).splitlines()[-1]
     assert "&lt;img" in row and "<" not in row and r"\*\*c\*\*" in row
     assert row.replace(r"\|", "").count("|") == 8, "a bar in a name makes no cell"
@@ -91,8 +91,8 @@ def test_the_note_tells_what_the_teacher_gains_where_a_run_has_measured_it():
     taught = replace(INFO, identity={**IDENTITY, "teacher": {"name": "hat-tiny"}})
     assert "- teacher: `hat-tiny`\n" in summary_markdown(taught, RECORDS, HERE)
     measured = replace(taught, runs=({"teacher_gain_db": 0.2834}, {"teacher_gain_db": None}))
-    told = "- teacher: `hat-tiny`, +0.283 dB over Lanczos on the held-out images\n"
-    assert told in summary_markdown(measured, RECORDS, HERE)
+    got = "- teacher: `hat-tiny`, +0.283 dB over Lanczos on the held-out images\n"
+    assert got in summary_markdown(measured, RECORDS, HERE)
 
 
 CHAMPION = Promotion(

@@ -1,4 +1,4 @@
-"""A study that was cut off or killed goes on as if it had not been, or is not continued at all."""
+"""A study that was cut off or killed continues as if it had not been, or is refused."""
 
 from __future__ import annotations
 

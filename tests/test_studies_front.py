@@ -185,9 +185,9 @@ def test_the_lower_gain_of_colour_is_shown_with_a_word_for_a_tint():
     assert plain.colour_shown(3) == "-" and left_out_note([plain], NOISE) == ""
     tinted = replace(plain, gain_cb_db=0.25, gain_cr_db=-0.3, tints=True)
     assert tinted.colour_shown(3) == "-0.300 tints" and tinted.colour_shown(1) == "-0.3 tints"
-    told = left_out_note([tinted] * 8, NOISE)
-    assert told.startswith("8 left out, Cb or Cr too far below") and told.count("-0.300 dB") == 6
-    assert told.endswith("and 2 more")
+    got = left_out_note([tinted] * 8, NOISE)
+    assert got.startswith("8 left out, Cb or Cr too far below") and got.count("-0.300 dB") == 6
+    assert got.endswith("and 2 more")
 
 
 def at(step: int, gain_db: float, runtime_ms: float) -> PartialResult:
@@ -217,7 +217,7 @@ def test_a_fast_network_is_never_stopped_for_its_low_gain():
     assert rungs.required_gain_db(at(100, 0.01, 0.5)) is None
 
 
-def test_a_dominated_one_is_stopped_and_told_what_it_needed():
+def test_a_dominated_one_is_stopped_and_reported_what_it_needed():
     rungs = ParetoPruner(keep_one_in=3)
     for gain in (0.3, 0.4, 0.5):
         rungs.required_gain_db(at(100, gain, 4.0))

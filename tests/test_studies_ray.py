@@ -170,8 +170,8 @@ def test_what_is_nobodys_fault_stops_the_search_and_loses_nothing(tmp_path, runn
     with pytest.raises(InputError, match="The set /data is gone"):
         run_study(settings(tmp_path), Weather(tmp_path, {1: "data gone"}), runner)
     assert not any(r.outcome is None for r in load(settings(tmp_path).store, "quick").records)
-    mended = run_study(settings(tmp_path), Quick(), InlineRunner())
-    assert mended.counts.done == TRIALS
+    resumed = run_study(settings(tmp_path), Quick(), InlineRunner())
+    assert resumed.counts.done == TRIALS
 
 
 class Unknown(Quick):
@@ -291,8 +291,8 @@ def test_a_ray_that_is_killed_ends_the_search_in_one_sentence(tmp_path):
         assert search.poll() is None
     (raylet,) = _children(search.pid, "raylet")
     os.kill(raylet, signal.SIGKILL)
-    _, told = search.communicate(timeout=60)
-    assert "A process of Ray has been killed: nothing is lost" in told
+    _, got = search.communicate(timeout=60)
+    assert "A process of Ray has been killed: nothing is lost" in got
     study = settings(tmp_path)
     records = load(study.store, study.name).records
     assert all(record.outcome is not None for record in records)  # given back

@@ -1,4 +1,4 @@
-"""One persisted study: asked and told, never asked in vain."""
+"""One persisted study: asked and reported, never asked in vain."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_every_sampler_searches(tmp_path, sampler):
     assert run_study(settings(tmp_path, sampler=sampler), Quick()).counts.done == TRIALS
 
 
-def test_an_unknown_sampler_is_told_the_known_ones(tmp_path):
+def test_an_unknown_sampler_is_reported_the_known_ones(tmp_path):
     with pytest.raises(InputError, match="--sampler 'best': choose one of auto, ehvi, tpe"):
         run_study(settings(tmp_path, sampler="best"), Quick())
 
@@ -172,8 +172,8 @@ def test_equal_architectures_in_progress_wait_for_each_other(tmp_path):
         assert study.ended is None
         runtime, size = Runtime(1.0, "predicted", "quick"), Size(1, 1)
         for candidate in live:
-            told = study.tell(candidate, Trained(0.1, {}, {}, runtime, size))
-            assert {record.candidate.key for record in told} == {candidate.key}
+            got = study.tell(candidate, Trained(0.1, {}, {}, runtime, size))
+            assert {record.candidate.key for record in got} == {candidate.key}
         assert study.ask() is None and study.ended is not None
         assert study.counts.trained == 2 and study.counts.duplicates >= 1
     assert states(tmp_path)["RUNNING"] == 0

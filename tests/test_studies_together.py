@@ -34,7 +34,7 @@ def server():
 
 @pytest.fixture(autouse=True, params=["sqlite", "postgresql"])
 def storage(request, tmp_path, monkeypatch):
-    """Where the test's study lives: a database of its own."""
+    """Where the test's study lives: its own database."""
     if request.param == "postgresql":
         url = request.getfixturevalue("server").database(f"nas_{uuid4().hex}")
         monkeypatch.setenv("QUICK_STORAGE", url)
@@ -96,9 +96,9 @@ def test_an_equal_candidate_of_another_search_is_waited_for(tmp_path):
         assert other.ask() is None  # both are under way: nothing is left to ask for
         one.tell(first, outcome(first))
         assert other.ask() is None
-        told = {r.trial: r for r in other.records}
-        assert told[first.trial].outcome == told[first.trial].outcome is not None
-        assert all(r.outcome is not None for r in told.values() if r.duplicate_of == first.trial)
+        got = {r.trial: r for r in other.records}
+        assert got[first.trial].outcome == got[first.trial].outcome is not None
+        assert all(r.outcome is not None for r in got.values() if r.duplicate_of == first.trial)
 
 
 def test_a_goal_that_others_are_about_to_reach_ends_a_search(tmp_path):

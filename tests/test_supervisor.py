@@ -111,7 +111,7 @@ def test_a_work_that_died_began_when_it_first_did(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("end", "code", "told"),
+    ("end", "code", "got"),
     [
         ("sys.exit()", 0, ""),
         ("sys.exit(2)", 2, ""),
@@ -119,11 +119,11 @@ def test_a_work_that_died_began_when_it_first_did(tmp_path):
         ("", 0, ""),
     ],
 )
-def test_a_work_that_ends_in_order_is_done_once(tmp_path, end, code, told):
+def test_a_work_that_ends_in_order_is_done_once(tmp_path, end, code, got):
     work = f"def work():\n    count()\n    print('result')\n    {end}\n"
     ended, out, said = ran(work + "supervised(work)\nprint('never here')", tmp_path)
     assert (ended, out) == (code, "result\n")
-    assert (said[-1] if said else "") == told
+    assert (said[-1] if said else "") == got
     assert (tmp_path / "starts").stat().st_size == 1
 
 
@@ -167,7 +167,7 @@ def test_a_search_that_is_asked_to_end_is_not_started_again(tmp_path, how, progr
     command = start(program, tmp_path)
     assert command.stdout.readline() == "searching\n"
     (child,) = children(command.pid)
-    os.killpg(command.pid, how)  # as a terminal does: the child is in a group of its own
+    os.killpg(command.pid, how)  # as a terminal does: the child is in its own process group
     out, err = command.communicate(timeout=30)
     assert (command.returncode, out) == (128 + how, "")
     assert err == "nas: interrupted; the same command continues.\n"

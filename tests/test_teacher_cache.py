@@ -45,12 +45,12 @@ def test_outputs_are_the_networks_rounded_and_mapped(tmp_path, images):
 
 
 def test_a_second_call_computes_nothing_and_reports_progress(tmp_path, images):
-    network, told = Counting(), []
+    network, got = Counting(), []
     teacher = Teacher("t", network, "a")
     teacher_outputs(teacher, images, tmp_path)
-    teacher_outputs(teacher, images, tmp_path, lambda *args: told.append(args))
+    teacher_outputs(teacher, images, tmp_path, lambda *args: got.append(args))
     assert network.calls == 3
-    assert told == [(1, 3, "t"), (2, 3, "t"), (3, 3, "t")]
+    assert got == [(1, 3, "t"), (2, 3, "t"), (3, 3, "t")]
 
 
 def test_other_weights_pixels_or_tiles_are_other_entries(tmp_path):

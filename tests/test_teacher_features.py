@@ -46,12 +46,12 @@ def test_tiles_leave_no_trace(tmp_path, monkeypatch):
 
 
 def test_a_second_call_reads_what_the_first_kept(tmp_path, monkeypatch):
-    taught, image, told = teacher(), picture(16, 16), []
+    taught, image, got = teacher(), picture(16, 16), []
     Features(taught).compute([image], tmp_path)
     again = Features(taught)
     monkeypatch.setattr(again, "_whole", lambda *_: pytest.fail("computed again"))
-    again.compute([image], tmp_path, lambda *args: told.append(args))
-    assert told == [(1, 1, "t's features")]
+    again.compute([image], tmp_path, lambda *args: got.append(args))
+    assert got == [(1, 1, "t's features")]
 
 
 @pytest.mark.parametrize("size", [(16, 16), (21, 34)])

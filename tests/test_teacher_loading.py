@@ -131,9 +131,9 @@ class TestRefusals:
         return str(caught.value)
 
     def test_no_such_file(self, tmp_path):
-        told = self.refused("hat-huge")
-        assert "no teacher 'hat-huge'" in told
-        assert "hat-tiny" in told
+        got = self.refused("hat-huge")
+        assert "no teacher 'hat-huge'" in got
+        assert "hat-tiny" in got
 
     def test_a_picture(self, tmp_path):
         path = tmp_path / "cat.png"
@@ -157,8 +157,8 @@ class TestRefusals:
     def test_another_network_without_the_package_that_knows_more(self, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "spandrel", None)
         save_file({"body.0.weight": torch.rand(4, 3, 3, 3)}, tmp_path / "other.safetensors")
-        told = self.refused(tmp_path / "other.safetensors")
-        assert "pip install 'nas-workbench[spandrel]'" in told
+        got = self.refused(tmp_path / "other.safetensors")
+        assert "pip install 'nas-workbench[spandrel]'" in got
 
     def test_a_hat_without_its_first_convolution(self, tmp_path):
         state = HAT(OFFICIAL_LIKE).state_dict()

@@ -1,4 +1,4 @@
-"""A teacher learns, goes on after an interruption, and is measured on pictures it has not seen."""
+"""A teacher learns, resumes after an interruption, and is measured on pictures it has not seen."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def weights(path) -> torch.Tensor:
 
 
 def test_training_writes_a_teacher_and_clears_its_checkpoint(pair_set, tmp_path):
-    told = []
+    got = []
     done = train_teacher(
         pair_set, tmp_path / "t.safetensors", preset="small", training=QUICK,
-        progress=lambda *args: told.append(args), checkpoint_seconds=0,
+        progress=lambda *args: got.append(args), checkpoint_seconds=0,
     )  # fmt: skip
     assert done.steps == 6
-    assert told[-1][:2] == (6, 6)
-    assert "dB over Lanczos" in told[-1][2]
+    assert got[-1][:2] == (6, 6)
+    assert "dB over Lanczos" in got[-1][2]
     assert [p.name for p in tmp_path.iterdir()] == ["t.safetensors"]
 
 
@@ -118,15 +118,15 @@ def test_fine_tuning_starts_from_the_given_weights(pair_set, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "told"),
+    ("name", "options", "got"),
     [
         ("t.pth", {}, "written as .safetensors"),
         ("t.safetensors", {"preset": "HAT-XL"}, "choose from HAT-S, HAT, "),
         ("t.safetensors", {"training": TeacherTraining(patch=72)}, "at least 288 x 288"),
     ],
 )
-def test_what_cannot_be_trained_is_said(pair_set, tmp_path, name, options, told):
-    with pytest.raises(InputError, match=told):
+def test_what_cannot_be_trained_is_said(pair_set, tmp_path, name, options, got):
+    with pytest.raises(InputError, match=got):
         train_teacher(pair_set, tmp_path / name, **{"training": QUICK, **options})
 
 

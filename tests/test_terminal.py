@@ -104,8 +104,8 @@ def test_a_search_without_a_terminal_is_a_line_an_outcome(tmp_path, own_database
     assert opening == "quick: 8 candidates, 1 at once"
     assert len(lines) == len(summary.records)
     best = summary.front[-1]
-    told = f"{best.title}: {best.gain_db:+.3f} dB at {best.runtime_ms:.3f} ms"
-    assert any(line.endswith(f"{told} predicted") for line in lines)
+    got = f"{best.title}: {best.gain_db:+.3f} dB at {best.runtime_ms:.3f} ms"
+    assert any(line.endswith(f"{got} predicted") for line in lines)
     assert lines[-1].startswith("[8/8] ")
 
 

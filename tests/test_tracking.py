@@ -94,8 +94,8 @@ def test_a_study_becomes_runs_models_figures_and_a_note(tmp_path, records):
     assert "2 candidates were trained" in page and "nas promote demo" in page
     assert parent.data.metrics["hypervolume"] == pytest.approx(0.1 * 2 + 0.1 * 1)
     assert "| 1 |" in parent.data.tags["mlflow.note.content"]
-    told = {"budget": "2 ms", "space": "lightweight", "teacher": "none"}
-    assert told.items() <= parent.data.params.items(), "in a word each"
+    got = {"budget": "2 ms", "space": "lightweight", "teacher": "none"}
+    assert got.items() <= parent.data.params.items(), "in a word each"
 
     models = client.search_logged_models([experiment])
     assert len(models) == 2
@@ -104,9 +104,9 @@ def test_a_study_becomes_runs_models_figures_and_a_note(tmp_path, records):
     assert address.startswith(f"/#/experiments/{experiment}/runs?")
     (key,) = parse_qs(address.partition("?")[2])["viewStateShareKey"]
     view = client.get_experiment(experiment).tags[f"mlflow.sharedViewState.{key}"]
-    told = {f"metrics.`{name}`" for name in {**parent.data.metrics, **first.data.metrics}}
+    got = {f"metrics.`{name}`" for name in {**parent.data.metrics, **first.data.metrics}}
     columns = set(json.loads(view)["selectedColumns"])
-    assert columns - told == {"tags.`outcome`"}, "columns of what is told"
+    assert columns - got == {"tags.`outcome`"}, "columns of what is reported"
 
 
 def test_a_tint_is_a_tag_and_no_part_of_what_the_study_found(tmp_path, records):
@@ -133,11 +133,11 @@ def test_a_port_that_is_taken_is_named(tmp_path, nas):
     assert code == 2 and f"--port {port}" in err and "in use" in err
 
 
-def test_a_network_is_told_in_columns_to_sort_and_to_draw_by():
+def test_a_network_is_reported_in_columns_to_sort_and_to_draw_by():
     stages = (Stage("ecb", 12, 2), Stage("conv", 16))
-    told = network_params(Architecture(stages=stages).to_dict())
-    assert (told["depth"], told["block"], told["tail.kernel"]) == (3, "ecb conv", 3)
-    assert told["stages"] == "2x ecb of 12, 1x conv of 16"
+    got = network_params(Architecture(stages=stages).to_dict())
+    assert (got["depth"], got["block"], got["tail.kernel"]) == (3, "ecb conv", 3)
+    assert got["stages"] == "2x ecb of 12, 1x conv of 16"
     bare = network_params(Architecture().to_dict())
     assert (bare["depth"], bare["block"], bare["stages"]) == (0, "none", "none")
 
@@ -186,7 +186,7 @@ def test_a_child_cut_off_while_being_written_is_written_anew(tmp_path, records):
 
 
 def test_a_database_is_there_whole_or_not_at_all(tmp_path, records, monkeypatch):
-    """MLflow makes its tables one by one: a kill meanwhile must not leave half of them."""
+    """MLflow makes its tables one by one: a kill must not leave half of them."""
     database = tmp_path / "mlflow.db"
     search = MlflowClient.search_experiments
 
@@ -203,7 +203,9 @@ def test_a_database_is_there_whole_or_not_at_all(tmp_path, records, monkeypatch)
     assert [path.name for path in tmp_path.glob(".*")] == []
 
 
-def test_a_tracking_server_that_is_away_is_told_in_one_sentence_without_secrets(tmp_path, records):
+def test_a_tracking_server_that_is_away_is_reported_in_one_sentence_without_secrets(
+    tmp_path, records
+):
     tracking = StudyTracking("http://user:secret@127.0.0.1:9", INFO, tmp_path)
     delivery = tracking.sync(records)
     assert delivery.written == 0

@@ -14,7 +14,7 @@ from search_spaces.model_file import load_model
 
 @pytest.fixture
 def train(nas, monkeypatch, tmp_path, pair_set):
-    """Run ``nas train`` in a folder of its own: (exit code, stdout, stderr)."""
+    """Run ``nas train`` in its own folder: (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "none")
     stage = {"steps": 4, "patch": 16, "batch": 2, "losses": {"mse": 1}, "fold": True}
@@ -31,19 +31,19 @@ def train(nas, monkeypatch, tmp_path, pair_set):
 def test_it_trains_tells_and_then_says_that_it_is_done(train, tmp_path):
     code, out, err = train("small.json", "--recipe", "quick.yaml", "--json")
     assert code == 0, err
-    told = json.loads(out)
-    assert told["out"] == "trainings/small-quick"
-    assert (told["name"], told["recipe"], told["steps"]) == ("small", "quick", 4)
-    assert told["psnr_y_db"].keys() == told["gain_db_per_qp"].keys() == {"31", "47", "63"}
-    assert all(isinstance(told[key], float) for key in ("gain_cb_db", "gain_cr_db"))
-    model = load_model(tmp_path / told["model"])
-    assert model.name == "small" and model.facts["gain_db"] == f"{told['gain_db']:.4f}"
+    got = json.loads(out)
+    assert got["out"] == "trainings/small-quick"
+    assert (got["name"], got["recipe"], got["steps"]) == ("small", "quick", 4)
+    assert got["psnr_y_db"].keys() == got["gain_db_per_qp"].keys() == {"31", "47", "63"}
+    assert all(isinstance(got[key], float) for key in ("gain_cb_db", "gain_cr_db"))
+    model = load_model(tmp_path / got["model"])
+    assert model.name == "small" and model.facts["gain_db"] == f"{got['gain_db']:.4f}"
     assert "stage 1 at step 0: 4 steps of 2 crops of 16, mse" in err
     code, again, err = train("small.json", "--recipe", "quick.yaml", "--json")
-    assert (code, json.loads(again)) == (0, told)
+    assert (code, json.loads(again)) == (0, got)
     assert "this training has finished already" in err
     _, shown, _ = train("small.json", "--recipe", "quick.yaml")
-    assert f"Cb {told['gain_cb_db']:+.3f} dB, Cr {told['gain_cr_db']:+.3f} dB" in shown
+    assert f"Cb {got['gain_cb_db']:+.3f} dB, Cr {got['gain_cr_db']:+.3f} dB" in shown
 
 
 def test_a_published_network_and_a_table(train, tmp_path):
@@ -70,7 +70,7 @@ def test_no_teacher_is_said_where_the_recipe_wants_one(train):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "got"),
     [
         (("nothing",), "there is no model 'nothing'"),
         (("IVP", "--recipe", "fast"), "there is no recipe 'fast'; choose one of anunet,"),
@@ -83,8 +83,8 @@ def test_no_teacher_is_said_where_the_recipe_wants_one(train):
         (("IVP", "--teacher", "none", "--out", "quick.yaml"), "is a file: give a folder"),
     ],
 )
-def test_what_cannot_be_used_is_told_in_one_sentence(train, arguments, told):
-    refused(train(*arguments), told)
+def test_what_cannot_be_used_is_reported_in_one_sentence(train, arguments, got):
+    refused(train(*arguments), got)
 
 
 def test_another_training_in_the_folder(train):

@@ -217,9 +217,9 @@ def test_two_processes_train_as_one(pair_set, tmp_path):
         )
         for rank in range(2)
     ]
-    told = [process.communicate(timeout=600) for process in both]
-    assert [process.returncode for process in both] == [0, 0], told
-    assert b"mean" in told[0][0] and told[1][0] == b""
+    got = [process.communicate(timeout=600) for process in both]
+    assert [process.returncode for process in both] == [0, 0], got
+    assert b"mean" in got[0][0] and got[1][0] == b""
     run(pair_set, tmp_path / "one", recipe)
     two, one = (load_model(tmp_path / name / "last.safetensors").network for name in ("two", "one"))
     for ours, theirs in zip(two.parameters(), one.parameters(), strict=True):

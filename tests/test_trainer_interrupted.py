@@ -121,9 +121,9 @@ class TestInterruptions:
 
     def test_a_finished_training_only_says_so(self, pair_set, uninterrupted):
         before = (uninterrupted / "best.safetensors").stat().st_mtime_ns
-        (told,) = run(pair_set, uninterrupted)
-        assert isinstance(told, Finished) and told.already
-        assert told.steps == 22
+        (got,) = run(pair_set, uninterrupted)
+        assert isinstance(got, Finished) and got.already
+        assert got.steps == 22
         assert (uninterrupted / "best.safetensors").stat().st_mtime_ns == before
 
 
@@ -138,10 +138,10 @@ def cut_short(path: Path) -> None:
 
 
 def with_changed_result(path: Path, **changes) -> None:
-    told = json.loads(path.read_text())
-    told["result"] |= changes
-    del told["sha256"]  # as a person would, who knows how
-    path.write_text(json.dumps(told))
+    got = json.loads(path.read_text())
+    got["result"] |= changes
+    del got["sha256"]  # as a user could
+    path.write_text(json.dumps(got))
 
 
 class TestDamage:
@@ -164,8 +164,8 @@ class TestDamage:
         out = tmp_path / "out"
         shutil.copytree(uninterrupted, out)
         damage(out / file)
-        *_, told = run(pair_set, out)
-        assert isinstance(told, Finished) and not told.already
+        *_, got = run(pair_set, out)
+        assert isinstance(got, Finished) and not got.already
         assert same_models(out, uninterrupted)
         assert read_training(out) == read_training(uninterrupted)
         (again,) = run(pair_set, out)
@@ -183,8 +183,8 @@ class TestDamage:
 
     def test_a_best_model_that_no_checkpoint_holds_is_missed_at_once(self, pair_set, tmp_path):
         recipe, best = one_stage(steps=3, lr=0.5), tmp_path / "best.safetensors"
-        *_, told = run(pair_set, tmp_path, recipe)
-        assert told.best_step == 0
+        *_, got = run(pair_set, tmp_path, recipe)
+        assert got.best_step == 0
         flip(best)
         with pytest.raises(
             InputError, match=r"best\.safetensors is damaged or missing, .* remove .*checkpoint\.pt"
@@ -192,20 +192,20 @@ class TestDamage:
             run(pair_set, tmp_path, recipe)
         (tmp_path / "checkpoint.pt").unlink()
         *_, again = run(pair_set, tmp_path, recipe)
-        assert again.gain_db == told.gain_db
+        assert again.gain_db == got.gain_db
 
 
 class TestRefusals:
     @pytest.mark.parametrize(
-        ("change", "told"),
+        ("change", "got"),
         [
             ({"seed": 1}, "another seed"),
             ({"recipe": TWO_STAGES.scaled(30)}, "another number of steps"),
             ({"architecture": replace(SMALL, width=9)}, "another network"),
         ],
     )
-    def test_a_folder_of_another_training(self, pair_set, uninterrupted, change, told):
-        with pytest.raises(InputError, match=told):
+    def test_a_folder_of_another_training(self, pair_set, uninterrupted, change, got):
+        with pytest.raises(InputError, match=got):
             run(pair_set, uninterrupted, **change)
 
     @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04" + bytes(100)])

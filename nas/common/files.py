@@ -8,8 +8,31 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from nas.common.errors import InputError, reason
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: nothing is protected there
+    fcntl = None  # type: ignore[assignment]
+
+
+def lock_file(file: int | IO[bytes] | IO[str], *, shared: bool = False, wait: bool = True) -> bool:
+    """Lock an open file until it is closed; return False if another process holds it.
+
+    Best-effort: on a file system without locks it returns True.
+    """
+    if fcntl is None:
+        return True
+    mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(file, mode if wait else mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def cache_root() -> Path:

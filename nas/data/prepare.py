@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from nas.common.errors import InputError
-from nas.common.locks import lock_file
+from nas.common.files import lock_file
 from nas.common.text import Progress, silent
 from nas.data.decode import BACKGROUND, UnusableImage
 from nas.data.encode import QPS
@@ -273,7 +273,7 @@ def _disk_errors(out: Path, other: str) -> Iterator[None]:
         if fault.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(
                 f"no space left for {out}: free some and run the same command again, "
-                "it goes on where it stopped"
+                "it resumes where it stopped"
             ) from fault
         if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise InputError(

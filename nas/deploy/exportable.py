@@ -125,7 +125,7 @@ def _repeated(x: Tensor, length: int, factor: int, axis: int) -> Tensor:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """PyTorch warns of its own deprecations, and of branches that are on ranks, not on sizes."""
+    """Silence PyTorch's warnings about its deprecations and about branches on ranks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -64,7 +64,7 @@ class FusedTail(nn.Module):
         self.tap_reach = 0 if residual is None else residual.reach
         by_tap = _tiled(conv.weight.detach().permute(2, 3, 1, 0), self.at_once)
         self.depth = by_tap.shape[2]
-        # Flat, because a change to channels_last would lay out anything of four dimensions anew.
+        # Flat, because a change to channels_last would change the layout of any 4-d tensor.
         self.register_buffer("weight", by_tap.flatten(0, 2))
         self.register_buffer("bias", F.pad(bias, (0, -len(bias) % self.at_once)))
         self.register_buffer("taps", _tiled(taps.permute(2, 3, 1, 0).flatten(0, 2), self.at_once))

@@ -30,14 +30,14 @@ def format_for(output: Path | None, format: str | None, quality: int | None) -> 
     known = ", ".join(FILE_FORMATS)
     if format is not None and format not in FILE_FORMATS:
         raise InputError(f"--format '{format}' cannot be written; choose one of {known}")
-    told = None
+    named = None
     if output is not None and not output.is_dir():
-        told = _format_of(output)
-        if told is None and output.suffix.lower() in READ:
+        named = _format_of(output)
+        if named is None and output.suffix.lower() in READ:
             raise InputError(f"--output {output} cannot be written; choose one of {known}")
-    if told and format and told != format:
-        raise InputError(f"--output {output} is named as {told}, but --format says {format}")
-    chosen = format or told or "png"
+    if named and format and named != format:
+        raise InputError(f"--output {output} is named as {named}, but --format says {format}")
+    chosen = format or named or "png"
     if quality is not None and FILE_FORMATS[chosen].quality is None:
         raise InputError(f"{chosen} is lossless: leave out --quality")
     if quality is not None and not 1 <= quality <= 100:

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from nas.common.errors import InputError
-from nas.common.locks import lock_file
+from nas.common.files import lock_file
 
 
 def device_name(device: str | torch.device) -> str:

@@ -77,7 +77,7 @@ def linear_sizes(name: str) -> tuple[int, ...]:
         try:
             with torch.device("meta"):
                 kind = type(factory(8, 8))
-        except Exception:  # whoever builds a network of it will hear why
+        except Exception:  # building a network of it reports the reason
             return ()
     return kind.kernel_sizes if issubclass(kind, LinearBlock) else ()
 

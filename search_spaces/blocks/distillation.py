@@ -32,7 +32,7 @@ def _quarter(block: str, channels: int) -> int:
 
 
 class IMDB(nn.Module):
-    """Three times a quarter of a 3x3's output is kept and the rest goes on; 1x1 over all, + x."""
+    """Three times a quarter of a 3x3's output is kept and the rest continues; 1x1 over all, + x."""
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
         super().__init__()

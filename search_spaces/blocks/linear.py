@@ -181,7 +181,7 @@ class Conv(LinearBlock):
 
 
 class Flat(nn.Module):
-    """A plain 3x3 as a stage of its own that no activation follows."""
+    """A plain 3x3 as a stage without an activation after it."""
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
         super().__init__()

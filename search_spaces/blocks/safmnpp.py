@@ -35,7 +35,7 @@ class SAFMPP(nn.Module):
 class SAFMNPPBlock(nn.Module):
     """SAFM++, then CCM: 3x3 into one and a half times the channels, GELU, 1x1 back.
 
-    Neither part has a skip of its own and nothing folds.
+    Neither part has a skip connection and nothing folds.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:

@@ -25,9 +25,8 @@ from studies.core.identity import check_identity
 from studies.core.info import StudySettings
 from studies.core.ledger import Ledger
 from studies.core.outcome import Broken, Outcome, Trained, to_dict
-from studies.core.parameters import distribution, draw_unseen, seed_for
 from studies.core.record import Counts, Record, explain_no_results, violations
-from studies.core.sampler import GuardedSampler
+from studies.core.sampler import GuardedSampler, distribution, draw_unseen, seed_for
 from studies.core.trials import (
     RUN,
     Repeat,

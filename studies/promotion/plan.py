@@ -151,7 +151,7 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
         for member in chosen
     ]
     folders = [promotions.folder_of(folder, m.trial, recipe.name, identity) for m in chosen]
-    for other in promotions.told(folder):
+    for other in promotions.iter_results(folder):
         if other not in folders:
             promotions.read(other)  # report a damaged one before the training, not after it
     under, noise = settings.selection.under_ms, study.noise

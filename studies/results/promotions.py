@@ -194,7 +194,7 @@ def write(folder: Path, promotion: Promotion) -> None:
     write_json(folder / RESULT, promotion.to_dict(), indent=2)
 
 
-def told(study_folder: Path, trial: int | None = None) -> Iterator[Path]:
+def iter_results(study_folder: Path, trial: int | None = None) -> Iterator[Path]:
     """Yield the folders of promotions that say how they ended, of one trial or of all."""
     whose = "*" if trial is None else trial
     for result in promoted_root(study_folder).glob(f"{whose}/*/{RESULT}"):
@@ -215,7 +215,7 @@ def ended(study_folder: Path, trial: int | None = None) -> dict[Path, Promotion]
     """
     found = [
         (folder, promotion)
-        for folder in told(study_folder, trial)
+        for folder in iter_results(study_folder, trial)
         if (promotion := read(folder)) is not None
     ]
     return dict(sorted(found, key=lambda item: (item[1].number, str(item[1].made_by.get("time")))))

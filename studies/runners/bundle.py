@@ -23,8 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from nas.common.errors import InputError
-from nas.common.files import cache_root, unwritable, write_atomic
-from nas.common.locks import lock_file
+from nas.common.files import cache_root, lock_file, unwritable, write_atomic
 from nas.data.manifest import sha256_of
 from nas.data.store import PairSet, open_set
 from nas.training.data.patches import PatchBank

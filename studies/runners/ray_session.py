@@ -219,7 +219,7 @@ def running(session: Session) -> Iterator[None]:
 def has_died() -> bool:
     """Whether a process of the Ray that was started here has died; waiting for it never ends.
 
-    A cluster reports the death of its own processes.
+    A cluster reports the death of its processes.
     """
     node = ray._private.worker._global_node
     started: dict[str, Any] = {} if node is None else node.all_processes

@@ -29,9 +29,8 @@ from studies.core.info import StudySettings
 from studies.core.ledger import Ledger
 from studies.core.noise import seed_noise
 from studies.core.outcome import Broken, Rejected, Trained
-from studies.core.parameters import distribution
 from studies.core.record import Record
-from studies.core.sampler import MakeSampler
+from studies.core.sampler import MakeSampler, distribution
 from studies.sampling.gain_model import GainModel, Prior, Process, fit_gains, shipped_prior
 from studies.sampling.pool import POOL, CostsOf, Point, Pool, simplest
 from studies.sampling.pruner import non_domination_ranks

@@ -14,8 +14,8 @@ from search_spaces.architecture import Architecture
 from search_spaces.networks.factory import layout
 from search_spaces.space import Space
 from studies.core.budget import Budget
-from studies.core.parameters import draws
-from studies.sampling.gain_model import features
+from studies.core.sampler import draws
+from studies.sampling.features import features
 
 POOL, DRAWS = 2000, 200
 """Random candidates of the pool, and how many of them an ask adds: costing takes milliseconds."""
@@ -51,7 +51,7 @@ class Point:
         parameters: Values of the space's dimensions.
         layout: Key of its deploy form: candidates of one layout train alike.
         costs: Known.
-        features: See `studies.sampling.gain_model.features`.
+        features: See `studies.sampling.features.features`.
     """
 
     parameters: Mapping[str, Any]

@@ -10,7 +10,7 @@ from statistics import median
 from nas.common.errors import InputError
 from search_spaces.space import Space
 from studies.core.budget import Budget
-from studies.core.parameters import draws
+from studies.core.sampler import draws
 from studies.sampling.pool import Costs, CostsOf
 
 DRAWN = 200
@@ -51,7 +51,7 @@ def slack(
         predicted: Whether these runtimes are those that the budget is about; predictions for
             another device say nothing of it.
     """
-    costs, told = drawn_costs(space, costs_of, seed), []
+    costs, sentences = drawn_costs(space, costs_of, seed), []
     for limit, (option, unit, one) in _WRITTEN.items():
         allowed = budget.limits.get(limit)
         if allowed is None or not costs or (limit == "runtime_ms" and not predicted):
@@ -61,8 +61,8 @@ def slack(
             given, most, half = (
                 f"{v / one:.3g}{unit}" for v in (allowed, max(values), median(values))
             )
-            told.append(
+            sentences.append(
                 f"{option} {given} excludes none of {len(values)} candidates drawn: they have "
                 f"{most} at most. {option} {half} would exclude half of them."
             )
-    return tuple(told)
+    return tuple(sentences)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from nas.common.errors import InputError
-from nas.common.locks import lock_file
+from nas.common.files import lock_file
 from studies.storage.store import Store
 
 

@@ -69,7 +69,7 @@ def shift_mask(h: int, w: int, window: int, device: torch.device) -> Tensor:
     Float ``(windows, 1, window^2, window^2)`` to be added to the attention logits: 0 where query
     and key come from the same side of the border, -100 elsewhere.
     """
-    with torch.inference_mode(False):  # the cache outlives the mode of whoever filled it
+    with torch.inference_mode(False):  # the cache outlives the mode it was filled in
         region = _strips(h, window)[:, None] * 3 + _strips(w, window)[None, :]
         windows = to_windows(region.view(1, h, w, 1), window).squeeze(-1)
         apart = windows[:, None, :] != windows[:, :, None]
@@ -156,7 +156,7 @@ class ConvBranch(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with GELU between them, on each position by itself."""
+    """Two linear layers with GELU between them, on each position."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()

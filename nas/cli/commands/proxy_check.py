@@ -245,7 +245,7 @@ def _print(found: dict[str, Any]) -> None:
     )
     print(
         "resolved pairs: those further apart than twice the seed noise of their difference; "
-        "others cannot be told apart."
+        "others cannot be distinguished."
     )
     for name, why in found["failed"].items():
         print(f"left out: {name} {why}")

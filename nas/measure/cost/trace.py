@@ -103,7 +103,7 @@ def trace(
     """Return the costs of one forward pass on (1, 3, height, width), in order of execution.
 
     ``network`` is costed in the form it has: pass a deploy form, or an `Architecture`, whose
-    deploy form is built. Views are free and left out. A convolution's bias is a layer of its own,
+    deploy form is built. Views are free and left out. A convolution's bias is a separate layer,
     because eager PyTorch adds it in a second pass over cuDNN's output.
 
     Raises:

@@ -118,10 +118,10 @@ def side_by_side(
     for index, panel in enumerate(panels):
         left = _GAP + index * (width + _GAP)
         found_db = psnr_y(panel.pixels, truth)
-        told = f"PSNR-Y here {_decibel(found_db)}"
+        caption = f"PSNR-Y here {_decibel(found_db)}"
         if index and math.isfinite(found_db) and math.isfinite(base_db):
-            told += f" ({found_db - base_db:+.2f})"
-        _labelled(draw, (left, head), panel.label, told, width)
+            caption += f" ({found_db - base_db:+.2f})"
+        _labelled(draw, (left, head), panel.label, caption, width)
         canvas.paste(_magnified(panel.pixels, times), (left, head + label))
         minus = f"{panel.label} - original"
         _labelled(draw, (left, below), "error of luma", minus, width)
@@ -139,8 +139,8 @@ def side_by_side(
     whole = f"{original.shape[1]}x{original.shape[0]} pixels"
     _labelled(draw, (left, below), "where it is", whole, width)
     canvas.paste(_overview(original, crop, width, height), (left, below + label))
-    told = "grey is no error, a colour is too much of it"
-    _labelled(draw, (left, lowest), "legend of colour errors", told, width)
+    caption = "grey is no error, a colour is too much of it"
+    _labelled(draw, (left, lowest), "legend of colour errors", caption, width)
     _draw_plane(canvas, draw, (left, lowest + label), limit)
     _legend(canvas, draw, limit)
     return canvas
@@ -311,10 +311,10 @@ def _legend(canvas: Image.Image, draw: ImageDraw.ImageDraw, limit: int) -> None:
 
 
 def _labelled(
-    draw: ImageDraw.ImageDraw, at: tuple[int, int], label: str, told: str, width: int
+    draw: ImageDraw.ImageDraw, at: tuple[int, int], label: str, caption: str, width: int
 ) -> None:
     _write(draw, (at[0], at[1] + 4), label, 17, _TEXT, width)
-    _write(draw, (at[0], at[1] + 26), told, 14, _FAINT, width)
+    _write(draw, (at[0], at[1] + 26), caption, 14, _FAINT, width)
 
 
 def _write(

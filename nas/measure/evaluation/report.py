@@ -210,7 +210,7 @@ def _notes(entries: Sequence[Entry], pair_set: PairSet, target_note: str) -> lis
         f"squared error of at least {CHROMA_FLOOR}: a model well below zero tints.",
         f"Runtime of 540x960: {target_note}.",
         "Memory is the peak of one pass at 540x960: weights, picture and the maps that live at once"
-        + "".join(f"; {told}" for told in sorted({_memory_kind(entry) for entry in entries}))
+        + "".join(f"; {kind}" for kind in sorted({_memory_kind(entry) for entry in entries}))
         + ". Table 1 has none.",
     ]
     kinds = {entry.latency.kind for entry in entries}

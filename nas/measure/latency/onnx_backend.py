@@ -122,7 +122,7 @@ def _session(model: bytes, provider: str, options: dict[str, str]) -> Any:
             providers=[(provider, options)],
             enable_fallback=0,  # it would try the CPU next, and print that on stdout
         )
-    except Exception as fault:  # it has a dozen of its own, with no common base
+    except Exception as fault:  # its exceptions have no common base
         raise InputError(f"{_NOT_ALONE.format(provider)} ({first_line(fault)})") from fault
     if session.get_providers()[0] != provider:  # one that cannot be loaded is left out silently
         raise InputError(_NOT_ALONE.format(provider))

@@ -92,7 +92,7 @@ def fft_l1(sr: Tensor, target: Tensor) -> Tensor:
 
 
 def focal_frequency(sr: Tensor, target: Tensor) -> Tensor:
-    """Squared difference of the spectra, weighed by itself (Jiang et al., ICCV 2021).
+    """Squared difference of the spectra, weighted by its own magnitude (Jiang et al., ICCV 2021).
 
     The weight of a frequency is the absolute difference there as a share of the largest of its
     picture and colour, and is not trained (alpha = 1, as in the paper). Survey 3.10.

@@ -185,7 +185,7 @@ def read_reference(path: Path) -> dict[str, float]:
             '{"RepTCN": 0.355}, or the evaluation.json of nas evaluate'
         ) from fault
     if not all(map(math.isfinite, gains.values())):
-        raise InputError(f"--reference {path} holds a gain that is no number")
+        raise InputError(f"--reference {path} holds a gain that is NaN")
     return gains
 
 
@@ -227,14 +227,16 @@ def conclusion(found: Check) -> str:
     free = [guess for guess in found.guesses if not guess.steps]
     proxy = max(proxies, key=lambda guess: guess.steps)
     best = max(free, key=lambda guess: guess.verdict.kendall)
-    told = f"The {proxy.name} orders these networks with Kendall {proxy.verdict.kendall:+.2f}"
+    sentence = f"The {proxy.name} orders these networks with Kendall {proxy.verdict.kendall:+.2f}"
     if proxy.verdict.kendall < 2 * found.chance_kendall_sd:
-        told += ", which luck reaches too (2 sd)"
+        sentence += ", which luck reaches too (2 sd)"
     rival = f"'{best.name}' ({best.verdict.kendall:+.2f})"
     if proxy.verdict.kendall_low > best.verdict.kendall:
-        return f"{told}, with every seed better than the best guess that trains nothing, {rival}."
+        return (
+            f"{sentence}, with every seed better than the best guess that trains nothing, {rival}."
+        )
     return (
-        f"{told}, no better than {rival}, which trains nothing: over a wide range of runtimes, "
+        f"{sentence}, no better than {rival}, which trains nothing: over a wide range of runtimes, "
         "trust size first, and the proxy among networks of similar runtime if it is right there."
     )
 

@@ -255,7 +255,7 @@ def starting_network(
 
 def _measure(network: Network, data: ProxyData) -> Quality:
     if not all(bool(tensor.isfinite().all()) for tensor in network.parameters()):
-        raise Diverged("weights are no numbers any more")
+        raise Diverged("weights became NaN")
     return evaluate(fuse(network), data.validation, data.qps, device=data.device)
 
 

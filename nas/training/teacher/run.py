@@ -58,7 +58,7 @@ def train_teacher(
     """Train a teacher on a set's training pictures and write the average of its weights.
 
     A checkpoint beside ``out`` is replaced about every minute and when the training is interrupted,
-    and removed at the end. The same call goes on from it, and a run limited by steps ends with the
+    and removed at the end. The same call resumes from it, and a run limited by steps ends with the
     same weights as one that was never interrupted.
 
     Args:
@@ -74,7 +74,7 @@ def train_teacher(
 
     Raises:
         InputError: Unknown preset, a set without pictures large enough, ``out`` there already or
-            not writable, a checkpoint of another run, or a loss that is no number.
+            not writable, a checkpoint of another run, or a loss that is NaN.
         KeyboardInterrupt: It was interrupted, after the checkpoint was written.
     """
     training = training or TeacherTraining()
