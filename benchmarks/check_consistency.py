@@ -14,7 +14,7 @@ from studies.core.record import Record, count
 from studies.results.front import front, trained
 from studies.results.snapshot import load
 from studies.storage.store import Store
-from studies.tracking import EXPERIMENT
+from studies.tracking.store import EXPERIMENT
 
 
 def faults(storage: str, study: str, goal: int, tracking_uri: str) -> Iterator[str]:

@@ -105,7 +105,7 @@ def client_of(folder: Path) -> MlflowClient:
 
 def runs(folder: Path, condition: str) -> list[Run]:
     """What MLflow shows under a condition."""
-    from studies.tracking import EXPERIMENT
+    from studies.tracking.store import EXPERIMENT
 
     client = client_of(folder)
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id

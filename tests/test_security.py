@@ -30,7 +30,7 @@ from nas.measure import device_lock
 from search_spaces import Architecture, build
 from search_spaces.model_file import load_model, model_bytes
 from studies.report.page import Section, definition_list, page, paragraph
-from studies.tracking import server_command
+from studies.tracking.store import server_command
 
 SMALL = Architecture(width=4)
 

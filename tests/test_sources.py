@@ -18,7 +18,7 @@ from studies.core.weights import weights_file
 from studies.results.model_files import with_embedded_architecture
 from studies.search import run_study
 from studies.storage.store import Store
-from studies.tracking import EXPERIMENT
+from studies.tracking.store import EXPERIMENT
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from quick_search import TRIALS, Quick, settings
 
 from studies.core.info import StudyInfo
 from studies.search import run_study
-from studies.tracking import EXPERIMENT
+from studies.tracking.store import EXPERIMENT
 from studies.tracking.writer import study_writer
 
 
@@ -59,7 +59,9 @@ def test_a_server_that_is_away_stops_nothing_and_is_made_up_for_later(tmp_path, 
 
 def test_a_store_that_hangs_keeps_nobody_waiting(tmp_path, monkeypatch):
     never = threading.Event()
-    monkeypatch.setattr("studies.tracking.StudyTracking.sync", lambda *args, **more: never.wait(60))
+    monkeypatch.setattr(
+        "studies.tracking.study.StudyTracking.sync", lambda *args, **more: never.wait(60)
+    )
     monkeypatch.setattr("studies.tracking.writer._CLOSE_S", 0.3)
     info = StudyInfo("quick", settings(tmp_path).fixed, ())
     writer = study_writer(f"sqlite:///{tmp_path}/mlflow.db", info, tmp_path, nullcontext)

@@ -20,8 +20,8 @@ from studies.core.info import StudyInfo
 from studies.core.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Weights
 from studies.core.record import Record
 from studies.core.weights import weights_folder
-from studies.tracking import EXPERIMENT, StudyTracking
-from studies.tracking.store import connected, network_params
+from studies.tracking.store import EXPERIMENT, connected, network_params
+from studies.tracking.study import StudyTracking
 
 BUDGET = {"runtime_ms": 2.0, "macs": None, "params": None}
 INFO = StudyInfo("demo", {"budget": BUDGET, "space": {"name": "lightweight"}}, ({"time": "t"},))

@@ -14,7 +14,7 @@ from nas.training.engine.events import Event, Finished, Validated
 from nas.training.engine.trainer import train
 from nas.training.recipe.recipe import parse_recipe
 from search_spaces import Architecture
-from studies.tracking import EXPERIMENT
+from studies.tracking.store import EXPERIMENT
 from studies.tracking.training_run import tracked
 
 STEPS = 100

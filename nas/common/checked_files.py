@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from safetensors.torch import save
-from torch import Tensor
 
 from nas.common.errors import InputError
 from nas.common.files import atomic_path, write_atomic
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SEAL = "nas_workbench_sha256"
 """Name of the checksum in a header."""
@@ -31,6 +32,8 @@ def sealed(tensors: Mapping[str, Tensor], strings: Mapping[str, str]) -> bytes:
 
     The same tensors and strings give the same bytes.
     """
+    from safetensors.torch import save  # loads torch, which readers of JSON do without
+
     header, data = _parts(save(dict(tensors), dict(strings)))
     header[_STRINGS] = dict(sorted({**strings, SEAL: _seal(header, data)}.items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()

@@ -91,7 +91,7 @@ def study_writer(
     """Return a writer of a study's records; see `studies.tracking.study.StudyTracking`."""
 
     def connect() -> Sync[Sequence[Record]]:
-        from studies.tracking import StudyTracking
+        from studies.tracking.study import StudyTracking
 
         return StudyTracking(uri, info, folder, alone).sync
 

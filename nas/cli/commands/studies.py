@@ -112,8 +112,7 @@ def ui(
             f"there is no tracking store {file}: run 'nas search' first, or give --tracking-uri"
         )
     _require_free(host, port)
-    from studies.tracking import server_command
-    from studies.tracking.store import connected, fault
+    from studies.tracking.store import connected, fault, server_command
 
     try:
         table = connected(tracking_uri).show_table()
