@@ -306,7 +306,7 @@ def test_an_error_of_colour_is_seen_though_luma_is_right():
 def test_bad_input_is_reported_in_one_sentence(nas, prepared, model_file, tmp_path):
     (tmp_path / "note.safetensors").write_text("no weights")
     given = ("--data", prepared, "--quick")
-    refused(nas("evaluate", "note.safetensors", *given), "note.safetensors", "no model")
+    refused(nas("evaluate", "note.safetensors", *given), "note.safetensors", "is not a model")
     refused(nas("evaluate", "absent.safetensors", *given), "absent.safetensors")
     refused(nas("evaluate", model_file, "--data", tmp_path), str(tmp_path))
     refused(nas("evaluate", model_file, *given, "--device", "abacus"), "--device abacus")

@@ -79,7 +79,7 @@ EXPECTED = {
     "raising": ("cannot_build", "divides by zero"),
     "function": ("cannot_build", "divides by zero"),
     "hungry": ("out_of_memory", "allocate"),
-    "killed": ("error", "died twice, perhaps for want of memory"),
+    "killed": ("error", "died twice, perhaps out of memory"),
     "diverging": ("diverged", ""),
 }
 
@@ -156,5 +156,5 @@ def test_a_hang_in_native_code_is_ended(tmp_path, runner):
     summary = run_study(settings(tmp_path), Stuck(), hasty)
     stuck = summary.records[1].outcome
     assert isinstance(stuck, Broken) and stuck.kind == "time_limit"
-    assert stuck.reason == "it gave no sign for 4 s"
+    assert stuck.reason == "it did not respond for 4 s"
     assert summary.counts.done == TRIALS

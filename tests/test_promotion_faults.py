@@ -136,9 +136,10 @@ def test_a_winner_that_cannot_be_trained_leaves_the_others_their_chance(folder, 
 
 def test_promotions_of_one_study_wait_for_each_other(folder):
     from studies.storage.locks import try_lock
+    from studies.storage.store import Store
 
     with (
-        try_lock(f"sqlite:///{folder}/studies.db", "demo", "promoted"),
+        try_lock(Store.parse(f"sqlite:///{folder}/studies.db"), "demo", "promoted"),
         pytest.raises(
             InputError, match=r"'demo' is being promoted by process .* wait for it to end"
         ),

@@ -15,8 +15,8 @@ from rich.console import Console
 from nas.cli import terminal
 from nas.cli.commands import proxy_check, train
 from nas.common.tables import Column, Table
+from nas.training.data import teacher_quality
 from nas.training.engine import events
-from nas.training.teacher import run as teacher_run
 from search_spaces import fuse, published
 from search_spaces.architecture import Architecture, Stage, Tail
 from search_spaces.model_file import Model, save_model
@@ -212,8 +212,8 @@ def test_trainings(screen, shown, tmp_path, monkeypatch):
     assert any(LABEL in line for line in screen()), "the title keeps the name whole"
     name = "a-photograph-with-a-long-name-" * 2
     quality = SimpleNamespace(gain_db=0.5, input="clean", gain_db_by_picture={name: 0.5})
-    monkeypatch.setattr(teacher_run, "evaluate_teacher", lambda *given, **options: quality)
-    monkeypatch.setattr(teacher_run, "require_gain", lambda *given: None)
+    monkeypatch.setattr(teacher_quality, "evaluate_teacher", lambda *given, **options: quality)
+    monkeypatch.setattr(teacher_quality, "require_gain", lambda *given: None)
     prepared = evaluation_set(tmp_path).path
     assert any(line.startswith(name) for line in shown("teacher", "evaluate", "--data", prepared))
 

@@ -50,7 +50,7 @@ def test_a_published_network_and_a_table(train, tmp_path):
     code, out, err = train("reptcn", "--recipe", "reptcn", "--steps", 3, "--out", "mine")
     assert code == 0, err
     assert "gain over Lanczos" in out and "mine/best.safetensors" in out
-    assert "pictures are too small" in err
+    assert "too small for that" in err
     assert load_model(tmp_path / "mine" / "best.safetensors").architecture == (
         published["RepTCN"].architecture
     )

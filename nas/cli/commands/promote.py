@@ -201,7 +201,7 @@ def _state(winner: Winner) -> str:
         return f"done, {winner.done.gain_db:+.3f} dB"
     if (winner.folder / RESULT).is_file():
         return "damaged, will be repeated"
-    return "started" if (winner.folder / "checkpoint.pt").is_file() else "to do"
+    return "begun" if (winner.folder / "checkpoint.pt").is_file() else "to do"
 
 
 def _teacher(plan: Plan) -> str:

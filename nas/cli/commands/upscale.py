@@ -81,7 +81,7 @@ def upscale(
     if half and not on_gpu:
         raise InputError("--half is for CUDA only: CPUs are slower in FP16 than in FP32")
     network = ready(found.network, device, half=half)
-    if tile is not None and network.receptive_field is None:
+    if tile is not None and network.field is None:
         say(f"{found.name} needs the whole image at once: --tile has no effect", mark="note")
     at_once = STRIP_PIXELS_CUDA if on_gpu else STRIP_PIXELS
     settings = Settings(
