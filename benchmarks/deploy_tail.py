@@ -38,8 +38,8 @@ from nas.deploy.uint8_network import EightBit
 from nas.deploy.upscale import STRIP_PIXELS
 from nas.measure.device import usable_device
 from nas.measure.device_lock import exclusive
-from nas.measure.latency.backends import graph_sampler
 from nas.measure.latency.measure import versions
+from nas.measure.latency.timers import graph_sampler
 from nas.measure.tiling import to_uint8, upscale_picture
 from search_spaces import Network, build, fuse, published
 from search_spaces.networks.inference import simplified

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.options import add_json, add_size, alone, parser_of, write_json
-from nas.measure.cost.trace import LayerCost, as_run, trace
+from nas.measure.cost.trace import LayerCost, inference_form, trace
 from nas.measure.device import usable_device
 from nas.measure.latency.fit import FEWEST
 from nas.measure.latency.interleave import BUSY
@@ -60,18 +60,22 @@ def main() -> None:
     height, width = options.size
     about = versions(options.target)
     print(f"{about}, {height}x{width}", flush=True)
-    begun, usual_ms = time.monotonic(), math.inf
+    begun, anchor_baseline_ms = time.monotonic(), math.inf
     measured: list[Measured] = []
     failed: list[str] = []
     for architecture, layers in sampled(options.networks, options.seed, height, width):
         if time.monotonic() - begun > options.seconds:
             break
         with alone(architecture.label, failed):
-            latency = measure(architecture, options.target, height, width, options.limit, usual_ms)
+            latency = measure(
+                architecture, options.target, height, width, options.limit, anchor_baseline_ms
+            )
             measured.append(Measured(architecture, layers, latency))
-            usual_ms = min(usual_ms, latency.details["anchor_ms"])
+            anchor_baseline_ms = min(anchor_baseline_ms, latency.details["anchor_ms"])
     taken = time.monotonic() - begun
-    rows = [row for row in measured if row.latency.details["anchor_ms"] <= BUSY * usual_ms]
+    rows = [
+        row for row in measured if row.latency.details["anchor_ms"] <= BUSY * anchor_baseline_ms
+    ]
     busy = len(measured) - len(rows)
     print(f"{len(measured)} networks in {taken:.0f} s, {busy} left out: the device was not free")
     runtimes = [told(row) for row in rows]
@@ -117,7 +121,7 @@ def sampled(
         space = spaces[number % len(spaces)]
         chosen = {d.name: draw.choice(d.choices) for d in space.dimensions}
         architecture = space.architecture(chosen)
-        layers = list(trace(as_run(architecture, "device"), height, width))
+        layers = list(trace(inference_form(architecture, "device"), height, width))
         structure = structure_of(layers)
         if structure not in seen:
             seen.add(structure)
@@ -130,12 +134,20 @@ def measure(
     height: int,
     width: int,
     limit_s: float,
-    usual_ms: float,
+    anchor_baseline_ms: float,
 ) -> Latency:
     """Measure one network as a search does."""
     if target == "cuda":
-        return measure_cuda(architecture, height=height, width=width, usual_ms=usual_ms)
-    return measure_cpu(architecture, height=height, width=width, seconds=limit_s, usual_ms=usual_ms)
+        return measure_cuda(
+            architecture, height=height, width=width, anchor_baseline_ms=anchor_baseline_ms
+        )
+    return measure_cpu(
+        architecture,
+        height=height,
+        width=width,
+        seconds=limit_s,
+        anchor_baseline_ms=anchor_baseline_ms,
+    )
 
 
 def fitted(rows: list[Measured], device: str, height: int, width: int) -> LatencyModel:

@@ -31,7 +31,8 @@ from typing import Any
 import torch
 
 from nas.common.files import write_atomic
-from nas.measure.latency.measure import BACKENDS, versions
+from nas.measure.latency.backends import backends
+from nas.measure.latency.measure import versions
 
 ROOT = Path(__file__).parents[1]
 LAST_LINES = 12  # of the errors of a part that failed
@@ -65,7 +66,7 @@ class Result:
     """What the part wrote by ``--json``; None when it did not come to that."""
 
 
-_BACKENDS = f"--processes 1 --networks RepTCN --backends {','.join(BACKENDS)}"
+_BACKENDS = f"--processes 1 --networks RepTCN --backends {','.join(backends)}"
 _PYTEST = "pytest -vv -n 0 -p no:cacheprovider -m gpu"
 
 GPU_PARTS = (

@@ -30,8 +30,8 @@ import torch
 
 from benchmarks.options import add_json, add_networks, add_size, alone, names, parser_of, write_json
 from nas.measure.device import usable_device
-from nas.measure.latency.backends import pinned, wall_sampler
 from nas.measure.latency.measure import ANCHOR_NETWORK, Latency, measure_cpu, measure_cuda, versions
+from nas.measure.latency.timers import pinned, wall_sampler
 from search_spaces import Architecture, published
 
 NAMES = ("RepTCN", "ANUNet", "RVSR")

@@ -46,7 +46,7 @@ from nas.measure.latency.predict import LatencyModel
 from nas.measure.latency.target import resolve_target
 from search_spaces import published
 from search_spaces.architecture import Architecture
-from search_spaces.networks.network import layout
+from search_spaces.networks.factory import layout
 from search_spaces.space import load_space
 from studies.core.budget import Budget
 from studies.core.candidate import Candidate, Evaluation

@@ -31,7 +31,7 @@ from nas.measure.cost.counts import count
 from nas.measure.latency.target import resolve_target
 from nas.training.proxy.proxy import Diverged, ProxySettings, proxy_data
 from search_spaces.architecture import Architecture
-from search_spaces.networks.network import layout
+from search_spaces.networks.factory import layout
 from search_spaces.space import load_space
 from studies.core.budget import Budget
 from studies.sampling.gain_model import TABLE, Training, fit_prior, read_table, table_arrays

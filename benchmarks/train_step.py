@@ -53,8 +53,8 @@ from nas.data.store import PairSet, open_set
 from nas.data.windows import windows
 from nas.measure.device import usable_device
 from nas.measure.latency.measure import versions
+from nas.training.core.optim import Optimizer
 from nas.training.data.patches import PatchBank, cut_patches
-from nas.training.engine.optim import Muon
 from nas.training.proxy import proxy
 from nas.training.proxy.proxy import ProxySettings, ProxyTraining, starting_network
 from nas.training.proxy.step import Learner
@@ -251,14 +251,7 @@ class _AdamLearner(Learner):
 
     def __init__(self, network: Network, *arguments: Any, **options: Any) -> None:
         super().__init__(network, *arguments, **options)
-        self._muon = Muon(())
-        self._adam = torch.optim.Adam(
-            self._parameters,
-            lr=self._adam_rate,
-            betas=(0.9, 0.99),
-            fused=True,
-            capturable=self._device.type == "cuda",
-        )
+        self._optimizer = Optimizer(self._parameters, muon=False, tensor_rates=True)
 
 
 # The usual loop.

@@ -10,28 +10,14 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar
 
 from nas.common.errors import InputError
+from search_spaces.components import activations, interpolations, residuals, stems
 
 SCALE = 4
 """Every network of the workbench upscales by this factor in height and width."""
 
-STEMS = {
-    "conv": 1,
-    "unshuffle2": 2,
-    "unshuffle3": 3,
-    "unshuffle4": 4,
-    "strided2": 2,
-    "strided2x4": 2,
-}
-"""Stem -> working factor: the body runs at LR resolution divided by it. ``strided2`` is a 3x3 and
-``strided2x4`` a 4x4 convolution of stride 2; ``unshuffleN`` is a pixel-unshuffle before a 3x3."""
-
-ACTIVATIONS = ("relu", "leaky_relu", "prelu", "gelu", "silu", "none")
 SKIPS = ("none", "long", "concat")
-RESIDUALS = ("none", "nearest", "bilinear", "bicubic", "lanczos", "learned", "lr")
 INPUTS = ("rgb", "gradient", "luma")
 OUTPUTS = ("rgb", "luma")
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
-"""The residuals with fixed taps, equal for R, G and B."""
 
 _MAX_WIDTH = 1024
 _MAX_DEPTH = 64
@@ -78,14 +64,14 @@ class Architecture:
     """
 
     stem: str = "conv"
-    """How the picture becomes features, and at which resolution: one of `STEMS`."""
+    """How the picture becomes features, and at which resolution: a name in `stems`."""
     width: int = 16
     """Channels after the stem."""
     stages: tuple[Stage, ...] = ()
     """The body."""
     tail: Tail = field(default_factory=Tail)
     activation: str = "relu"
-    """One of `ACTIVATIONS`: follows the stem and each linear block of the body."""
+    """A name in `activations`: follows the stem and each linear block of the body."""
     bias: bool = True
     """Whether convolutions have biases."""
     skip: str = "none"
@@ -116,10 +102,10 @@ class Architecture:
             _of_kind(name, getattr(self, name), bool)
         _of_kind("tail.block", self.tail.block, str)
         _of_kind("tail.activation", self.tail.activation, bool)
-        _one_of("stem", self.stem, STEMS)
-        _one_of("activation", self.activation, ACTIVATIONS)
+        _one_of("stem", self.stem, stems)
+        _one_of("activation", self.activation, activations)
         _one_of("skip", self.skip, SKIPS)
-        _one_of("residual", self.residual, RESIDUALS)
+        _one_of("residual", self.residual, residuals())
         _one_of("inputs", self.inputs, INPUTS)
         _one_of("output", self.output, OUTPUTS)
         _one_of("tail.kernel", self.tail.kernel, (1, 3))
@@ -129,10 +115,10 @@ class Architecture:
             raise InputError(f"there are {len(self.stages)} stages; give at most {_MAX_STAGES}")
         if sum(stage.depth * stage.width**2 for stage in self.stages) > _MAX_BODY:
             raise InputError("its body is larger than any real-time network: make it narrower")
-        if self.output == "luma" and self.residual not in INTERPOLATIONS:
+        if self.output == "luma" and self.residual not in interpolations:
             raise InputError(
                 f"output 'luma' is added to an interpolation of the image, and residual is "
-                f"'{self.residual}': choose one of {', '.join(INTERPOLATIONS)}"
+                f"'{self.residual}': choose one of {', '.join(interpolations)}"
             )
         if self.inputs == "luma" and self.output != "luma":
             raise InputError("inputs 'luma' shows no colours to predict: set output to luma")
@@ -148,8 +134,8 @@ class Architecture:
 
     @property
     def factor(self) -> int:
-        """The body works at LR resolution divided by this: 1, 2, 3 or 4."""
-        return STEMS[self.stem]
+        """The body works at LR resolution divided by this."""
+        return stems[self.stem].factor
 
     @property
     def planes(self) -> int:

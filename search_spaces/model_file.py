@@ -17,10 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 
 from nas.common.checked_files import SEAL, require_whole, sealed
-from nas.common.errors import InputError
+from nas.common.errors import InputError, one_line
 from nas.common.files import read_text, write_atomic
 from search_spaces.architecture import SCALE, Architecture
-from search_spaces.networks.network import Network, build, fuse
+from search_spaces.networks.factory import build, fuse
+from search_spaces.networks.network import Network
 
 FORMAT = "nas-workbench-1"
 SUFFIX = ".safetensors"
@@ -174,7 +175,7 @@ def _assembled(path: Path, content: bytes, architecture: str) -> Network:
             f"perhaps it is of a newer version or needs a --plugin: {fault}"
         ) from fault
     except RuntimeError as fault:
-        detail = " ".join(str(fault).split())[:200]
+        detail = one_line(fault, 200)
         raise InputError(f"{path}: weights and architecture do not fit: {detail}") from fault
     if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
         raise InputError(f"{path} holds weights that are no numbers: train it again")

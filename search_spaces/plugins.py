@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from nas.common.errors import InputError
+from nas.common.errors import InputError, one_line
 
 GROUP = "nas.plugins"
 
@@ -76,5 +76,5 @@ def loaded_files() -> tuple[str, ...]:
 
 
 def _failed(plugin: str, error: BaseException) -> InputError:
-    detail = " ".join(str(error).split())
-    return InputError(f"plugin {plugin} cannot be loaded: {type(error).__name__}: {detail}")
+    detail = f"{type(error).__name__}: {one_line(error)}"
+    return InputError(f"plugin {plugin} cannot be loaded: {detail}")

@@ -13,18 +13,20 @@ from nas.common.errors import InputError
 from nas.common.files import read_text
 from nas.common.registry import Registry
 from nas.common.yaml import load_plain
-from search_spaces.architecture import INTERPOLATIONS, Architecture, Stage, Tail
+from search_spaces.architecture import Architecture, Stage, Tail
 from search_spaces.blocks import blocks, linear_sizes
+from search_spaces.components import interpolations, stems
 
 Parameters = Mapping[str, Any]
 
-_TAILS = {
-    "conv3": Tail(kernel=3),
-    "conv1": Tail(kernel=1),
-    "cascade3": Tail(kernel=3, cascade=3, activation=False),
-    "cascade8": Tail(kernel=3, cascade=8),
-    "cascade16": Tail(kernel=3, cascade=16),
-}
+tails: Registry[Tail] = Registry("tail")
+"""Tails by name, for the dimension ``tail``; a space sets their block."""
+
+tails.add("conv3", Tail(kernel=3))
+tails.add("conv1", Tail(kernel=1))
+tails.add("cascade3", Tail(kernel=3, cascade=3, activation=False))
+tails.add("cascade8", Tail(kernel=3, cascade=8))
+tails.add("cascade16", Tail(kernel=3, cascade=16))
 
 _ENDS = {"etds": ("etds_ecb_stem", "etds_ecb_clip")}
 """Ends whose stem and tail are different blocks."""
@@ -97,11 +99,11 @@ class Space:
         """The architecture that one value for each dimension describes."""
         p = {**DEFAULTS, **parameters}
         stages = _stages(p)
-        tail: Tail = _TAILS[p["tail"]]
+        tail = tails[p["tail"]]
         residual, inputs = p["residual"], p["inputs"]
         if inputs == "luma" and p["output"] != "luma":
             inputs = "rgb"
-        if p["output"] == "luma" and residual not in INTERPOLATIONS:
+        if p["output"] == "luma" and residual not in interpolations:
             residual = "bicubic"
         elif residual == "lr" and tail.cascade != 3:
             residual = "none"
@@ -114,7 +116,7 @@ class Space:
         elif 3 not in linear_sizes(tail_end) or tail.kernel != 3:
             tail_end = "conv"
         tail = replace(tail, block=tail_end)
-        stem_side = 4 if p["stem"] == "strided2x4" else 3
+        stem_kernel = stems[p["stem"]].kernel
         body_width = stages[-1].width if stages else p["width"]
         addable = bool(stages) and (p["skip"] != "long" or body_width == p["width"])
         activated = (
@@ -131,7 +133,7 @@ class Space:
             bias=p["bias"],
             skip=p["skip"] if addable else "none",
             residual=residual,
-            stem_block=stem_end if stem_side in linear_sizes(stem_end) else "conv",
+            stem_block=stem_end if stem_kernel in linear_sizes(stem_end) else "conv",
             stem_activation=p["stem_activation"],
             neck=p["neck"],
             inputs=inputs,
@@ -159,7 +161,7 @@ class Space:
             "bias": a.bias,
             "skip": a.skip,
             "neck": a.neck,
-            "tail": next((name for name, tail in _TAILS.items() if tail == plain), None),
+            "tail": next((name for name, tail in tails.items() if tail == plain), None),
             "residual": a.residual,
         }
         # Without a body, or with ends that cannot use it, the block shows in the ends at most.
@@ -304,8 +306,8 @@ def _check_value(name: str, value: Any) -> None:
     """Checks that ``Architecture`` does not make, because it never sees the value."""
     if name in ("block", "block_2"):
         blocks[value]
-    elif name == "tail" and value not in _TAILS:
-        raise InputError(f"there is no tail '{value}'; choose one of {', '.join(_TAILS)}")
+    elif name == "tail":
+        tails[value]
     elif (name == "ends" and value not in ("plain", "block", *_ENDS)) or (
         name == "neck" and value != "none"
     ):

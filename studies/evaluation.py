@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from nas.common.errors import InputError
+from nas.common.errors import InputError, first_line
 from nas.data.store import open_set
 from nas.measure.cost.cost import cost
 from nas.measure.cost.counts import count
@@ -242,7 +242,7 @@ def _kind(fault: Exception | _TimeUp, found: _Found, settings: EvaluationSetting
         return "out_of_memory"
     if isinstance(fault, RuntimeError) and not _answers(settings.device):
         raise DeviceLost(
-            f"the GPU does not answer any more ({_first_line(fault)}): nothing is lost, run the "
+            f"the GPU does not answer any more ({first_line(fault)}): nothing is lost, run the "
             "same command again"
         ) from fault
     return "cannot_build" if found.stage == "counted" else "error"
@@ -256,16 +256,12 @@ def _answers(device: str) -> bool:
         return False
 
 
-def _first_line(fault: BaseException) -> str:
-    return (str(fault).strip() or "no message").splitlines()[0][:300]
-
-
 def _sentence(kind: BrokenKind, fault: Exception | _TimeUp, settings: EvaluationSettings) -> str:
     if kind == "time_limit":
         return f"it took longer than {settings.time_limit_s:g} s"
     if kind in ("diverged", "cannot_build"):
-        return _first_line(fault)
-    return f"{type(fault).__name__}: {_first_line(fault)}"
+        return first_line(fault)
+    return f"{type(fault).__name__}: {first_line(fault)}"
 
 
 @contextmanager

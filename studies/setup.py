@@ -23,8 +23,8 @@ from nas.measure.cost.counts import count, layers_as_run
 from nas.measure.device import gpus_alike, usable_device
 from nas.measure.latency.predict import LatencyModel
 from nas.measure.latency.target import DEFAULT_PROFILE, Target, resolve_target
+from nas.training.data.teacher_quality import evaluate_teacher, require_gain
 from nas.training.proxy.proxy import HELD_OUT_AREA, VERSION, ProxySettings, proxy_data
-from nas.training.teacher.run import evaluate_teacher, require_gain
 from search_spaces.architecture import Architecture
 from search_spaces.plugins import load_all, loaded_files
 from search_spaces.space import Space, load_space

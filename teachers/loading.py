@@ -24,7 +24,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from nas.common.checked_files import require_whole, sealed
-from nas.common.errors import InputError
+from nas.common.errors import InputError, one_line
 from nas.common.files import write_atomic
 from search_spaces.model_file import SUFFIX, is_model, load_model
 from teachers.hat.network import HAT, OFFICIAL_CONV_SCALE, HATSettings
@@ -223,6 +223,6 @@ def _assemble(path: Path, tensors: Mapping[str, Tensor]) -> HAT:
     except InputError as fault:
         raise InputError(f"{path} is no teacher: {fault}; a 4x HAT is needed") from fault
     except (RuntimeError, ValueError, IndexError, ZeroDivisionError) as fault:
-        detail = " ".join(str(fault).split())[:300]
+        detail = one_line(fault)
         raise InputError(f"{path} is no teacher that fits together: {detail}") from fault
     return network.eval().requires_grad_(False)

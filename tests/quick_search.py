@@ -137,7 +137,7 @@ class Real(Quick):
 
     def __call__(self, candidate: Candidate) -> Evaluation:
         from search_spaces.model_file import model_bytes
-        from search_spaces.networks.network import build
+        from search_spaces.networks.factory import build
 
         outcome = yield from super().__call__(candidate)
         if isinstance(outcome, Trained):

@@ -12,7 +12,7 @@ from nas.deploy.uint8_network import EightBit
 from nas.deploy.upscale import ready
 from nas.measure.tiling import upscale_picture
 from search_spaces import Architecture, Stage, Tail, build, fuse
-from search_spaces.architecture import RESIDUALS
+from search_spaces.components import residuals
 
 COFFEE = photographs.coffee()[100:133, 150:197]
 WHOLE = 10**9
@@ -36,7 +36,7 @@ def test_published_networks_make_the_same_pictures(name):
     assert all(torch.equal(before[key], each) for key, each in network.state_dict().items())
 
 
-@pytest.mark.parametrize("residual", RESIDUALS)
+@pytest.mark.parametrize("residual", residuals())
 @pytest.mark.parametrize("stem", ["conv", "unshuffle3", "strided2"])
 def test_every_residual(stem, residual):
     tail = Tail(cascade=3 if residual == "lr" else 0)

@@ -10,7 +10,7 @@ import pytest
 from quick_search import BUDGET, Quick, Tinting, figure, outcome, settings, small_space
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from search_spaces.networks.network import layout
+from search_spaces.networks.factory import layout
 from search_spaces.space import load_space
 from studies.core.budget import Budget
 from studies.core.outcome import Trained

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from nas.deploy.exportable import INPUT, Portable, program, traced
+from nas.deploy.exportable import INPUT, Exportable, program, traced
 from search_spaces import build, fuse, load_space, published, references
 from search_spaces.blocks.pooling import max_pool_by
 from search_spaces.space import PRESETS
@@ -55,7 +55,7 @@ def in_onnxruntime(exported):
 def test_a_published_network_exports_for_any_size_and_batch(name):
     torch.manual_seed(0)
     network = deployed(published[name].architecture)
-    graph = program(Portable(network))
+    graph = program(Exportable(network))
     assert graph.smallest == 8 and graph.batch
     assert worst(graph.exported.module(), network, [*pictures(), *pictures(3)]) < 1e-5
 
@@ -67,7 +67,7 @@ def test_a_published_network_exports_for_any_size_and_batch(name):
 def test_onnxruntime_computes_the_same(name):
     torch.manual_seed(0)
     network = deployed(published[name].architecture)
-    run = in_onnxruntime(program(Portable(network)).exported)
+    run = in_onnxruntime(program(Exportable(network)).exported)
     assert worst(run, network, [*pictures(), *pictures(2)]) < 1e-5
 
 
@@ -75,7 +75,7 @@ def test_onnxruntime_computes_the_same(name):
 @pytest.mark.parametrize("name", references)
 def test_a_comparator_exports_for_any_size(name):
     network = fuse(build(references[name].architecture, seed=0))
-    graph = program(Portable(network))
+    graph = program(Exportable(network))
     assert worst(graph.exported.module(), network, pictures(smallest=graph.smallest)) < 1e-5
 
 
@@ -83,12 +83,12 @@ def test_a_comparator_exports_for_any_size(name):
 def test_torchscript_computes_the_same(name):
     torch.manual_seed(0)
     network = deployed(published[name].architecture)
-    assert worst(traced(Portable(network)), network, [*pictures(), *pictures(2)]) < 1e-5
+    assert worst(traced(Exportable(network)), network, [*pictures(), *pictures(2)]) < 1e-5
 
 
 def test_a_fixed_size_is_that_size_only():
     network = deployed(published["CASR"].architecture)
-    run = program(Portable(network), (17, 22)).exported.module()
+    run = program(Exportable(network), (17, 22)).exported.module()
     x = torch.rand(1, 3, 17, 22)
     assert worst(run, network, [x]) < 1e-5
     with pytest.raises(Exception, match="22"):
@@ -115,7 +115,7 @@ def test_a_sample_of_any_preset_builds_folds_runs_at_odd_sizes_and_exports(sampl
         out = network(x)
         assert out.shape == (1, 3, 4 * size[0], 4 * size[1])
         assert (folded(x) - out).abs().max() <= 1e-4 * out.abs().max()
-    graph = program(Portable(folded))
+    graph = program(Exportable(folded))
     assert graph.smallest == 8 and graph.batch
     assert worst(graph.exported.module(), folded, [x, *pictures()]) < 1e-5
 

@@ -22,11 +22,11 @@ from nas.data.store import open_set
 from nas.data.windows import windows
 from nas.measure.evaluation.evaluate import LANCZOS, evaluate_all
 from nas.measure.latency.measure import Latency
-from nas.measure.latency.store import entries, recall, remember
+from nas.measure.latency.store import entries, load, save
 from nas.measure.quality import lanczos_psnr_y
+from nas.training.data.teacher_quality import evaluate_teacher
 from nas.training.engine.checkpoint import load_checkpoint, save_checkpoint
 from nas.training.proxy.proxy import proxy_data
-from nas.training.teacher.run import evaluate_teacher
 from studies.core.outcome import Trained
 from studies.core.weights import weights_file, weights_folder
 from studies.search import conduct
@@ -96,15 +96,15 @@ def test_a_damaged_runtime_is_measured_again_and_no_fit_learns_from_it(
 ):
     monkeypatch.setenv("NAS_CACHE", str(tmp_path))
     measured = Latency(2.5, "measured", "cpu", "eager", "wall")
-    remember({"structure": "a"}, measured, (), None)
-    assert recall({"structure": "a"}) == measured
+    save({"structure": "a"}, measured, (), None)
+    assert load({"structure": "a"}) == measured
     (entry,) = (tmp_path / "latency").iterdir()
     text = entry.read_text()
     if damage is flip:  # in the figure itself: it is JSON as before
         entry.write_text(text.replace("2.5", "2.4"))
     else:
         damage(entry)
-    assert recall({"structure": "a"}) is None
+    assert load({"structure": "a"}) is None
     assert list(entries(tmp_path / "latency")) == []
 
 

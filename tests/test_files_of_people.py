@@ -70,16 +70,16 @@ LAUGHS = "\n".join(
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("x: 1\na: &a [*a]", "refers to itself, line 2"),
-        ("x: 1\na:\n  &a {b: *a}", "refers to itself, line 3"),
-        (LAUGHS, "more than a file of settings can hold, line 6"),
-        ("a: &b 1\nc: &b 2", "the anchor 'b' stands there twice, line 2"),
+        ("x: 1\na: &a [*a]", "holds a reference, line 2"),
+        ("x: 1\na:\n  &a {b: *a}", "holds a reference, line 3"),
+        (LAUGHS, "holds a reference, line 2"),
+        ("a: &b 1\nc: &b 2", "second occurrence, line 2"),
         ("a: 1\nb: *c", "undefined alias 'c', line 2"),
-        ("a: &a {x: 1,\n  x: 2}\nb: *a", "'x' stands there twice, line 2"),
-        ("a: 1\nb: &b 2024-99-99\nc: *b", "'2024-99-99' is no timestamp, line 2"),
-        ("a: 1\nb: !!int many", "'many' is no int, line 2"),
-        ("a: !!bool maybe", "'maybe' is no bool, line 1"),
-        ("a: !!timestamp soon", "'soon' is no timestamp, line 1"),
+        ("a: &a {x: 1,\n  x: 2}\nb: *a", "'x' occurs twice, line 2"),
+        ("a: 1\nb: &b 2024-99-99\nc: *b", "'2024-99-99' is not a valid timestamp, line 2"),
+        ("a: 1\nb: !!int many", "'many' is not a valid int, line 2"),
+        ("a: !!bool maybe", "'maybe' is not a valid bool, line 1"),
+        ("a: !!timestamp soon", "'soon' is not a valid timestamp, line 1"),
     ],
 )
 def test_a_fault_of_a_yaml_text_has_its_line(text, told):

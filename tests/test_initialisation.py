@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from search_spaces import Architecture, Stage, Tail, build, fuse
-from search_spaces.networks.init import initialise
+from search_spaces.networks.init import initialize
 from search_spaces.networks.network import Network
 from search_spaces.networks.residual import Residual
 
@@ -107,7 +107,7 @@ def test_blocks_that_are_no_single_convolution_keep_their_own_start():
     architecture = Architecture(width=16, stages=(Stage("spab", 16, 1),))
     network = Network(architecture)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    assert not initialise(network)
+    assert not initialize(network)
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 

@@ -11,7 +11,7 @@ import pickle
 import numpy as np
 import pytest
 
-from nas.measure.cost.trace import as_run, trace
+from nas.measure.cost.trace import inference_form, trace
 from nas.measure.latency.measure import Latency
 from nas.measure.latency.predict import FEATURES, PROFILES, LatencyModel, features
 from nas.measure.latency.store import entries
@@ -25,7 +25,7 @@ SMALL = ("--height", "48", "--width", "96")
 @functools.cache
 def truth(architecture, height=540, width=960) -> float:
     """Milliseconds on a device that follows `PRICES`."""
-    return float(features(trace(as_run(architecture, "device"), height, width)) @ PRICES)
+    return float(features(trace(inference_form(architecture, "device"), height, width)) @ PRICES)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ class FakeCpu:
     def __init__(self):
         self.slowed, self.calls = 1.0, 0
 
-    def measure(self, network, *, height, width, backends, threads, usual_ms):
+    def measure(self, network, *, height, width, backends, threads, anchor_baseline_ms):
         self.calls += 1
         ms = self.slowed * truth(network, height, width)
         details = {"anchor_ms": 30 * self.slowed, "steady": True, "threads": 2}
@@ -144,7 +144,7 @@ def test_a_measured_entry_holds_what_a_fit_needs(tmp_path, monkeypatch):
     network = Architecture(width=8, stages=(Stage("ecb", 8, 1),))
     resolve_target("cpu", height=24, width=24, threads=1).latency(network)  # really measured
     (entry,) = entries(tmp_path / "latency")
-    assert entry.layers == trace(as_run(network, "wall"), 24, 24)
+    assert entry.layers == trace(inference_form(network, "wall"), 24, 24)
     assert entry.architecture == network and entry.latency.details["anchor_ms"] > 0
 
 

@@ -9,7 +9,7 @@ import torch
 
 from search_spaces import Architecture, InputError, Stage, Tail, build, fuse, published, references
 from search_spaces.blocks import blocks
-from search_spaces.networks.network import layout
+from search_spaces.networks.factory import layout
 
 PLACES = {
     "stage": lambda block: {"stages": (Stage(block, 16, 2),)},

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 
 from nas.data.encode import CLEAN, degrade
 from nas.training.data.batches import Batch
-from nas.training.engine.student import HALF, Student, enter
+from nas.training.engine.objective import Prediction, objective
+from nas.training.engine.student import HALF, Student, enter_stage
 from nas.training.losses.distillation import affinity, contrastive, lanczos_up
 from nas.training.losses.losses import downscale, losses
-from nas.training.losses.objective import Prediction, objective
 from nas.training.recipe.stage import Stage
 from search_spaces import Architecture, build
 
@@ -164,7 +164,7 @@ def made(shuffle: int) -> Prediction:
 
 
 def student_of(stage: Stage) -> Student:
-    return enter(Student(build(Architecture(width=8), seed=0)), stage, 0)
+    return enter_stage(Student(build(Architecture(width=8), seed=0)), stage, 0)
 
 
 @pytest.mark.parametrize("shuffle", [4, 8])

@@ -16,20 +16,20 @@ from nas.data.sample import sample_set
 from nas.data.store import open_set
 from nas.measure.cost.cost import cost
 from nas.measure.cost.memory import compute_memory
-from nas.measure.cost.trace import as_run, trace
+from nas.measure.cost.trace import inference_form, trace
 from nas.measure.tiling import upscale_picture
 from nas.training.data.batches import Batch
+from nas.training.engine.objective import Prediction, objective
 from nas.training.engine.student import Student
 from nas.training.losses.losses import losses
-from nas.training.losses.objective import Prediction, objective
+from nas.training.losses.phases import PhaseLoss
 from nas.training.proxy.proxy import ProxyResult, ProxySettings, proxy_data, run_proxy
-from nas.training.proxy.step import PhaseLoss
 from nas.training.recipe.stage import Stage as RecipeStage
 from search_spaces import Architecture, InputError, Stage, Tail, build, fuse, load_space
-from search_spaces.architecture import INTERPOLATIONS, RESIDUALS, STEMS
+from search_spaces.components import interpolations, residuals, stems
 from search_spaces.model_file import load_model
 from search_spaces.networks.inference import simplified
-from search_spaces.networks.inputs import luma
+from search_spaces.networks.parts import luma
 from search_spaces.networks.residual import Residual
 from search_spaces.space import PRESETS
 
@@ -48,10 +48,10 @@ def moved(architecture: Architecture):
 
 
 @pytest.mark.parametrize("inputs", ["rgb", "luma", "gradient"])
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", stems)
 def test_every_form_adds_one_plane_to_all_colours(stem, inputs):
     x = torch.rand(2, 3, 13, 10, generator=torch.Generator().manual_seed(0))
-    for residual, tail in itertools.product(INTERPOLATIONS, TAILS):
+    for residual, tail in itertools.product(tuple(interpolations), TAILS):
         a = Architecture(**{**BODY, "residual": residual}, stem=stem, tail=tail, inputs=inputs)
         network = moved(a)
         with torch.no_grad():
@@ -61,7 +61,7 @@ def test_every_form_adds_one_plane_to_all_colours(stem, inputs):
             plane = made - F.pixel_shuffle(Residual(residual)(x), 4)
             assert torch.allclose(plane, plane[:, :1].expand_as(plane), atol=1e-5)
             padded = network.padded(x)
-            phases = network.finished(network.features(padded), luma(padded))
+            phases = network.reconstruct(network.features(padded), luma(padded))
             trained = F.pixel_shuffle(phases, network.shuffle)[..., :52, :40]
             assert torch.allclose(trained, luma(made), atol=1e-4)
 
@@ -92,12 +92,12 @@ def test_it_costs_a_third_of_the_tail():
     assert all(each.agree for each in costs)
     memory = [compute_memory(architecture).mb for architecture in (rgb, plane)]
     assert memory[1] < memory[0]
-    names = [layer.name for layer in trace(as_run(seen, "device"), 24, 24)]
+    names = [layer.name for layer in trace(inference_form(seen, "device"), 24, 24)]
     assert not any("stem.0" in name for name in names), "the stem reads colours itself"
 
 
 def test_contradictions_are_refused():
-    for residual in set(RESIDUALS) - set(INTERPOLATIONS):
+    for residual in set(residuals()) - set(interpolations):
         with pytest.raises(InputError, match="interpolation of the image"):
             Architecture(output="luma", residual=residual, tail=Tail(cascade=3))
     with pytest.raises(InputError, match="set output to luma"):
@@ -110,7 +110,7 @@ def test_presets_sample_luma_networks_and_map_them_back(preset):
     first = {d.name: d.choices[0] for d in space.dimensions}
     for residual in next(d.choices for d in space.dimensions if d.name == "residual"):
         a = space.architecture({**first, "output": "luma", "inputs": "luma", "residual": residual})
-        assert (a.output, a.inputs) == ("luma", "luma") and a.residual in INTERPOLATIONS
+        assert (a.output, a.inputs) == ("luma", "luma") and a.residual in interpolations
         assert space.architecture(space.parameters(a)) == a
     assert space.architecture({**first, "output": "rgb", "inputs": "luma"}).inputs == "rgb"
 

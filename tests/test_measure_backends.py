@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import onnxruntime
@@ -11,12 +11,12 @@ import pytest
 import torch
 from fake_cuda import FakeCuda
 
-import nas.measure.latency.backends
-from nas.measure.cost.trace import as_run
-from nas.measure.latency.backends import forward_of, own_stream
+from nas.measure.cost.trace import inference_form
+from nas.measure.latency.backends import backend_versions, backends, make_forward
 from nas.measure.latency.measure import measure_cpu, measure_cuda
-from nas.measure.latency.onnx_backend import onnx_forward, onnx_versions
+from nas.measure.latency.onnx_backend import onnx_forward
 from nas.measure.latency.target import resolve_target
+from nas.measure.latency.timers import own_stream
 from search_spaces import Architecture, InputError, Stage, build, fuse, published
 
 SMALL = Architecture(width=8, stages=(Stage("conv", 8),))
@@ -52,7 +52,7 @@ def test_more_networks_are_compiled_than_torch_would_by_itself(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda f, **how: by_torch(f, backend=counted, **how))
     for width in range(4, 14):
         network = deployed(Architecture(width=width))
-        forward_of(network, "compiled", torch.float32, torch.device("cpu"), (8, 8))()
+        make_forward(network, "compiled", torch.float32, torch.device("cpu"), (8, 8))()
     assert len(made) == 10
 
 
@@ -60,7 +60,8 @@ def test_backends_are_part_of_what_results_depend_on():
     usual, asked = resolve_target("cpu"), resolve_target("cpu", backends=("onnxruntime",))
     assert "backends" not in usual.identity  # as in studies from before
     assert asked.identity["backends"] == "onnxruntime"
-    with pytest.raises(InputError, match="no backend 'tvm'; choose of eager"):
+    names = "eager, channels_last, compiled, onnxruntime, tensorrt"
+    with pytest.raises(InputError, match=f"no backend 'tvm'; choose one of {names}"):
         resolve_target("cpu", backends=("tvm",))
     with pytest.raises(InputError, match="'rtx4090' predicts"):
         resolve_target("rtx4090", backends=("eager",))
@@ -76,8 +77,8 @@ def test_backends_are_part_of_what_results_depend_on():
 def test_onnx_runtime_computes_what_pytorch_computes(architecture, precision):
     network = deployed(architecture)
     with torch.no_grad():
-        ours = forward_of(network, "onnxruntime", precision, CPU, SIZE)()
-        exact = forward_of(network, "eager", torch.float32, CPU, SIZE)()
+        ours = make_forward(network, "onnxruntime", precision, CPU, SIZE)()
+        exact = make_forward(network, "eager", torch.float32, CPU, SIZE)()
     assert ours.dtype == precision
     tolerance = 1e-5 if precision == torch.float32 else 1e-2
     assert torch.allclose(ours.float(), exact, atol=tolerance)
@@ -85,7 +86,7 @@ def test_onnx_runtime_computes_what_pytorch_computes(architecture, precision):
 
 def test_it_reads_and_writes_tensors_where_they_are():
     network, picture = deployed(SMALL), torch.rand(1, 3, *SIZE)
-    forward = onnx_forward(network, picture, "onnxruntime")
+    forward = onnx_forward("onnxruntime", network, picture)
     first = forward()
     before = first.clone()
     picture.mul_(0.5)
@@ -98,7 +99,7 @@ def test_it_reads_and_writes_tensors_where_they_are():
 
 def test_its_picture_lives_as_long_as_the_forward():
     network = deployed(SMALL)
-    forward = onnx_forward(network, torch.full((1, 3, *SIZE), 0.25), "onnxruntime")
+    forward = onnx_forward("onnxruntime", network, torch.full((1, 3, *SIZE), 0.25))
     overwriting = [torch.full((1, 3, *SIZE), 9.0) for _ in range(64)]  # where it was, were it freed
     with torch.no_grad():
         assert torch.allclose(forward(), network(torch.full((1, 3, *SIZE), 0.25)), atol=1e-5)
@@ -147,27 +148,28 @@ def test_a_session_that_falls_back_to_the_cpu_is_refused(
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
     picture = OnCuda(torch.rand(1, 3, *SIZE))
     with pytest.raises(InputError, match=f"has no {provider}: .*pip install onnxruntime-gpu"):
-        onnx_forward(deployed(SMALL), picture, backend)
+        onnx_forward(backend, deployed(SMALL), picture)
     # A package that is built with it, on a machine without the libraries, says that it has it.
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [provider])
     with pytest.warns(UserWarning), pytest.raises(InputError, match=f"by its {provider} alone"):
-        onnx_forward(deployed(SMALL), picture, backend)
+        onnx_forward(backend, deployed(SMALL), picture)
     assert capfd.readouterr().out == ""  # where results are expected
 
 
 def test_what_is_kept_depends_on_onnx_runtime_and_its_providers(monkeypatch):
     version = onnxruntime.__version__
-    assert onnx_versions(("eager", "compiled"), "cuda") == {}
-    assert onnx_versions(("eager", "onnxruntime"), "cpu") == {
+    assert backend_versions(("eager", "compiled"), "cuda") == {}
+    assert backend_versions(("eager", "onnxruntime"), "cpu") == {
         "onnxruntime": version,
         "providers": ["CPUExecutionProvider"],
     }
-    before = onnx_versions(("onnxruntime", "tensorrt"), "cuda")
+    before = backend_versions(("onnxruntime", "tensorrt"), "cuda")
     there = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: there)
     monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="10.9.0"))
-    after = onnx_versions(("onnxruntime", "tensorrt"), "cuda")
-    assert after == {"onnxruntime": version, "providers": there[:2], "tensorrt": "10.9.0"} != before
+    after = backend_versions(("onnxruntime", "tensorrt"), "cuda")
+    asked = ["CUDAExecutionProvider", "TensorrtExecutionProvider"]
+    assert after == {"onnxruntime": version, "providers": asked, "tensorrt": "10.9.0"} != before
 
 
 # Timing on CUDA, on a fake clock that a session advances by 0.6 ms
@@ -177,11 +179,11 @@ def test_what_is_kept_depends_on_onnx_runtime_and_its_providers(monkeypatch):
 def fake(monkeypatch):
     fake = FakeCuda()
     fake.install(monkeypatch)
-    real = nas.measure.latency.backends.onnx_forward
+    real = backends["onnxruntime"]
 
-    def onnx_forward(network, picture, backend, *, replayed):
+    def make(network, picture, replayed):
         fake.replayed = replayed
-        forward = real(network, picture, backend)
+        forward = real.make(network, picture, False)
 
         def timed():
             fake.forwards += 1
@@ -190,7 +192,7 @@ def fake(monkeypatch):
 
         return timed
 
-    monkeypatch.setattr(nas.measure.latency.backends, "onnx_forward", onnx_forward)
+    monkeypatch.setitem(backends._items, "onnxruntime", replace(real, make=make))
     return fake
 
 
@@ -229,10 +231,10 @@ def test_on_cuda_a_session_computes_what_pytorch_computes_and_is_timed(backend, 
         pytest.skip(str(fault))
     assert (latency.backend, latency.mode) == (backend, mode) and latency.ms > 0
     with torch.no_grad(), own_stream(device):
-        form, replayed = as_run(network, mode), mode == "device"
-        forward = forward_of(form, backend, torch.float16, device, SIZE, replayed=replayed)
+        form, replayed = inference_form(network, mode), mode == "device"
+        forward = make_forward(form, backend, torch.float16, device, SIZE, replayed=replayed)
         results = [forward().clone() for _ in range(4)]  # in device mode the last by a graph
-        exact = forward_of(form, "eager", torch.float32, device, SIZE)()
+        exact = make_forward(form, "eager", torch.float32, device, SIZE)()
         torch.cuda.synchronize()
     for result in results:
         assert torch.allclose(result.float(), exact, atol=1e-2)

@@ -14,20 +14,18 @@ from nas.measure.cost import counts
 from nas.measure.cost.cost import network_macs
 from nas.measure.cost.counts import count, layers_as_run
 from nas.measure.cost.memory import compute_memory
-from nas.measure.cost.trace import as_run, deploy_form, trace
+from nas.measure.cost.trace import deploy_form, inference_form, trace
 from nas.measure.latency.predict import LatencyModel
 from search_spaces import Architecture, InputError, Stage, Tail, load_space, published
 from search_spaces.architecture import (
-    ACTIVATIONS,
     INPUTS,
     OUTPUTS,
-    RESIDUALS,
     SKIPS,
-    STEMS,
 )
 from search_spaces.blocks import LinearBlock, blocks, linear_sizes
 from search_spaces.blocks.folding import Kernel, add
 from search_spaces.blocks.linear import Branch, Conv
+from search_spaces.components import activations, residuals, stems
 from search_spaces.space import PRESETS
 from search_spaces.zoo.references import references
 
@@ -45,7 +43,7 @@ def unbuilt(monkeypatch):
     def forbidden(*args):
         raise AssertionError("a network was built")
 
-    for name in ("deploy_form", "as_run"):
+    for name in ("deploy_form", "inference_form"):
         monkeypatch.setattr(counts, name, forbidden)
 
 
@@ -53,7 +51,7 @@ def assert_as_built(architecture, height, width, precision):
     """A count is what the built network counts."""
     counted = count(architecture, height, width, precision)
     plain = deploy_form(architecture)
-    simple = as_run(plain, "device")
+    simple = inference_form(plain, "device")
     layers, fewer = (trace(form, height, width) for form in (plain, simple))
     assert counted.layers == layers == layers_as_run(architecture, "challenge", height, width)
     assert layers_as_run(architecture, "device", height, width) == fewer
@@ -87,7 +85,7 @@ def of_any_kind(choose):
     """Any block in any place, far from what a space would pair."""
     width = choose.randint(1, 12) * 4
     block, flag = partial(choose.choice, OWN), partial(choose.choice, (True, False))
-    stem, stem_block = choose.choice(tuple(STEMS)), block()
+    stem, stem_block = choose.choice(tuple(stems)), block()
     if stem.startswith("strided") and not linear_sizes(stem_block):
         raise InputError("a clipped tail is no strided stem")
     stages = [
@@ -99,10 +97,10 @@ def of_any_kind(choose):
         width=width,
         stages=tuple(stages),
         tail=Tail(choose.choice((1, 3)), choose.choice((0, 0, 3, 5)), block(), flag()),
-        activation=choose.choice(ACTIVATIONS),
+        activation=choose.choice(tuple(activations)),
         bias=flag(),
         skip=choose.choice(SKIPS),
-        residual=choose.choice(RESIDUALS),
+        residual=choose.choice(residuals()),
         stem_block=stem_block,
         stem_activation=flag(),
         neck=choose.choice(("none", block())),
@@ -186,7 +184,7 @@ def plugin(monkeypatch, request):
     """Register a block under a name of its own until the test ends."""
 
     def register(block):
-        name = f"{request.node.name} {len(blocks.names)}"
+        name = f"{request.node.name} {len(blocks)}"
         monkeypatch.setitem(blocks._items, name, block)
         return name
 

@@ -15,11 +15,11 @@ from fake_cuda import FakeCuda
 
 from nas.measure.cost.trace import trace
 from nas.measure.device_lock import exclusive, shared
-from nas.measure.latency.backends import pinned
 from nas.measure.latency.interleave import ANCHOR, interleave
 from nas.measure.latency.measure import ANCHOR_NETWORK, Latency, measure_cpu, measure_cuda
 from nas.measure.latency.store import structure_of
 from nas.measure.latency.target import resolve_target
+from nas.measure.latency.timers import pinned
 from search_spaces import Architecture, InputError, Stage, build, fuse
 
 SMALL = Architecture(width=8, stages=(Stage("conv", 8),))
@@ -62,10 +62,10 @@ def test_a_restless_machine_gives_its_steadiest_block_and_says_so():
 def test_a_machine_that_is_busy_all_the_time_is_found_out_by_what_the_anchor_usually_takes():
     slow, free = [1.5] * 4, [1.0] * 4
     samplers = {ANCHOR: sampler_of(slow + free), "a": sampler_of(range(8))}
-    block = interleave(samplers, rounds=4, usual_ms=0.98)
+    block = interleave(samplers, rounds=4, anchor_baseline_ms=0.98)
     assert (block.blocks, block.steady, block.samples["a"]) == (2, True, (4, 5, 6, 7))
     samplers = {ANCHOR: sampler_of(slow * 3), "a": sampler_of(range(12))}
-    assert not interleave(samplers, rounds=4, usual_ms=1.0).steady
+    assert not interleave(samplers, rounds=4, anchor_baseline_ms=1.0).steady
 
 
 def test_time_bounds_the_turns_but_four_are_taken():
@@ -305,9 +305,9 @@ def test_what_was_measured_while_something_else_ran_is_measured_again(cache, mon
 def on_a(*, steady, anchor_ms=1.0, told=None):
     """Really measure, and say how steady the machine was: a test cannot rely on the real one."""
 
-    def measure(network, *, usual_ms, **options):
+    def measure(network, *, anchor_baseline_ms, **options):
         if told is not None:
-            told.append(usual_ms)
+            told.append(anchor_baseline_ms)
         latency = measure_cpu(network, **options)
         return replace(
             latency, details={**latency.details, "steady": steady, "anchor_ms": anchor_ms}

@@ -10,7 +10,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from nas.measure.cost.memory import compute_memory, measure_memory
-from nas.measure.cost.trace import as_run
+from nas.measure.cost.trace import inference_form
 from search_spaces import published
 
 SIZE = (96, 96)  # from where on oneDNN runs every convolution, which unrolls none of them
@@ -19,7 +19,7 @@ NETWORKS = ["RepTCN", "RVSR", "VPEG-S", "ANUNet", "Megastudy", "XiaomiMM", "URPN
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_computed_memory_is_what_the_allocator_gives_out(name, tmp_path):
-    network = as_run(published[name].architecture, "device")
+    network = inference_form(published[name].architecture, "device")
     found = compute_memory(network, *SIZE, precision="float32")
     held = found.weights_mb * 1e6 + picture().nbytes
     assert found.mb * 1e6 == pytest.approx(held + allocated(network, tmp_path), rel=0.005)

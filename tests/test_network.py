@@ -168,7 +168,7 @@ def test_the_lr_residual_reaches_the_last_convolution():
 
 
 def test_the_gradient_input_is_the_magnitude_of_central_differences():
-    from search_spaces.networks.inputs import GradientInput
+    from search_spaces.networks.parts import GradientInput
 
     x = torch.zeros(1, 3, 5, 6)
     x[..., 3:] = 1.0

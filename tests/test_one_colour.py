@@ -15,9 +15,9 @@ from nas.data.image_files import Source
 from nas.data.prepare import prepare_sources
 from nas.data.store import PairSet, open_set
 from nas.measure.evaluation.dataset import describe
-from nas.training.engine.events import Finished, Looked
+from nas.training.data.teacher_quality import evaluate_teacher
+from nas.training.engine.events import Finished, Validated
 from nas.training.proxy.proxy import proxy_data
-from nas.training.teacher.run import evaluate_teacher
 from teachers.loading import load_teacher
 
 HELD_OUT = frozenset({"black", "cat"})
@@ -57,7 +57,7 @@ def test_a_search_measures_its_candidates_on_the_other_pictures(pair_set):
 
 def test_a_training_looks_at_the_others_and_ends_with_their_gain(pair_set, tmp_path):
     events = run(pair_set, tmp_path / "out", one_stage(steps=2))
-    assert all(math.isfinite(event.gain_db) for event in events if isinstance(event, Looked))
+    assert all(math.isfinite(event.gain_db) for event in events if isinstance(event, Validated))
     assert isinstance(events[-1], Finished) and math.isfinite(events[-1].gain_db)
 
 

@@ -14,19 +14,22 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nas.deploy.uint8_network import EightBit
-from nas.training.data.batches import Material
+from nas.training.core.precision import Precision
+from nas.training.core.runtime import SINGLE
+from nas.training.data.batches import CropSource
 from nas.training.data.crops import Crops
 from nas.training.data.patches import PatchBank
-from nas.training.engine.runtime import ALONE
-from nas.training.engine.stage import StageRun
-from nas.training.engine.student import first_form
+from nas.training.engine.objective import StudentTask
+from nas.training.engine.stage import StageTrainer
+from nas.training.engine.student import initial_student
 from nas.training.losses.distillation import affinity, contrastive, lanczos_up
 from nas.training.losses.losses import losses
+from nas.training.losses.phases import PhaseLoss
 from nas.training.proxy.cuda_graph import Tabled
-from nas.training.proxy.precision import Precision
-from nas.training.proxy.step import Learner, PhaseLoss
+from nas.training.proxy.step import Learner
 from search_spaces import Architecture, Stage, build, fuse, published
-from search_spaces.architecture import RESIDUALS, SCALE
+from search_spaces.architecture import SCALE
+from search_spaces.components import residuals
 from teachers.hat.network import HAT, HATSettings
 from teachers.tiling import upscale
 
@@ -70,7 +73,7 @@ ARCHITECTURES |= {
     f"{residual} residual": Architecture(
         "unshuffle2", 8, (Stage("conv", 8, 1),), inputs="gradient", residual=residual
     )
-    for residual in RESIDUALS
+    for residual in residuals()
     if residual != "lr"
 }
 
@@ -100,10 +103,11 @@ def test_a_proxy_step_looks_at_no_value_and_stays_on_its_device(name, heard, mon
 def test_a_training_goes_on_from_a_checkpoint_on_its_device():
     """It is read on the CPU, and may have been written between two looks at the losses."""
 
-    def under_way(device: torch.device) -> StageRun:
-        student = first_form(SMALL, 0).to(device)
-        material = Material(Crops((), 16))
-        return StageRun(TWO_STAGES.stages[1], student, material, (0,), str(device), ALONE, FP32)
+    def under_way(device: torch.device) -> StageTrainer:
+        student = initial_student(SMALL, 0).to(device)
+        crops = CropSource(Crops((), 16))
+        task = StudentTask(TWO_STAGES.stages[1], student, 0, 1, 0)
+        return StageTrainer(task, crops, str(device), SINGLE, FP32)
 
     run = under_way(DEVICE)
     run.load_state_dict(under_way(torch.device("cpu")).state_dict() | {"losses": [torch.ones(())]})
@@ -118,7 +122,7 @@ def test_a_picture_passes_through_the_deployed_network_on_its_device(name):
     assert larger.shape == (100, 152, 3) and larger.dtype == torch.uint8
 
 
-@pytest.mark.parametrize("name", losses.names)
+@pytest.mark.parametrize("name", losses)
 def test_losses_stay_on_the_device_of_the_pictures(name):
     loss, given = losses[name], [pictures(2, 3, 48, 64, requires_grad=True), pictures(2, 3, 48, 64)]
     with OneDevice():

@@ -119,10 +119,13 @@ for name in ("missing.py", "twice.py", "broken.py", "shadow.py", "leaves.py"):
     ], done.stderr
 
 
-def example(document):
+def examples(document):
     """The Python code of a document, as a reader would copy it."""
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
-    return code
+    return re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+
+
+def example(document):
+    return examples(document)[0]
 
 
 NAS = """
@@ -191,3 +194,49 @@ def test_commands_on_one_network_take_a_plugin_too(tmp_path):
     lines = done.stdout.splitlines()
     assert [line for line in lines if line.startswith("exit")] == ["exit 2", *["exit 0"] * 3]
     assert sum("8-crossx2" in line for line in lines) == 3
+
+
+NETWORK = """{"stem": "haar", "width": 8, "activation": "hardswish", "residual": "mitchell",
+"stages": [{"block": "ecb", "width": 8, "depth": 1}], "tail": {"cascade": 6}}"""
+
+CHECK = """
+import torch
+from nas.measure.cost.cost import network_macs
+from nas.measure.cost.counts import count
+from nas.measure.cost.trace import deploy_form, trace
+from search_spaces import Architecture, build, fuse, save_model
+from pathlib import Path
+from search_spaces.model_file import Model
+from search_spaces.space import Space
+
+architecture = Architecture.from_json(open("network.json").read())
+network = build(architecture, seed=0)
+x = torch.rand(1, 3, 9, 10)
+assert torch.allclose(network(x), fuse(network)(x), atol=1e-5)
+counted, layers = count(architecture, 54, 96), trace(deploy_form(architecture), 54, 96)
+assert counted.layers == layers
+assert counted.macs == network_macs(deploy_form(architecture), layers)
+chosen = {"stem": "haar", "width": 8, "activation": "hardswish", "residual": "mitchell",
+          "tail": "cascade6", "block": "ecb", "depth": 1}
+space = Space.from_dict({"dimensions": chosen}, "mine")
+assert space.parameters(space.architecture(chosen)) == chosen
+save_model(Model("mine", fuse(network)), Path("model.safetensors"))
+"""
+
+COMMANDS = """
+nas("latency network.json --target cpu --threads 1 --height 24 --width 32 "
+    "--backend torchscript --backend eager --plugin mine.py")
+nas("export model.safetensors --format frozen --output model.frozen --plugin mine.py")
+nas("export model.safetensors --format frozen --plugin mine.py --size 8x8")
+"""
+
+
+def test_every_other_registry_takes_the_documented_example(tmp_path):
+    (tmp_path / "mine.py").write_text("\n".join(examples("docs/extending.md")))
+    (tmp_path / "network.json").write_text(NETWORK)
+    load = "from search_spaces.plugins import load\nload('mine.py')\n"
+    done = run(load + CHECK + NAS + COMMANDS, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "  torchscript: " in done.stdout, done.stdout + done.stderr
+    assert (tmp_path / "model.frozen").is_file(), done.stderr
+    assert "any size: leave out --size" in done.stderr

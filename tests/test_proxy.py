@@ -13,10 +13,11 @@ from safetensors.torch import load
 from torch.nn import functional as F
 
 from nas.measure.quality import evaluate
+from nas.training.core.calibration import calibrate
+from nas.training.core.optim import Ema, Muon, orthogonalised
 from nas.training.data.patches import PatchBank, draw
-from nas.training.engine.optim import Ema, Muon, orthogonalised
+from nas.training.losses.phases import target_phases
 from nas.training.proxy import proxy
-from nas.training.proxy.calibration import calibrate
 from nas.training.proxy.proxy import (
     Diverged,
     ProxyData,
@@ -27,7 +28,6 @@ from nas.training.proxy.proxy import (
     run_proxy,
     starting_network,
 )
-from nas.training.proxy.step import target_phases
 from nas.training.recipe.schedules import warmed_cosine
 from search_spaces import Architecture, Stage, build, fuse
 from search_spaces.model_file import load_model

@@ -15,10 +15,11 @@ import torch
 from nas.data.sample import sample_set
 from nas.data.store import open_set
 from nas.data.windows import Window
+from nas.training.core.precision import Precision
 from nas.training.data.patches import Gatherer, PatchBank, choose, cut
+from nas.training.losses.phases import PhaseLoss
 from nas.training.proxy import cuda_graph
 from nas.training.proxy.cuda_graph import Tabled, Way, fastest
-from nas.training.proxy.precision import Precision
 from nas.training.proxy.proxy import (
     ProxyData,
     ProxySettings,
@@ -26,7 +27,7 @@ from nas.training.proxy.proxy import (
     run_proxy,
     starting_network,
 )
-from nas.training.proxy.step import WINDOW, Learner, PhaseLoss, Stepwise
+from nas.training.proxy.step import WINDOW, Learner, Stepwise
 from search_spaces import Architecture, Stage, published
 
 SETTINGS = ProxySettings(batch=3, patch=24)

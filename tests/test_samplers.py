@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nas.measure.cost.counts import count
-from search_spaces.networks.network import layout
+from search_spaces.networks.factory import layout
 from studies.sampling.gain_model import Prior, fit_prior, read_table, shipped_prior, table_arrays
 from studies.sampling.samplers import chosen
 

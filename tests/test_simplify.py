@@ -8,7 +8,7 @@ from deployed import NETWORKS, trained
 
 from nas.measure.cost.trace import trace
 from search_spaces import Architecture, Stage, Tail, build, published
-from search_spaces.architecture import RESIDUALS, STEMS
+from search_spaces.components import residuals, stems
 from search_spaces.networks.inference import simplified
 
 SIZES = ((24, 24), (9, 11), (13, 30))
@@ -33,8 +33,8 @@ def test_published_networks_compute_the_same(name):
     assert_same(trained(NETWORKS[name]))
 
 
-@pytest.mark.parametrize("residual", RESIDUALS)
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("residual", residuals())
+@pytest.mark.parametrize("stem", stems)
 def test_every_residual_at_every_working_resolution(stem, residual):
     cascade = 3 if residual == "lr" else 0
     stages = (Stage("conv", 8, 1),)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from photos import photo_set
 
-from nas.training.teacher.run import evaluate_teacher
+from nas.training.data.teacher_quality import evaluate_teacher
 from teachers.hat.network import HAT, HATSettings
 from teachers.loading import load_teacher, save_teacher
 

@@ -18,10 +18,11 @@ from promoting import copied
 from test_stopping import wait_for
 
 from nas.cli import main
-from nas.training.engine import runtime, trainer
+from nas.training.core import runtime, trainer
+from nas.training.engine.stage import StageTrainer
 from nas.training.teacher import run
 from nas.training.teacher.run import train_teacher
-from nas.training.teacher.task import TeacherRun, TeacherTraining
+from nas.training.teacher.task import TeacherTraining
 from search_spaces import Architecture
 
 STEPS = 1_000_000
@@ -118,14 +119,14 @@ def test_a_promotion(small_study, tmp_path, nas, monkeypatch):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_step_under_way_is_done_and_saved(pair_set, tmp_path, monkeypatch, how):
-    advance = TeacherRun.advance
+    advance = StageTrainer.advance
 
-    def pressed(run, crops):
-        if run.step == 2:
+    def pressed(stage):
+        if stage.step == 2:
             signal.raise_signal(how)
-        return advance(run, crops)
+        advance(stage)
 
-    monkeypatch.setattr(TeacherRun, "advance", pressed)
+    monkeypatch.setattr(StageTrainer, "advance", pressed)
     before = signal.getsignal(how)
     with pytest.raises(KeyboardInterrupt):
         train_teacher(
@@ -141,8 +142,8 @@ def test_the_step_under_way_is_done_and_saved(pair_set, tmp_path, monkeypatch, h
 def test_who_ignores_a_signal_wants_it_ignored(how):
     before = signal.signal(how, signal.SIG_IGN)  # as nohup does
     try:
-        with runtime.kept() as wish:
+        with runtime.defer_signals() as signals:
             signal.raise_signal(how)
-        assert not wish.wanted
+        assert not signals.stop_requested
     finally:
         signal.signal(how, before)

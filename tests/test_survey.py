@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from nas.data.sample import sample_set
 from nas.data.store import open_set
 from nas.measure.cost.cost import network_macs
-from nas.measure.cost.trace import as_module, trace
+from nas.measure.cost.trace import to_module, trace
 from nas.measure.evaluation.survey_table import count, table1
 from nas.measure.latency.predict import LatencyModel
 from search_spaces import Architecture, build, fuse, published, references
@@ -173,7 +173,7 @@ def test_a_comparator_has_its_published_parameters(network):
 )
 def test_the_surveys_comparison_at_256(name, params, macs, interpolated):
     """Table of section 3.10; its counter charges four operations a bilinearly upscaled value."""
-    network = as_module(references[name].architecture)
+    network = to_module(references[name].architecture)
     convolutions = network_macs(network, trace(network, 256, 256))
     assert prints_as(references[name].params / 1e6, float(params), 0.001)
     charged = convolutions + 4 * 4 * interpolated * 256**2

@@ -11,10 +11,10 @@ from photos import QPS
 
 from nas.common.errors import InputError
 from nas.data.store import lanczos
-from nas.training.data.batches import Batches, Material
+from nas.training.core.runtime import DistContext
+from nas.training.data.batches import BatchCutter, CropSource
 from nas.training.data.crops import Crops
 from nas.training.data.patches import Gatherer, PatchBank, choose, cut
-from nas.training.engine.runtime import World
 from nas.training.proxy.proxy import proxy_data
 from teachers.hat.network import HAT, HATSettings
 from teachers.loading import load_teacher, save_teacher
@@ -63,7 +63,7 @@ def test_a_step_hears_what_the_teacher_says_of_the_level_that_is_shown():
 def test_full_training_hears_it_too(pair_set):
     crops = Crops(pair_set.train, 16, QPS)
     said = [{qp: p.hr() if qp > 31 else 255 - p.hr() for qp in QPS} for p in pair_set.train]
-    batches = Batches(Material(crops, said), 8, (0,), "cpu", World())
+    batches = BatchCutter(CropSource(crops, said), 8, (0,), "cpu", DistContext())
     chosen = crops.choose(8, np.random.default_rng((0, 3)))
     batch = batches.cut(3)
     for crop, truth, taught in zip(chosen, batch.hr, batch.teacher, strict=True):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nas.measure.cost.trace import as_module, as_run, trace
+from nas.measure.cost.trace import inference_form, to_module, trace
 from nas.measure.latency.predict import LatencyModel
 from nas.measure.latency.store import entries
 from nas.measure.latency.target import resolve_target
@@ -34,8 +34,8 @@ def test_a_measured_runtime_is_that_of_the_simplest_form(tmp_path, monkeypatch):
 
 def test_in_challenge_mode_it_is_that_of_the_plain_deploy_form():
     x = torch.rand(1, 3, 24, 24)
-    plain, simple = (as_run(CASCADED, mode).eval() for mode in ("challenge", "device"))
-    assert trace(plain, 24, 24) == trace(as_module(CASCADED), 24, 24) != trace(simple, 24, 24)
+    plain, simple = (inference_form(CASCADED, mode).eval() for mode in ("challenge", "device"))
+    assert trace(plain, 24, 24) == trace(to_module(CASCADED), 24, 24) != trace(simple, 24, 24)
     with torch.no_grad():
         assert torch.allclose(simple(x), plain(x), atol=1e-5)
 
@@ -50,4 +50,4 @@ def test_a_model_predicts_the_form_that_its_runtimes_were_measured_in():
 
 def test_a_network_that_is_none_of_ours_is_timed_as_it_is():
     module = nn.Conv2d(3, 3, 3)
-    assert as_run(module, "device") is module
+    assert inference_form(module, "device") is module

@@ -16,18 +16,24 @@ from small_training import SMALL, one_stage, run
 
 from benchmarks.processes import HOST, free_port
 from nas.common.errors import InputError
-from nas.training.data.batches import Batches, Material
+from nas.training.core.calibration import calibrate
+from nas.training.core.precision import Precision, fastest
+from nas.training.core.runtime import SINGLE, DistContext
+from nas.training.data.batches import BatchCutter, CropSource
 from nas.training.data.crops import Crops
-from nas.training.engine.events import Looked, StageStarted
-from nas.training.engine.runtime import World
-from nas.training.engine.student import Student, enter, first_form, start_from, without_bias
-from nas.training.proxy.calibration import calibrate
-from nas.training.proxy.precision import Precision, fastest
+from nas.training.engine.events import StageStarted, Validated
+from nas.training.engine.student import (
+    Student,
+    enter_stage,
+    initial_student,
+    start_from,
+    without_bias,
+)
 from nas.training.recipe.recipe import load_recipe, shipped_recipes
 from nas.training.recipe.stage import Stage
 from search_spaces import build, fuse, published, references
 from search_spaces.model_file import Model, load_model, save_model
-from search_spaces.networks.unfold import inherit, training_form
+from search_spaces.networks.unfold import load_deploy_weights, training_form
 from teachers.loading import load_teacher
 
 
@@ -35,7 +41,7 @@ class TestForms:
     @pytest.mark.parametrize("name", [*published, *references])
     def test_folding_between_stages_changes_nothing(self, name):
         student = Student(build((published.get(name) or references[name]).architecture, 0))
-        folded = enter(student, Stage(steps=1, losses={"l1": 1}, fold=True), 0)
+        folded = enter_stage(student, Stage(steps=1, losses={"l1": 1}, fold=True), 0)
         x = torch.rand(1, 3, 12, 12)
         with torch.no_grad():
             before, after = student.eval().network(x), folded.eval().network(x)
@@ -64,7 +70,7 @@ class TestForms:
         architecture = (published.get(name) or references[name]).architecture
         deployed = fuse(build(architecture, 1))
         network = training_form(architecture, 2)
-        inherit(network, deployed)
+        load_deploy_weights(network, deployed)
         x = torch.rand(1, 3, 12, 12)
         with torch.no_grad():
             expected = deployed(x)
@@ -76,22 +82,22 @@ class TestForms:
         torch.manual_seed(0)
         calibrate(trained, torch.rand(2, 3, 16, 16), torch.rand(2, 3, 64, 64))
         model = save_model(Model("m", trained, {}), tmp_path / "m.safetensors")
-        student = first_form(SMALL, 5)
+        student = initial_student(SMALL, 5)
         start_from(student, model)
         x = torch.rand(1, 3, 9, 11)
         with torch.no_grad():
             assert torch.allclose(student.eval().network(x), trained(x), atol=1e-5)
         events = run(pair_set, tmp_path / "out", one_stage(steps=1), start=model)
-        first = next(event for event in events if isinstance(event, Looked))
+        first = next(event for event in events if isinstance(event, Validated))
         assert first.gain_db < -1  # what a tail fitted to noise does
 
     def test_another_network_is_no_start(self):
         model = Model("wide", fuse(build(replace(SMALL, width=12), 0)), {})
         with pytest.raises(InputError, match="which is not the network to train"):
-            start_from(first_form(SMALL, 0), model)
+            start_from(initial_student(SMALL, 0), model)
         biased = Model("biased", fuse(build(SMALL, 0)), {})
         with pytest.raises(InputError, match="start from a model with the same layers"):
-            start_from(first_form(replace(SMALL, bias=False), 0), biased)
+            start_from(initial_student(replace(SMALL, bias=False), 0), biased)
 
     def test_what_is_frozen_stays(self, pair_set, tmp_path):
         recipe = one_stage(steps=3, freeze=["stem.*", "body.*"], fold=True, ema=0)
@@ -125,7 +131,7 @@ def test_every_shipped_recipe_trains_the_network_it_is_for(pair_set, tmp_path, n
     recipe = recipe.model_copy(update={"stages": tuple(small)})
     architecture = published[FITTING.get(name, "IVP")].architecture
     events = run(pair_set, tmp_path, recipe, architecture, teacher=load_teacher("hat-tiny"))
-    looks = [event for event in events if isinstance(event, Looked)]
+    looks = [event for event in events if isinstance(event, Validated)]
     assert all(np.isfinite(look.gain_db) for look in looks)
     assert len([e for e in events if isinstance(e, StageStarted)]) == len(recipe.stages)
     model = load_model(tmp_path / "best.safetensors")
@@ -139,7 +145,7 @@ def test_a_training_learns_and_keeps_its_best(pair_set, tmp_path):
     events = run(
         pair_set, tmp_path / "out", recipe, teacher=load_teacher("hat-tiny"), licence="MIT"
     )
-    looks = [event for event in events if isinstance(event, Looked)]
+    looks = [event for event in events if isinstance(event, Validated)]
     assert [look.step for look in looks] == [0, 50, 100]
     assert looks[-1].gain_db > looks[0].gain_db + 0.03
     best = max(looks, key=lambda look: look.gain_db)
@@ -170,24 +176,24 @@ def test_crops_are_a_function_of_the_step_and_shared_out_among_processes(pair_se
     crops = Crops(pair_set.train, 16, QPS)
     outputs = [dict.fromkeys(QPS, 255 - picture.hr()) for picture in pair_set.train]
     features = [{None: p.lr(None)[::4, ::4].astype(np.float16)} for p in pair_set.train]
-    whole = Batches(Material(crops, outputs), 4, (0, 1), "cpu", World()).cut(7)
-    again = next(Batches(Material(crops, outputs), 4, (0, 1), "cpu", World()).after(7))
+    whole = BatchCutter(CropSource(crops, outputs), 4, (0, 1), "cpu", SINGLE).cut(7)
+    again = next(BatchCutter(CropSource(crops, outputs), 4, (0, 1), "cpu", SINGLE).batches(7))
     parts = [
-        Batches(Material(crops, outputs), 4, (0, 1), "cpu", World(rank, 2)).cut(7)
+        BatchCutter(CropSource(crops, outputs), 4, (0, 1), "cpu", DistContext(rank, 2)).cut(7)
         for rank in range(2)
     ]
     assert torch.equal(whole.hr, again.hr) and torch.equal(whole.lr, again.lr)
     assert torch.equal(whole.hr, torch.cat([part.hr for part in parts]))
     assert torch.equal(whole.teacher, 255 - whole.hr)  # cut at the same places, turned alike
     on_grid = Crops(pair_set.train, 16, (None,), grid=4)
-    batch = Batches(Material(on_grid, (), features, (1, 2)), 4, (0,), "cpu", World()).cut(0)
+    batch = BatchCutter(CropSource(on_grid, (), features, (1, 2)), 4, (0,), "cpu", SINGLE).cut(0)
     assert [tuple(map_.shape) for map_ in batch.features] == [(4, 1, 4, 4), (4, 2, 4, 4)]
     corners = torch.stack(
         [batch.lr[:, :, y::4, x::4] for y in (0, 3) for x in (0, 3)]
     )  # a turned crop begins with another corner of each square
     assert (corners == torch.cat(batch.features, 1)).flatten(2).all(2).any(0).all()
     with pytest.raises(InputError, match="cannot be divided among 3 processes"):
-        World(0, 3).part(4)
+        DistContext(0, 3).part(4)
 
 
 def test_two_processes_train_as_one(pair_set, tmp_path):
@@ -234,5 +240,5 @@ def test_a_gpu_learns_in_every_precision(pair_set, tmp_path, name):
     precision = None if name is None else Precision(name)
     recipe = load_recipe("proxy").scaled(100)
     events = run(pair_set, tmp_path, recipe, device="cuda", precision=precision)
-    looks = [event for event in events if isinstance(event, Looked)]
+    looks = [event for event in events if isinstance(event, Validated)]
     assert looks[-1].gain_db > looks[0].gain_db

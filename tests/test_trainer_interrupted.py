@@ -16,11 +16,11 @@ import torch
 from small_training import SMALL, TWO_STAGES, one_stage, run
 
 from nas.common.errors import InputError
-from nas.training.engine import stage
-from nas.training.engine.events import Finished, Looked, Saved, Started, WentBack
+from nas.training.core.precision import Precision
+from nas.training.engine import objective, stage
+from nas.training.engine.events import Finished, RolledBack, Saved, Started, Validated
 from nas.training.engine.folder import read_training
 from nas.training.engine.trainer import train
-from nas.training.proxy.precision import Precision
 from search_spaces.model_file import load_model
 
 
@@ -47,13 +47,13 @@ class TestInterruptions:
             "from small_training import SMALL, TWO_STAGES\n"
             "from nas.data.store import open_set\n"
             "from nas.training.engine.trainer import train\n"
-            "from nas.training.engine.stage import StageRun\n"
-            "done, advance = [], StageRun.advance\n"
+            "from nas.training.engine.stage import StageTrainer\n"
+            "done, advance = [], StageTrainer.advance\n"
             "def killed(run):\n"
             "    done.append(run)\n"
             "    if len(done) == 17: os.kill(os.getpid(), signal.SIGKILL)\n"
             "    advance(run)\n"
-            "StageRun.advance = killed\n"
+            "StageTrainer.advance = killed\n"
             "pair_set, out = open_set(Path(sys.argv[1])), Path(sys.argv[2])\n"
             "list(train('small', SMALL, TWO_STAGES, pair_set, out, checkpoint_seconds=0))\n"
         )
@@ -78,7 +78,7 @@ class TestInterruptions:
 
     @pytest.mark.parametrize("stop", [3, 12])
     def test_ctrl_c_saves_whole_steps(self, pair_set, uninterrupted, tmp_path, monkeypatch, stop):
-        advance, done = stage.StageRun.advance, []
+        advance, done = stage.StageTrainer.advance, []
 
         def pressed(run):
             done.append(run)
@@ -87,7 +87,7 @@ class TestInterruptions:
             advance(run)
 
         before = signal.getsignal(signal.SIGINT)
-        monkeypatch.setattr(stage.StageRun, "advance", pressed)
+        monkeypatch.setattr(stage.StageTrainer, "advance", pressed)
         with pytest.raises(KeyboardInterrupt):
             run(pair_set, tmp_path / "out")
         assert signal.getsignal(signal.SIGINT) is before
@@ -108,7 +108,7 @@ class TestInterruptions:
     def test_killed_after_a_look_its_curve_tells_it_once(self, pair_set, tmp_path, checkpoint):
         recipe, file = one_stage(steps=55), tmp_path / "checkpoint.pt"
         events = train("small", SMALL, recipe, pair_set, tmp_path, checkpoint_seconds=0)
-        next(event for event in events if isinstance(event, Looked) and event.step == 50)
+        next(event for event in events if isinstance(event, Validated) and event.step == 50)
         left = file.read_bytes()
         events.close()
         file.unlink()
@@ -174,7 +174,7 @@ class TestDamage:
     def test_a_line_of_the_curve_that_is_torn_is_left_out(self, pair_set, tmp_path):
         recipe, file = one_stage(steps=3), tmp_path / "curve.jsonl"
         events = train("small", SMALL, recipe, pair_set, tmp_path)
-        next(event for event in events if isinstance(event, Looked))
+        next(event for event in events if isinstance(event, Validated))
         events.close()
         file.write_bytes(b'\xff\xfe{\n{"step": 0}\n' + file.read_bytes() + b'{"step": 0, "gai')
         run(pair_set, tmp_path, recipe)
@@ -187,7 +187,7 @@ class TestDamage:
         assert told.best_step == 0
         flip(best)
         with pytest.raises(
-            InputError, match=r"best\.safetensors is damaged or gone, .* remove .*checkpoint\.pt"
+            InputError, match=r"best\.safetensors is damaged or missing, .* remove .*checkpoint\.pt"
         ):
             run(pair_set, tmp_path, recipe)
         (tmp_path / "checkpoint.pt").unlink()
@@ -238,20 +238,20 @@ class TestRefusals:
 
 class TestGuard:
     def broken(self, monkeypatch, steps) -> None:
-        """The loss is no number at these calls."""
-        objective, calls = stage.objective, []
+        """The loss is NaN at these calls."""
+        loss_of, calls = objective.objective, []
 
         def sometimes(*given):
             calls.append(given)
-            loss = objective(*given)
+            loss = loss_of(*given)
             return loss * float("nan") if len(calls) in steps else loss
 
-        monkeypatch.setattr(stage, "objective", sometimes)
+        monkeypatch.setattr(objective, "objective", sometimes)
 
     def test_it_goes_back_and_on_with_other_crops(self, pair_set, tmp_path, monkeypatch):
         self.broken(monkeypatch, {58})
         events = run(pair_set, tmp_path / "out", one_stage(steps=60))
-        (back,) = [event for event in events if isinstance(event, WentBack)]
+        (back,) = [event for event in events if isinstance(event, RolledBack)]
         assert (back.step, back.to) == (60, 50)
         assert isinstance(events[-1], Finished)
         monkeypatch.undo()
@@ -262,7 +262,7 @@ class TestGuard:
 
     def test_a_checkpoint_holds_no_loss_that_is_no_number(self, pair_set, tmp_path, monkeypatch):
         self.broken(monkeypatch, {4})  # FP16 leaves that step out: the weights stay numbers
-        advance, done = stage.StageRun.advance, []
+        advance, done = stage.StageTrainer.advance, []
 
         def dies(run):
             done.append(run)
@@ -272,7 +272,7 @@ class TestGuard:
 
         recipe, half = one_stage(steps=8), Precision("fp16", False)
         with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
-            patch.setattr(stage.StageRun, "advance", dies)
+            patch.setattr(stage.StageTrainer, "advance", dies)
             run(pair_set, tmp_path, recipe, precision=half, checkpoint_seconds=0)
         events = run(pair_set, tmp_path, recipe, precision=half)
         assert events[0].step == 3

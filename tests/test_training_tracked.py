@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from nas.training.engine.events import Event, Finished, Looked
+from nas.training.engine.events import Event, Finished, Validated
 from nas.training.engine.trainer import train
 from nas.training.recipe.recipe import parse_recipe
 from search_spaces import Architecture
@@ -41,7 +41,7 @@ def test_a_training_is_shown_goes_on_in_its_run_and_ends_there(pair_set, tmp_pat
 
     cut_off = run()
     for event in cut_off:
-        if isinstance(event, Looked) and event.step == 50:
+        if isinstance(event, Validated) and event.step == 50:
             break
     cut_off.close()  # as Ctrl+C would
     client, (first,) = shown(database)
@@ -93,7 +93,7 @@ def test_a_training_that_is_refused_leaves_no_trace(pair_set, tmp_path):
 def test_the_pieces_of_a_look_stand_side_by_side(pair_set, tmp_path):
     folder = tmp_path / "training"
     events = tracked(training(pair_set, folder), folder, "small", "nonsense://", lambda fault: None)
-    look = next(event for event in events if isinstance(event, Looked))
+    look = next(event for event in events if isinstance(event, Validated))
     events.close()
     with Image.open(folder / "samples" / "step-00000000.png") as picture:
         pixels = np.asarray(picture)

@@ -1,4 +1,4 @@
-"""The one exception for faults that the user can mend, and words for it."""
+"""The one exception for faults that the user can fix, and short texts of other exceptions."""
 
 from __future__ import annotations
 
@@ -14,5 +14,15 @@ class InputError(ValueError):
 
 
 def reason(fault: OSError) -> str:
-    """What the system says was wrong, in a few words for such a sentence."""
+    """Return what the system says was wrong, in a few words for such a sentence."""
     return "no space is left" if fault.errno == errno.ENOSPC else fault.strerror or str(fault)
+
+
+def first_line(fault: BaseException, most: int = 300) -> str:
+    """Return the first line of a message, or the exception's type where it has none."""
+    return (str(fault).strip() or type(fault).__name__).splitlines()[0][:most]
+
+
+def one_line(fault: BaseException, most: int = 300) -> str:
+    """Return a message with its lines joined, at most so many characters."""
+    return " ".join(str(fault).split())[:most]

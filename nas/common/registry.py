@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Collection, Iterator, Mapping
+from typing import TypeVar
 
 from nas.common.errors import InputError
 
 T = TypeVar("T")
 
 
-class Registry(Generic[T]):
-    """Components by name. Filled by explicit ``add`` calls, never by scanning or import order."""
+class Registry(Mapping[str, T]):
+    """Components by name, in order of registration. Filled by explicit ``add`` calls only."""
 
     def __init__(self, kind: str, reserved: Collection[str] = ()) -> None:
         self._kind = kind
@@ -33,7 +33,7 @@ class Registry(Generic[T]):
         try:
             return self._items[name]
         except KeyError:
-            choices = ", ".join(self.names)
+            choices = ", ".join(self._items)
             raise InputError(
                 f"there is no {self._kind} '{name}'; choose one of {choices}"
             ) from None
@@ -44,7 +44,5 @@ class Registry(Generic[T]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All registered names, in the order of registration."""
-        return tuple(self._items)
+    def __len__(self) -> int:
+        return len(self._items)

@@ -8,7 +8,6 @@ hash and so another picture, and QPs asked for later are added to what is there.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 import warnings
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from nas.common.errors import InputError
+from nas.common.locks import lock_file
 from nas.common.text import Progress, silent
 from nas.data.decode import BACKGROUND, UnusablePicture
 from nas.data.encode import QPS
@@ -259,14 +259,10 @@ def _alone(out: Path, total: int, progress: Progress) -> Iterator[None]:
         raise InputError(f"{out} holds other files: name a new folder, or a prepared set")
     out.mkdir(parents=True, exist_ok=True)
     with (out / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock_file(lock, wait=False):
             progress(0, total, "waiting for another preparation of this set")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:
-            pass  # a file system without locks: names by content and atomic moves still hold
-        yield  # the system lets go of the lock when the process ends, however it ends
+            lock_file(lock)
+        yield
 
 
 @contextmanager

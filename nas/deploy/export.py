@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nas.common.errors import InputError
+from nas.common.errors import InputError, one_line
 from nas.common.files import atomic_path
-from nas.deploy.exportable import Portable, Program, program
-from nas.deploy.formats import FORMATS, OPSETS, Format, Run, Source
+from nas.deploy.exportable import Exportable, Program, program
+from nas.deploy.formats import OPSETS, Format, Run, Source, formats
 from search_spaces.architecture import SCALE
 from search_spaces.model_file import Model
 
@@ -23,36 +23,31 @@ OPSET = 18
 
 BOUND = {False: 1e-5, True: 2**-6}
 """Largest difference from PyTorch in float32 that passes the check, by whether the file is FP16:
-rounding noise, and four steps of an 8-bit picture. It grows with outputs that leave [0, 1]."""
+rounding noise, and four steps of an 8-bit image. It grows with outputs that leave [0, 1]."""
 
 _SIDES = ((0, 1), (5, 2), (29, 42))  # beyond the smallest side; odd and even, higher and wider
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A file that was written and found to compute what the network computes.
-
-    Attributes:
-        path: where it is.
-        format: one of `FORMATS`.
-        half: whether weights, input and output are float16; float32 otherwise.
-        size: LR height and width that it is for; None for any.
-        smallest: smallest side of an LR picture that it takes.
-        batch: whether it takes any number of pictures at once, or one.
-        opset: of ONNX, else None.
-        error: largest difference from the network in float32, of values in [0, 1].
-        bound: what the difference was allowed to be.
-    """
+    """A file that was written and checked: it computes what the network computes."""
 
     path: Path
     format: str
     half: bool
+    """Whether weights, input and output are float16; float32 otherwise."""
     size: tuple[int, int] | None
+    """LR height and width that it is for; None for any."""
     smallest: int
+    """Smallest side of an LR image that it takes."""
     batch: bool
+    """Whether it takes any number of images at once, or one."""
     opset: int | None
+    """Of ONNX, else None."""
     error: float
+    """Largest difference from the network in float32, of values in [0, 1]."""
     bound: float
+    """Largest difference that passes."""
 
 
 def export(
@@ -69,31 +64,31 @@ def export(
     The file takes (N, 3, H, W) RGB in [0, 1] and gives (N, 3, 4H, 4W), clamped to [0, 1].
 
     Args:
-        model: the network with what is known of it, which the file repeats.
-        path: the file; one that is there is replaced.
-        format: one of `FORMATS`.
+        model: the network; its facts are repeated in the file.
+        path: the file; an existing one is replaced.
+        format: a name in `formats`.
         half: float16 weights, input and output, instead of float32.
-        size: LR height and width, for a file that takes one such picture and no other.
+        size: LR height and width, for a file that takes one image of that size only.
         opset: of ONNX, within `OPSETS`.
 
     Raises:
-        InputError: the format cannot do what is asked, lacks a package, or what was written does
-            not compute the same; then ``path`` is as it was.
+        InputError: the format does not support this, lacks a package, or the file does not compute
+            the same; then ``path`` is unchanged.
         OSError: it cannot be written.
     """
     chosen = _checked(format, size, opset)
-    portable = Portable(model.network).eval()
+    exportable = Exportable(model.network).eval()
     if half:
-        portable = portable.half()
-    graph = program(portable, size)
+        exportable = exportable.half()
+    graph = program(exportable, size)
     written_opset = opset if format == "onnx" else None
-    source = Source(model, portable, graph, _facts(model, half, written_opset), opset)
+    source = Source(model, exportable, graph, _facts(model, half, written_opset), opset)
     with atomic_path(path) as aside:
-        with _told(path, format):
+        with _library_errors(path, format):
             chosen.write(source, aside)
-            error, peak = _compare(chosen.load(aside), model, _pictures(graph), source.dtype)
+            error, peak = _compare(chosen.load(aside), model, _images(graph), source.dtype)
         bound = BOUND[half] * max(1.0, peak)
-        if not error <= bound:  # also where it is no number
+        if not error <= bound:  # also NaN
             raise InputError(
                 f"{path} was not written: as {format}{' FP16' if half else ''} the network "
                 f"differs by {error:.2g} from itself in PyTorch, more than {bound:.2g}"
@@ -105,20 +100,19 @@ def export(
 
 
 def format_of(path: Path) -> str | None:
-    """Return the format that a file's name tells, or None."""
+    """Return the format of a file by its suffix, or None."""
     suffix = path.suffix.lower()
-    return next((name for name, each in FORMATS.items() if suffix in each.suffixes), None)
+    return next((name for name, each in formats.items() if suffix in each.suffixes), None)
 
 
 def _checked(format: str, size: tuple[int, int] | None, opset: int) -> Format:
-    if format not in FORMATS:
-        raise InputError(f"there is no format '{format}'; choose one of {', '.join(FORMATS)}")
-    if size is not None and not FORMATS[format].sized:
-        raise InputError(f"a {format} file takes pictures of any size: leave out --size")
+    chosen = formats[format]
+    if size is not None and not chosen.sized:
+        raise InputError(f"a {format} file takes images of any size: leave out --size")
     low, high = OPSETS
     if not low <= opset <= high:
         raise InputError(f"opset {opset} is not on offer; choose one from {low} to {high}")
-    return FORMATS[format]
+    return chosen
 
 
 def _facts(model: Model, half: bool, opset: int | None) -> dict[str, str]:
@@ -136,8 +130,8 @@ def _facts(model: Model, half: bool, opset: int | None) -> dict[str, str]:
     return facts if opset is None else {**facts, "opset": str(opset)}
 
 
-def _pictures(graph: Program) -> list[Tensor]:
-    """Noise, which hides no error: several sizes and a batch of two, as far as they are taken."""
+def _images(graph: Program) -> list[Tensor]:
+    """Noise, which hides no error, in several sizes and a batch of two where possible."""
     shapes: list[tuple[int, ...]] = [(1, 3, *graph.size)] if graph.size else []
     if not graph.size:
         low = graph.smallest
@@ -149,14 +143,14 @@ def _pictures(graph: Program) -> list[Tensor]:
 
 
 @contextmanager
-def _told(path: Path, format: str) -> Iterator[None]:
-    """Say in a sentence what a library says of an operator or an opset that it does not have."""
+def _library_errors(path: Path, format: str) -> Iterator[None]:
+    """Turn a library's error, such as an operator that it lacks, into one sentence."""
     try:
         yield
     except (InputError, OSError):
         raise
-    except Exception as fault:  # exporters and runtimes have no base class of their own
-        detail = " ".join(str(fault).split())[:200]
+    except Exception as fault:  # exporters and runtimes have no common base class
+        detail = one_line(fault, 200)
         raise InputError(
             f"{path} was not written: this network cannot be a {format} file ({detail})"
         ) from fault
@@ -164,12 +158,12 @@ def _told(path: Path, format: str) -> Iterator[None]:
 
 @torch.no_grad()
 def _compare(
-    run: Run, model: Model, pictures: Sequence[Tensor], dtype: torch.dtype
+    run: Run, model: Model, images: Sequence[Tensor], dtype: torch.dtype
 ) -> tuple[float, float]:
     """The largest difference, and the largest magnitude of the network's own output."""
     errors, peaks = [], []
-    for picture in pictures:
-        wanted = model.network(picture)
-        errors.append((run(picture.to(dtype)).float() - wanted.clamp(0, 1)).abs().max())
+    for image in images:
+        wanted = model.network(image)
+        errors.append((run(image.to(dtype)).float() - wanted.clamp(0, 1)).abs().max())
         peaks.append(wanted.abs().max())
     return torch.stack(errors).max().item(), torch.stack(peaks).max().item()  # NaN stays NaN

@@ -13,7 +13,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as shapes
 from torch.nn import functional as F
 
-from nas.common.errors import InputError
+from nas.common.errors import InputError, one_line
 from search_spaces.architecture import SCALE
 from search_spaces.networks.inference import simplified
 from search_spaces.networks.network import Network
@@ -29,7 +29,7 @@ _SIDES = (27, 35)
 """Of the example: odd and unequal sides, so that nothing looks constant by chance."""
 
 
-class Portable(nn.Module):
+class Exportable(nn.Module):
     """The simplest form with its output clamped to [0, 1], whose sizes may be symbols.
 
     A network pads a picture to its working factor only where that is needed, which is a decision
@@ -76,7 +76,7 @@ class Program:
     batch: bool
 
 
-def program(portable: Portable, size: tuple[int, int] | None = None) -> Program:
+def program(exportable: Exportable, size: tuple[int, int] | None = None) -> Program:
     """Export for any batch, height and width, or for one picture of a given size.
 
     Raises:
@@ -84,37 +84,37 @@ def program(portable: Portable, size: tuple[int, int] | None = None) -> Program:
     """
     if size is not None:
         with quiet(), _no_guards():
-            exported = torch.export.export(portable, (_example(portable, (1, 3, *size)),))
+            exported = torch.export.export(exportable, (_example(exportable, (1, 3, *size)),))
         return Program(exported, size, min(size), batch=False)
     for batch, smallest in _PROMISES:
         sizes = {2: Dim("height", min=smallest), 3: Dim("width", min=smallest)}
         if batch:
             sizes[0] = Dim("batch")
-        example = _example(portable, (2 if batch else 1, 3, *_SIDES))
+        example = _example(exportable, (2 if batch else 1, 3, *_SIDES))
         try:
             with quiet(), _no_guards(), torch.no_grad():
-                exported = torch.export.export(portable, (example,), dynamic_shapes=(sizes,))
-                exported.module()(_example(portable, (1, 3, smallest, smallest + 1)))
+                exported = torch.export.export(exportable, (example,), dynamic_shapes=(sizes,))
+                exported.module()(_example(exportable, (1, 3, smallest, smallest + 1)))
         except Exception as error:  # PyTorch raises several kinds; all say which guard it was
             fault = error
             continue
         return Program(exported, None, smallest, batch)
-    detail = " ".join(str(fault).split())[:200]
+    detail = one_line(fault, 200)
     raise InputError(
-        f"{portable.network.network.architecture.label} cannot be exported for changing sizes; "
+        f"{exportable.network.network.architecture.label} cannot be exported for changing sizes; "
         f"give one, such as --size 540x960 ({detail})"
     ) from fault
 
 
-def traced(portable: Portable) -> torch.jit.ScriptModule:
+def traced(exportable: Exportable) -> torch.jit.ScriptModule:
     """Trace to TorchScript, for any batch, height and width."""
     with quiet(), torch.no_grad():
-        return torch.jit.trace(portable, _example(portable, (2, 3, *_SIDES)), check_trace=False)
+        return torch.jit.trace(exportable, _example(exportable, (2, 3, *_SIDES)), check_trace=False)
 
 
-def _example(portable: Portable, shape: tuple[int, ...]) -> Tensor:
+def _example(exportable: Exportable, shape: tuple[int, ...]) -> Tensor:
     """Always the same values, as files keep them."""
-    return torch.full(shape, 0.5, dtype=next(portable.parameters()).dtype)
+    return torch.full(shape, 0.5, dtype=next(exportable.parameters()).dtype)
 
 
 def _repeated(x: Tensor, length: int, factor: int, axis: int) -> Tensor:

@@ -8,19 +8,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from nas.common.errors import InputError
-from nas.deploy.exportable import INPUT, OUTPUT, Portable, Program, quiet, traced
+from nas.common.registry import Registry
+from nas.deploy.exportable import INPUT, OUTPUT, Exportable, Program, quiet, traced
 from search_spaces.model_file import Model, load_model, model_bytes
 
 OPSETS = (18, 23)
-"""The oldest and the newest ONNX opset on offer: PyTorch writes none below the first, and programs
-in the field read few above the second."""
+"""The oldest and newest ONNX opset on offer: PyTorch writes none below, few programs read above."""
 
 Run: TypeAlias = Callable[[Tensor], Tensor]
 """A file as a function, (N, 3, H, W) to (N, 3, 4H, 4W), both of the file's own precision."""
@@ -28,43 +27,37 @@ Run: TypeAlias = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """What a file is written from.
-
-    Attributes:
-        model: the trained network, in float32.
-        portable: its portable form, in the precision of the file.
-        program: that form as a graph, for the sizes that the file shall take.
-        facts: what the file says of itself.
-        opset: of ONNX.
-    """
+    """The forms of a network that a file can be written from."""
 
     model: Model
-    portable: Portable
+    """The trained network, in float32."""
+    exportable: Exportable
+    """Its exportable form, in the precision of the file."""
     program: Program
+    """That form as a graph, for the image sizes of the file."""
     facts: Mapping[str, str]
+    """Metadata of the file: name, architecture, precision, license."""
     opset: int
+    """Of ONNX."""
 
     @property
     def dtype(self) -> torch.dtype:
         """The precision of weights, input and output."""
-        return next(self.portable.parameters()).dtype
+        return next(self.exportable.parameters()).dtype
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One file format.
-
-    Attributes:
-        suffixes: of its files; the first is the usual one.
-        write: write a file; it may be half written when this raises.
-        load: make a file a function again, by the library that its users have.
-        sized: whether a file can be for one size of picture only.
-    """
+    """One file format."""
 
     suffixes: tuple[str, ...]
+    """Of its files; the first is the usual one."""
     write: Callable[[Source, Path], None]
+    """Writes a temporary file, which is moved into place after the check."""
     load: Callable[[Path], Run]
+    """Returns a file as a function, run by the library of its users."""
     sized: bool = False
+    """Whether a file can be for one image size only."""
 
 
 def _write_onnx(source: Source, path: Path) -> None:
@@ -92,7 +85,7 @@ def _write_onnx(source: Source, path: Path) -> None:
 
 
 def _bare(proto: Any) -> None:
-    """Take off what PyTorch notes of its own program, paths of this machine included."""
+    """Remove PyTorch's debug notes, paths of this machine included."""
     graph = proto.graph
     del graph.value_info[:], proto.functions[:]
     for item in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
@@ -130,8 +123,8 @@ def _onnx_packages() -> tuple[Any, Any]:
 def _write_pt2(source: Source, path: Path) -> None:
     for node in source.program.exported.graph.nodes:
         for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node"):
-            node.meta.pop(key, None)  # notes for debugging, paths of this machine among them
-    content = io.BytesIO()  # in a file, the archive would be called by the file's passing name
+            node.meta.pop(key, None)  # debug notes with paths of this machine
+    content = io.BytesIO()  # a file's temporary name would get into the archive
     with quiet(), _no_log("torch.export"):
         torch.export.save(source.program.exported, content, extra_files=dict(source.facts))
     path.write_bytes(content.getvalue())
@@ -145,7 +138,7 @@ def _load_pt2(path: Path) -> Run:
 def _write_torchscript(source: Source, path: Path) -> None:
     content = io.BytesIO()  # as above
     with quiet():
-        torch.jit.save(traced(source.portable), content, _extra_files=dict(source.facts))
+        torch.jit.save(traced(source.exportable), content, _extra_files=dict(source.facts))
     path.write_bytes(content.getvalue())
 
 
@@ -155,7 +148,7 @@ def _load_torchscript(path: Path) -> Run:
 
 
 def _write_safetensors(source: Source, path: Path) -> None:
-    """A model file of the workbench itself: weights and architecture, no program."""
+    """A model file of the workbench: weights and architecture, no program."""
     own = ("name", "scale", "architecture")
     facts = {key: value for key, value in source.facts.items() if key not in own}
     path.write_bytes(model_bytes(source.model.network, source.model.name, facts, source.dtype))
@@ -168,7 +161,7 @@ def _load_safetensors(path: Path) -> Run:
 
 @contextmanager
 def _no_log(name: str) -> Iterator[None]:
-    """Silence a library that warns of what its user cannot change."""
+    """Silence a library's warnings that its user cannot act on."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -178,12 +171,10 @@ def _no_log(name: str) -> Iterator[None]:
         logger.setLevel(before)
 
 
-FORMATS: Mapping[str, Format] = MappingProxyType(
-    {
-        "onnx": Format((".onnx",), _write_onnx, _load_onnx, sized=True),
-        "pt2": Format((".pt2",), _write_pt2, _load_pt2, sized=True),
-        "torchscript": Format((".pt", ".torchscript"), _write_torchscript, _load_torchscript),
-        "safetensors": Format((".safetensors",), _write_safetensors, _load_safetensors),
-    }
-)
-"""Name -> format."""
+formats: Registry[Format] = Registry("format")
+"""Format name -> how its files are written and run."""
+
+formats.add("onnx", Format((".onnx",), _write_onnx, _load_onnx, sized=True))
+formats.add("pt2", Format((".pt2",), _write_pt2, _load_pt2, sized=True))
+formats.add("torchscript", Format((".pt", ".torchscript"), _write_torchscript, _load_torchscript))
+formats.add("safetensors", Format((".safetensors",), _write_safetensors, _load_safetensors))

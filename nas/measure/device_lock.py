@@ -18,11 +18,7 @@ from pathlib import Path
 import torch
 
 from nas.common.errors import InputError
-
-try:
-    import fcntl
-except ImportError:  # no such locks on Windows: measuring there is not protected
-    fcntl = None  # type: ignore[assignment]
+from nas.common.locks import lock_file
 
 
 def device_name(device: str | torch.device) -> str:
@@ -93,13 +89,9 @@ _TURN_S = 1.0
 
 @contextmanager
 def _locked(name: str, *, alone: bool) -> Iterator[None]:
-    if fcntl is None:
-        yield
-        return
     handle = _open(Path(tempfile.gettempdir()) / f"nas-workbench-{name}.lock")
     try:
-        with suppress(OSError):  # a file system without locks protects no measuring either
-            fcntl.flock(handle, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        lock_file(handle, shared=not alone)
         yield
     finally:
         os.close(handle)  # and with it the lock

@@ -72,8 +72,18 @@ class LinearBlock(Foldable):
             return []
         return [identity(self.in_channels, next(self.parameters()))]
 
+    def start_kernel(self) -> Branch | None:
+        """The branch that takes an initial kernel; by default the first one of the full size.
+
+        What is added to its kernel must add to the folded kernel. None keeps the block's own
+        initialization.
+        """
+        size = (self.out_channels, self.in_channels, self.kernel_size, self.kernel_size)
+        branches = (child for child in self.children() if isinstance(child, Branch))
+        return next((b for b in branches if tuple(b.weight.shape) == size), None)
+
     def fold(self) -> Kernel:
-        """What ``folded`` says, for whoever runs it or takes it apart.
+        """The checked result of ``folded``.
 
         Raises:
             InputError: it is no kernel of this block's channels and size.

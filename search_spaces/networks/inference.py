@@ -30,8 +30,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces.architecture import SCALE
-from search_spaces.networks.inputs import LumaInput
-from search_spaces.networks.network import Network, fuse
+from search_spaces.networks.factory import fuse
+from search_spaces.networks.network import Network
+from search_spaces.networks.parts import LumaInput
 from search_spaces.networks.residual import Residual
 
 _DENSE = 3
@@ -113,7 +114,7 @@ class Simplified(nn.Module):
         padded = self.padded(x)
         if self.base is not None:
             plane = F.pixel_shuffle(self.network.phases(padded), self.shuffle)
-            upscaled = self.base.picture(padded).add_(plane)
+            upscaled = self.base.image(padded).add_(plane)
         else:
             upscaled = F.pixel_shuffle(self.phases(padded), self.shuffle)
         return upscaled[..., : SCALE * height, : SCALE * width]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -23,30 +23,28 @@ from torch.nn import functional as F
 from search_spaces.architecture import SCALE, Architecture
 from search_spaces.blocks.folding import Kernel
 from search_spaces.blocks.linear import Branch, LinearBlock
-from search_spaces.networks.inputs import LUMA
+from search_spaces.components import activations, interpolations, pixel_unshuffle, stems
+from search_spaces.networks.network import Network
+from search_spaces.networks.parts import LUMA
 from search_spaces.networks.residual import interpolation_kernel
-
-if TYPE_CHECKING:
-    from search_spaces.networks.network import Network
 
 CORRELATION = 0.96
 """Of neighbouring LR pixels, in the model of pictures by which taps are fitted (AR(1))."""
 
 Layer: TypeAlias = "LinearBlock | nn.Conv2d"
 
-_ODD = ("gelu", "silu")
-"""Activations with f(x) - f(-x) = x."""
-
 
 @torch.no_grad()
-def initialise(network: Network) -> bool:
+def initialize(network: Network) -> bool:
     """Set the weights of a network in training or deploy form; draws from torch's generator.
 
     Returns:
-        Whether it was done. Networks with blocks that are no single convolution, or that have no
-        plain branch to hold the wanted kernel, keep their own initialisation.
+        Whether it was done. Networks keep their own initialization where a block does not fold or
+        has no ``start_kernel``, or where the stem rearranges pixels in an unknown way.
     """
     a = network.architecture
+    if stems[a.stem].downscale not in (None, pixel_unshuffle):
+        return False
     stem, body, neck = (_convolutions(part) for part in (network.stem, network.body, network.neck))
     tail, lift = _convolutions(network.tail), _convolutions(network.lift)
     if stem is None or body is None or neck is None or tail is None or lift is None:
@@ -97,7 +95,7 @@ def _carry(a: Architecture) -> _Carried:
     of blue where the network predicts colours; or nothing.
     """
     f = a.factor
-    signed = a.activation in _ODD
+    signed = activations[a.activation].odd
     room = min([a.width, *(stage.width for stage in a.stages)]) // (2 if signed else 1)
     if a.planes == 3 and room >= 3 * f * f:
         return _Carried(torch.eye(3 * f * f).reshape(-1, 3, f, f), signed)
@@ -117,10 +115,10 @@ def _carry(a: Architecture) -> _Carried:
 def _stem_rows(rows: Tensor, a: Architecture, code: Tensor) -> None:
     """Write the code into kernels (n, in, k, k) of the stem."""
     f, colours = a.factor, code.shape[1]
-    if a.stem.startswith("strided"):
-        rows[:, :colours, 1 : 1 + f, 1 : 1 + f] = code
-    else:
+    if stems[a.stem].downscale:
         rows[:, : colours * f * f, 1, 1] = code.flatten(1)
+    else:
+        rows[:, :colours, 1 : 1 + f, 1 : 1 + f] = code
 
 
 def _passing(layer: Layer, carried: _Carried, gain: float, start: int) -> Tensor:
@@ -148,7 +146,8 @@ def _end(ends: list[Layer], a: Architecture, carried: _Carried, gain: float) -> 
         assign(ends[0], _reading(ends[0], taps.flatten(0, 4), carried, gain))
         return
     channels = min(a.planes, a.tail.cascade) if a.residual != "lr" else 0
-    signed = a.activation in _ODD and a.tail.activation and a.tail.cascade >= 2 * channels > 0
+    odd = activations[a.activation].odd
+    signed = odd and a.tail.activation and a.tail.cascade >= 2 * channels > 0
     passing = torch.zeros(a.tail.cascade, f, f, colours.shape[1], f, f, size, size)
     for channel, y, x in product(range(channels), range(f), range(f)):
         passing[channel, y, x, :, y, x, size // 2, size // 2] = colours[channel]
@@ -227,11 +226,14 @@ def _upscaling(f: int, size: int, residual: str, colours: Tensor) -> Tensor:
         ).reshape(f, SCALE, size, f)
         return torch.einsum("aukm,bvln->aubvmnkl", rows, rows)
 
-    if residual in ("bicubic", "lanczos", "learned"):  # as good as the baseline by themselves
+    fixed = residual in interpolations
+    if residual == "learned" or (
+        fixed and interpolations[residual].taps >= 5
+    ):  # as good as the baseline
         planes, seen = colours.shape
         return torch.zeros(planes, f, SCALE, f, SCALE, seen, f, f, size, size)
     taps = separable("lanczos")
-    if residual in ("nearest", "bilinear"):
+    if fixed:
         taps = taps - separable(residual)
     return torch.einsum("pc,aubvmnkl->paubvcmnkl", colours, taps.float())
 
@@ -258,22 +260,15 @@ def _convolutions(part: nn.Module | None) -> list[Layer] | None:
     modules = list(part) if isinstance(part, nn.Sequential) else [part]
     layers: list[Layer] = []
     for module in modules:
-        if isinstance(module, LinearBlock | nn.Conv2d) and holder(module) is not None:
+        if isinstance(module, LinearBlock | nn.Conv2d) and _start_kernel(module) is not None:
             layers.append(module)
         elif not isinstance(module, nn.PReLU) and next(module.parameters(), None) is not None:
             return None
     return layers
 
 
-def holder(layer: Layer) -> nn.Conv2d | Branch | None:
-    """What holds the kernel: the convolution itself, or a block's branch of the full size."""
-    if isinstance(layer, nn.Conv2d):
-        return layer
-    for name in ("conv3", "conv"):
-        branch = getattr(layer, name, None)
-        if isinstance(branch, Branch):
-            return branch
-    return None
+def _start_kernel(layer: Layer) -> nn.Conv2d | Branch | None:
+    return layer if isinstance(layer, nn.Conv2d) else layer.start_kernel()
 
 
 def _folded(layer: Layer) -> Kernel:
@@ -292,7 +287,7 @@ def _random(layer: Layer) -> Tensor:
 
 def assign(layer: Layer, kernel: Tensor, bias: Tensor | None = None) -> None:
     """Make this the (folded) kernel, and this or zero the (folded) bias where there is one."""
-    held, now = holder(layer), _folded(layer)
+    held, now = _start_kernel(layer), _folded(layer)
     assert held is not None
     if isinstance(layer, nn.Conv2d):  # exactly, so that what was there before leaves no trace
         now = Kernel(layer.weight.zero_(), None if layer.bias is None else layer.bias.zero_())

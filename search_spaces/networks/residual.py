@@ -7,57 +7,20 @@ the border, foldable, exportable; and the learned residual is the same thing wit
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces.architecture import SCALE
-
-
-def _nearest(x: float) -> float:
-    return 1.0 if -0.5 <= x < 0.5 else 0.0
-
-
-def _bilinear(x: float) -> float:
-    return max(0.0, 1.0 - abs(x))
-
-
-def _bicubic(x: float) -> float:
-    """Keys' cubic with a = -0.5, as Pillow and MATLAB use it (``F.interpolate`` uses -0.75)."""
-    x, a = abs(x), -0.5
-    if x < 1:
-        return (a + 2) * x**3 - (a + 3) * x**2 + 1
-    return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a if x < 2 else 0.0
-
-
-def _lanczos(x: float) -> float:
-    """Three lobes, as Pillow's LANCZOS."""
-    if abs(x) >= 3:
-        return 0.0
-    return (
-        1.0
-        if x == 0
-        else math.sin(math.pi * x) * math.sin(math.pi * x / 3) * 3 / (math.pi * x) ** 2
-    )
-
-
-_KINDS: dict[str, tuple[Callable[[float], float], int]] = {
-    "nearest": (_nearest, 1),
-    "bilinear": (_bilinear, 3),
-    "bicubic": (_bicubic, 5),
-    "lanczos": (_lanczos, 7),
-}
+from search_spaces.components import interpolations
 
 
 def interpolation_kernel(kind: str) -> Tensor:
     """Taps (16, k, k) of 4x interpolation, row-major phases as pixel-shuffle wants them.
 
-    ``kind`` is nearest (k = 1), bilinear (3), bicubic (5) or lanczos (7). Each phase sums to 1.
+    ``kind`` is a name in `search_spaces.components.interpolations`; each phase sums to 1.
     """
-    weight, size = _KINDS[kind]
+    weight, size = interpolations[kind].weight, interpolations[kind].taps
     reach = size // 2
     offsets = [(phase + 0.5) / SCALE - 0.5 for phase in range(SCALE)]
     rows = torch.tensor(
@@ -96,8 +59,8 @@ class Residual(nn.Module):
         planes = x.shape[1]
         return F.conv2d(x, self.weight[: SCALE**2 * planes].to(x.dtype), groups=planes)
 
-    def picture(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, 3, 4H, 4W): the same pixels, in place; by one operator if it exists.
+    def image(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, 4H, 4W): the shuffled phases, by one operator if there is one.
 
         PyTorch's antialiased bicubic has the taps of Pillow's, but not its repeated border.
         """

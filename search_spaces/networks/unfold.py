@@ -13,11 +13,12 @@ from search_spaces.architecture import Architecture
 from search_spaces.blocks.etds import ClippedTail
 from search_spaces.blocks.folding import Kernel, add
 from search_spaces.blocks.linear import Branch, Conv, LinearBlock
-from search_spaces.networks.init import assign, holder
-from search_spaces.networks.network import Network, build
+from search_spaces.networks.factory import build
+from search_spaces.networks.init import assign
+from search_spaces.networks.network import Network
 
 
-class Topped(LinearBlock):
+class WithConvBranch(LinearBlock):
     """A block with a plain convolution beside it, zero at first; both fold into one."""
 
     kernel_sizes = Conv.kernel_sizes
@@ -41,14 +42,14 @@ class Topped(LinearBlock):
 
 
 def training_form(architecture: Architecture, seed: int | None = None) -> Network:
-    """As ``build``, but every linear block has a branch of its full size, which `inherit` needs."""
+    """As ``build``, but with a full-size branch in every linear block for `load_deploy_weights`."""
     network = build(architecture, seed)
     _top(network)
     return network
 
 
 @torch.no_grad()
-def inherit(network: Network, deploy: Network) -> None:
+def load_deploy_weights(network: Network, deploy: Network) -> None:
     """Make a `training_form` compute what a deploy form of the same layout does.
 
     A bias that only ``network`` has becomes zero.
@@ -56,18 +57,18 @@ def inherit(network: Network, deploy: Network) -> None:
     Raises:
         ValueError: their layouts differ.
     """
-    _inherit(network, deploy)
+    _load_deploy_weights(network, deploy)
 
 
 def _top(module: nn.Module) -> None:
     for name, child in module.named_children():
         if not isinstance(child, LinearBlock):
             _top(child)
-        elif holder(child) is None:
-            setattr(module, name, Topped(child))
+        elif child.start_kernel() is None:
+            setattr(module, name, WithConvBranch(child))
 
 
-def _inherit(module: nn.Module, deploy: nn.Module) -> None:
+def _load_deploy_weights(module: nn.Module, deploy: nn.Module) -> None:
     if isinstance(module, LinearBlock):
         if not isinstance(deploy, nn.Conv2d):
             raise ValueError("a block and its deploy form do not fit")
@@ -87,4 +88,4 @@ def _inherit(module: nn.Module, deploy: nn.Module) -> None:
                 raise ValueError(f"the deploy form has no {name}")
         children = dict(deploy.named_children())
         for name, child in module.named_children():
-            _inherit(child, children[name])
+            _load_deploy_weights(child, children[name])

@@ -36,7 +36,7 @@ class Candidate:
     @property
     def layout(self) -> str:
         """Equal for candidates that a proxy run cannot tell apart: those of one deploy form."""
-        from search_spaces.networks.network import layout
+        from search_spaces.networks.factory import layout
 
         return layout(self.architecture).key
 

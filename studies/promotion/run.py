@@ -22,7 +22,7 @@ from nas.measure.evaluation.evaluate import Evaluation, evaluate_all, upscaler_o
 from nas.measure.evaluation.report import Entry, document
 from nas.measure.evaluation.report import write as write_report
 from nas.measure.latency.measure import Kind, Latency
-from nas.training.engine.events import Event, Finished, Looked
+from nas.training.engine.events import Event, Finished, Validated
 from nas.training.engine.trainer import train
 from search_spaces.architecture import Architecture
 from search_spaces.model_file import Model, load_model, save_model
@@ -182,7 +182,7 @@ def _promote_one(
     best = max(forms, key=lambda name: forms[name])
     finished: Finished | None = None
     for event in _events(winner, winner.forms[best], plan, settings, progress):
-        if isinstance(event, Looked):
+        if isinstance(event, Validated):
             keep_samples(event, winner.folder / promotions.SAMPLES)
             view.news()
         elif isinstance(event, Finished):

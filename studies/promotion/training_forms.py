@@ -12,7 +12,7 @@ from dataclasses import replace
 from nas.common.errors import InputError
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import linear_sizes
-from search_spaces.networks.network import build, layout
+from search_spaces.networks.factory import build, layout
 
 CHOICES: Mapping[str, tuple[str, ...]] = {"auto": ("conv",), "trial": ()}
 """What ``--blocks`` takes beside names. ``auto`` trains the cheapest form: in short trainings no

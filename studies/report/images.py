@@ -19,13 +19,13 @@ from nas.data.windows import Window
 from nas.measure.evaluation.images import Place, telling_place
 from nas.measure.quality import psnr_y
 from nas.measure.tiling import as_tensor, upscale_picture
-from nas.training.engine.events import Looked, Sample
+from nas.training.engine.events import Sample, Validated
 from search_spaces.model_file import Model
 
 _GAP, _HEAD = 6, 22
 
 
-def keep_samples(looked: Looked, folder: Path) -> Path | None:
+def keep_samples(looked: Validated, folder: Path) -> Path | None:
     """Draw the pieces of a look, a row each: Lanczos, the network, the original.
 
     Returns:
@@ -39,7 +39,7 @@ def keep_samples(looked: Looked, folder: Path) -> Path | None:
     return path
 
 
-def _drawn(looked: Looked) -> Image.Image:
+def _drawn(looked: Validated) -> Image.Image:
     rows = [_row(sample) for sample in looked.samples]
     width = max(row.shape[1] for row in rows)
     height = _HEAD + sum(row.shape[0] + _GAP for row in rows)

@@ -8,12 +8,11 @@ named by its hash, lies in the machine's cache, and is checked by every worker t
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +24,7 @@ from safetensors.torch import save
 
 from nas.common.errors import InputError
 from nas.common.files import cache_root, unwritable, write_atomic
+from nas.common.locks import lock_file
 from nas.data.manifest import sha256_of
 from nas.data.store import open_set
 from nas.training.data.patches import PatchBank
@@ -241,8 +241,7 @@ def _alone(file: Path) -> Iterator[None]:
     """Hold a file against this machine's other workers, which wait."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with (file.parent / ".lock").open("ab") as lock:
-        with suppress(OSError):  # a file system without locks: the same is written twice
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock_file(lock)  # without locks the same is written twice
         yield
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
-from search_spaces.architecture import ACTIVATIONS, INPUTS, RESIDUALS, SKIPS, STEMS, Architecture
+from search_spaces.architecture import INPUTS, SKIPS, Architecture
 from studies.results.uncertainty import shipped_db
 
 LOWEST_DB = -0.1
@@ -40,6 +40,11 @@ _OWN = 0.3
 
 _MOST_FITTED = 200
 """Trainings that three hyperparameters are fitted to: more tell no more, and take a cube longer."""
+
+_STEMS = ("conv", "unshuffle2", "unshuffle3", "unshuffle4", "strided2", "strided2x4")
+_RESIDUALS = ("none", "nearest", "bilinear", "bicubic", "lanczos", "learned", "lr")
+_ACTIVATIONS = ("relu", "leaky_relu", "prelu", "gelu", "silu", "none")
+"""The choices that the table was trained with; those of plugins have no feature."""
 
 _SQRT5 = math.sqrt(5)
 
@@ -110,9 +115,9 @@ def features(architecture: Architecture, macs: float, params: float) -> np.ndarr
         attention / max(depth, 1),
     ]
     kinds = [
-        *(a.stem == stem for stem in STEMS),
-        *(a.residual == residual for residual in RESIDUALS),
-        *(a.activation == activation for activation in ACTIVATIONS),
+        *(a.stem == stem for stem in _STEMS),
+        *(a.residual == residual for residual in _RESIDUALS),
+        *(a.activation == activation for activation in _ACTIVATIONS),
         *(a.skip == skip for skip in SKIPS),
         *(a.inputs == inputs for inputs in INPUTS),
         a.output == "luma",

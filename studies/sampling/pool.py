@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.common.errors import InputError
 from search_spaces.architecture import Architecture
-from search_spaces.networks.network import layout
+from search_spaces.networks.factory import layout
 from search_spaces.space import Space
 from studies.core.budget import Budget
 from studies.sampling.gain_model import features

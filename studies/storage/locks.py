@@ -7,7 +7,6 @@ then the user's care.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import socket
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from nas.common.errors import InputError
+from nas.common.locks import lock_file
 from studies.storage.store import driven, explained, sqlite_file
 
 
@@ -108,14 +108,10 @@ def _lock_file(database: Path, key: str) -> Path:
 
 @contextmanager
 def _flocked(lock: IO[bytes], wait: bool) -> Iterator[str | None]:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
+    if not lock_file(lock, wait=wait):
         lock.seek(0)
         yield lock.read().decode().strip() or "another process"
         return
-    except OSError:
-        pass  # a file system without locks: like a database without
     lock.truncate(0)
     lock.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
     yield None

@@ -28,6 +28,7 @@ for _name, _value in {
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Param, Run  # noqa: E402
 
+from nas.common.errors import first_line  # noqa: E402
 from studies.settings import StudyInfo  # noqa: E402
 from studies.storage.locks import once  # noqa: E402
 from studies.storage.store import masked, sqlite_file  # noqa: E402
@@ -174,8 +175,7 @@ def _make_aside(file: Path) -> None:
 
 def fault(uri: str, error: BaseException) -> str:
     """Say in one sentence without secrets what a store's error was."""
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"MLflow at {masked(uri)}: {masked(line)}"
+    return f"MLflow at {masked(uri)}: {masked(first_line(error))}"
 
 
 def study_id(info: StudyInfo) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from nas.training.engine.events import Event, Looked
+from nas.training.engine.events import Event, Validated
 from studies.report.images import keep_samples
 from studies.results.promotions import SAMPLES
 from studies.tracking.writer import Courier
@@ -40,7 +40,7 @@ def tracked(
     courier: Courier[None] = Courier(connect)
     try:
         for event in events:
-            if isinstance(event, Looked):
+            if isinstance(event, Validated):
                 keep_samples(event, folder / SAMPLES)
                 courier.bring(None)
             yield event

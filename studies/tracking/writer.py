@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from nas.common.errors import first_line
 from studies.core.record import Record
 from studies.settings import StudyInfo
 
@@ -82,7 +83,7 @@ class Courier(Generic[News]):
                 if closing:
                     return
         except Exception as error:  # whatever it is, the work goes on without a view
-            self.fault = (str(error).strip() or type(error).__name__).splitlines()[0]
+            self.fault = first_line(error)
 
 
 def study_courier(

@@ -51,17 +51,17 @@ def export(
     from nas.common.files import file_name
     from nas.deploy.export import OPSET, format_of
     from nas.deploy.export import export as write
-    from nas.deploy.formats import FORMATS
+    from nas.deploy.formats import formats
 
     found = load(model, storage=storage, tracking_uri=tracking_uri, plugins=plugin)
     chosen = format or (format_of(output) if output else "onnx")
     if chosen is None:
-        suffixes = ", ".join(suffix for each in FORMATS.values() for suffix in each.suffixes)
+        suffixes = ", ".join(suffix for each in formats.values() for suffix in each.suffixes)
         raise InputError(f"--output {output}: its name tells no format; end it in {suffixes}")
     if opset is not None and chosen != "onnx":
         raise InputError(f"--opset is for onnx; leave it out for {chosen}")
-    if output is None and chosen in FORMATS:
-        output = Path(file_name(found.name) + FORMATS[chosen].suffixes[0])
+    if output is None and chosen in formats:
+        output = Path(file_name(found.name) + formats[chosen].suffixes[0])
     if output is not None and (output.is_dir() or _same(output, model)):
         raise InputError(f"--output {output} is the model itself or a folder; name another file")
     made = write(

@@ -160,9 +160,9 @@ class _Drawn:
                 best = "" if self._best is None else f", best {self._best:+.3f} dB"
                 told = f"{place}, {event.steps_per_second:.3g} steps/s{best}"
                 self._progress(event.step, event.steps, told)
-            case events.Looked():
+            case events.Validated():
                 self._best = max(event.gain_db, -math.inf if self._best is None else self._best)
-            case events.WentBack():
+            case events.RolledBack():
                 say(f"{place}: {event.why} at step {event.step}; going on from {event.to}")
             case events.Measuring():
                 self._progress(event.done, event.pictures, f"{place}, measuring whole pictures")

@@ -161,7 +161,7 @@ def _named(
 
 def _sampled(space: str, samples: int, plugins: Sequence[str] | None) -> dict[str, Architecture]:
     """Random networks of a space, no two alike; the same ones every time."""
-    from search_spaces.networks.network import layout
+    from search_spaces.networks.factory import layout
     from search_spaces.plugins import load_all
     from search_spaces.space import load_space
 

@@ -83,7 +83,7 @@ def evaluate(
     from nas.data.sample import sample_set
     from nas.data.store import open_set
     from nas.measure.device import usable_device
-    from nas.training.teacher.run import evaluate_teacher, require_gain
+    from nas.training.data.teacher_quality import evaluate_teacher, require_gain
     from teachers.loading import load_teacher
 
     where = usable_device(device)

@@ -25,8 +25,8 @@ from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
 
 if TYPE_CHECKING:
     from nas.common.text import Progress
+    from nas.training.core.precision import Precision
     from nas.training.engine.events import Event, Finished
-    from nas.training.proxy.precision import Precision
     from teachers.loading import Teacher
 
 
@@ -70,7 +70,7 @@ def train(
     from nas.data.sample import sample_set
     from nas.data.store import open_set
     from nas.measure.device import usable_device
-    from nas.training.engine.runtime import joined
+    from nas.training.core.runtime import join_processes
     from nas.training.engine.trainer import train as run
     from nas.training.recipe.recipe import load_recipe
     from studies.tracking.training_run import tracked
@@ -85,8 +85,8 @@ def train(
     folder = out or Path("trainings") / file_name(f"{name}-{chosen.name}")
     uri = tracking(tracking_uri)
     finished: Finished | None = None
-    with joined(device) as (world, device):
-        if data is None and world.first:
+    with join_processes(device) as (context, device):
+        if data is None and context.is_main:
             say("no --data: training on the small sample set, to see it work")
         with progress_bar("preparing") as progress:
             events = run(
@@ -101,10 +101,10 @@ def train(
                 device=device,
                 precision=_precision(precision),
                 licence=licence,
-                world=world,
+                context=context,
                 progress=progress,
             )
-            if uri is not None and world.first:
+            if uri is not None and context.is_main:
                 events = tracked(events, folder, name, uri, say_undelivered)
             first = next(events, None)
         with progress_bar(f"training {name}") as progress:
@@ -128,7 +128,7 @@ def _teacher(source: str, wanted: bool) -> Teacher | None:
 
 def _precision(name: str) -> Precision | None:
     from nas.common.errors import InputError
-    from nas.training.proxy.precision import CHOICES, Precision
+    from nas.training.core.precision import CHOICES, Precision
 
     if name == "auto":
         return None
@@ -161,14 +161,14 @@ class _Drawn:
             case events.Stepped():
                 speed = f"{event.steps_per_second:.3g} steps/s, loss {event.loss:.4g}"
                 self._progress(event.step, event.steps, speed + self._best_note())
-            case events.Looked():
+            case events.Validated():
                 if event.best:
                     self._best = event.gain_db
                 mark = " (best)" if event.best else ""
                 colour = colour_cell(event.gain_cb_db, event.gain_cr_db)
                 gain = f"{event.gain_db:+.3f} dB over Lanczos, colour {colour} dB"
                 say(f"step {event.step}: {gain}{mark}")
-            case events.WentBack():
+            case events.RolledBack():
                 say(f"step {event.step}: {event.why}; going on from {event.to} with other crops")
             case events.Measuring():
                 self._progress(event.done, event.pictures, "measuring whole pictures")

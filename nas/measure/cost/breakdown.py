@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from nas.measure.cost.cost import interpolations
-from nas.measure.cost.trace import LayerCost, as_module, trace
+from nas.measure.cost.trace import LayerCost, to_module, trace
 from search_spaces.architecture import Architecture
 
 
@@ -47,7 +47,7 @@ def breakdown(
     `LatencyModel.predict_ms` is. A fixed interpolation has no multiply-accumulates, as in
     `nas.measure.cost.cost`.
     """
-    module = as_module(network)
+    module = to_module(network)
     fixed = interpolations(module)
     groups: list[list[LayerCost]] = []
     for layer in trace(module, height, width):

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nas.measure.cost.trace import LayerCost, as_module, trace
+from nas.measure.cost.trace import LayerCost, to_module, trace
 from search_spaces.architecture import Architecture
-from search_spaces.networks.inputs import LumaInput
+from search_spaces.networks.parts import LumaInput
 from search_spaces.networks.residual import Residual
 
 _PROBE = 48
@@ -64,7 +64,7 @@ def cost(network: nn.Module | Architecture, height: int = 540, width: int = 960)
     Takes about 0.1 s at any size: the network runs without values at full size, and for real on
     48x48 pixels only, from where fvcore's count is carried over by the trace's ratio.
     """
-    module = as_module(network)
+    module = to_module(network)
     layers = trace(module, height, width)
     fvcore, fvcore_notes = _fvcore(module, layers)
     thop, thop_notes = _thop(module, layers, height, width)

@@ -33,10 +33,11 @@ from nas.measure.cost.parts import (
     TracePass,
     weights,
 )
-from nas.measure.cost.trace import LayerCost, as_run, deploy_form, trace
+from nas.measure.cost.trace import LayerCost, deploy_form, inference_form, trace
 from search_spaces.architecture import SCALE, Architecture
 from search_spaces.blocks import LinearBlock, blocks
 from search_spaces.blocks.linear import padding_of
+from search_spaces.networks.factory import deployed
 from search_spaces.networks.inference import (
     PhaseResidual,
     Simplified,
@@ -44,11 +45,12 @@ from search_spaces.networks.inference import (
     merge_stem,
     works_in_place,
 )
-from search_spaces.networks.network import Network, Parts, deployed, parts_of
+from search_spaces.networks.network import Network
+from search_spaces.networks.parts import Parts, parts_of
 from search_spaces.networks.residual import Residual
 
 _KEPT = 2**14
-_OWN = "search_spaces.blocks."
+_OWN = "search_spaces."
 _LAST = 16  # passes: of one architecture, several things are asked in a row
 
 
@@ -98,7 +100,7 @@ def _count_built(
 def layers_as_run(
     architecture: Architecture, mode: str, height: int = 540, width: int = 960
 ) -> tuple[LayerCost, ...]:
-    """Return the traced layers of what is timed in a mode: see `nas.measure.cost.trace.as_run`.
+    """Return the traced layers of the form that is timed in a mode, see `inference_form`.
 
     Raises:
         InputError: the network cannot be built, or cannot run.
@@ -109,7 +111,7 @@ def layers_as_run(
         run = TracePass("Simplified", height, width)
         _follow(run, _SimplePass(*_simplified(architecture)))
     except Exception:  # as above
-        return trace(as_run(architecture, mode), height, width)
+        return trace(inference_form(architecture, mode), height, width)
     return tuple(run.layers)
 
 
@@ -224,8 +226,8 @@ def _simplified(architecture: Architecture) -> tuple[Architecture, Parts[Part], 
 class _PartBuilder:
     """Makes each part once."""
 
-    def module(self, kind: Callable[..., nn.Module], *arguments: Any) -> Part:
-        return _module_part(kind, arguments)
+    def module(self, make: Callable[..., nn.Module], *arguments: Any) -> Part:
+        return _module_part(make, arguments)
 
     def block(self, name: str, in_channels: int, out_channels: int, **options: Any) -> Part:
         return _block_part(blocks[name], in_channels, out_channels, tuple(options.items()))
@@ -237,8 +239,21 @@ class _PartBuilder:
 
 
 @lru_cache(_KEPT)
-def _module_part(kind: Callable[..., nn.Module], arguments: tuple[Any, ...]) -> Part:
-    return Part(kind(*arguments))
+def _module_part(make: Callable[..., nn.Module], arguments: tuple[Any, ...]) -> Part:
+    return Part(_made(make, arguments, {}))
+
+
+def _made(
+    make: Callable[..., nn.Module], arguments: tuple[Any, ...], options: dict[str, Any]
+) -> nn.Module:
+    """Make a module, and refuse it if two of a plugin's factory share weights."""
+    with torch.random.fork_rng(devices=[]):
+        module = make(*arguments, **options)
+        if not _is_own(make):
+            other = make(*arguments, **options)
+            if {*map(id, weights(module))} & {*map(id, weights(other))}:
+                raise NotComposable("modules that share weights")
+    return module
 
 
 @lru_cache(_KEPT)
@@ -249,14 +264,10 @@ def _block_part(
     options: tuple[tuple[str, Any], ...],
 ) -> Part:
     kind = factory.func if isinstance(factory, partial) else factory
-    own = _is_own(factory)
-    if own and isinstance(kind, type) and issubclass(kind, LinearBlock):
+    if _is_own(factory) and isinstance(kind, type) and issubclass(kind, LinearBlock):
         return _folded(kind, in_channels, out_channels, **dict(options))
+    block = _made(factory, (in_channels, out_channels), dict(options))
     with torch.random.fork_rng(devices=[]):
-        block = factory(in_channels, out_channels, **dict(options))
-        other = block if own else factory(in_channels, out_channels, **dict(options))
-        if not own and {*map(id, weights(block))} & {*map(id, weights(other))}:
-            raise NotComposable("blocks that share weights")
         module = deployed(block.eval())
     return _convolution(module, linear=True) if isinstance(block, LinearBlock) else Part(module)
 

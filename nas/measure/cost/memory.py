@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nas.measure.cost.trace import as_run
+from nas.measure.cost.trace import inference_form
 from nas.measure.device_lock import shared
 from search_spaces.architecture import Architecture
 
@@ -47,12 +47,11 @@ def compute_memory(
 ) -> Memory:
     """Compute what a pass on (1, 3, height, width) allocates in eager PyTorch.
 
-    A network of ours is costed as it runs (`nas.measure.cost.trace.as_run`), any other module as it
-    is.
+    A network of ours is counted in its `inference_form`, any other module as it is.
     Takes some 20 ms at any size.
     """
     dtype = getattr(torch, precision)
-    twin = copy.deepcopy(as_run(network, "device")).to("meta", dtype).eval()
+    twin = copy.deepcopy(inference_form(network, "device")).to("meta", dtype).eval()
     living = Living()
     for weight in (*twin.parameters(), *twin.buffers()):
         living.add(weight)
@@ -79,7 +78,7 @@ def measure_memory(
         torch.OutOfMemoryError: the network does not fit.
     """
     with shared(device):
-        return allocated_memory(as_run(network, "device"), height, width, precision, device)
+        return allocated_memory(inference_form(network, "device"), height, width, precision, device)
 
 
 def allocated_memory(

@@ -242,9 +242,9 @@ class PlacedPart:
         """Run it."""
         return x.run.take(self.part.call, self.path, (x,))
 
-    def picture(self, x: Map) -> Map:
+    def image(self, x: Map) -> Map:
         """As that of `search_spaces.networks.residual.Residual`."""
-        return x.run.take(PartCall(self.part, "picture"), self.path, (x,))
+        return x.run.take(PartCall(self.part, "image"), self.path, (x,))
 
 
 def weights(module: nn.Module) -> list[torch.Tensor]:

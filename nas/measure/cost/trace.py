@@ -112,7 +112,7 @@ def trace(
     """
     from search_spaces.networks.network import Network
 
-    twin = copy.deepcopy(as_module(network)).to("meta", torch.float32).eval()
+    twin = copy.deepcopy(to_module(network)).to("meta", torch.float32).eval()
     recorder = Recorder()
     with torch.no_grad(), module_stack(twin, recorder), recorder:
         try:
@@ -143,17 +143,17 @@ def deploy_form(architecture: Architecture) -> Network:
     That takes longer than most of what is asked of a network: whoever asks several things of an
     architecture builds it once.
     """
-    from search_spaces.networks.network import build, fuse
+    from search_spaces.networks.factory import build, fuse
 
     return fuse(build(architecture, seed=0))
 
 
-def as_module(network: nn.Module | Architecture) -> nn.Module:
+def to_module(network: nn.Module | Architecture) -> nn.Module:
     """Return ``network``, or the deploy form of an architecture."""
     return network if isinstance(network, nn.Module) else deploy_form(network)
 
 
-def as_run(network: nn.Module | Architecture, mode: str) -> nn.Module:
+def inference_form(network: nn.Module | Architecture, mode: str) -> nn.Module:
     """Return what takes the time: the form that exported files and `nas upscale` run.
 
     That is the deploy form in its fewest passes over memory (`search_spaces.networks.inference`).
@@ -163,7 +163,7 @@ def as_run(network: nn.Module | Architecture, mode: str) -> nn.Module:
     from search_spaces.networks.inference import simplified
     from search_spaces.networks.network import Network
 
-    module = as_module(network)
+    module = to_module(network)
     return simplified(module) if isinstance(module, Network) and mode != "challenge" else module
 
 

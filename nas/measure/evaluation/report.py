@@ -22,7 +22,7 @@ from nas.measure.evaluation.views import SURVEY_QPS, markdown, pictures_csv, tab
 from nas.measure.latency.measure import Latency
 from nas.measure.quality import CHROMA_FLOOR, Fidelity
 from search_spaces.model_file import Model
-from search_spaces.networks.network import layout
+from search_spaces.networks.factory import layout
 from search_spaces.zoo.survey import published
 
 SURVEY_LANCZOS = {

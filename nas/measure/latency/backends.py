@@ -1,30 +1,97 @@
-"""One forward pass, prepared for a backend, and the clocks that time it."""
+"""The ways to run a network, by name: how each prepares a forward pass, and how it is timed."""
 
 from __future__ import annotations
 
 import copy
-import math
-import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from nas.measure.latency.interleave import Sampler
-from nas.measure.latency.onnx_backend import SESSIONS, onnx_forward
+from nas.common.registry import Registry
+from nas.measure.latency.onnx_backend import onnx_forward, onnx_versions
 
 Forward = Callable[[], torch.Tensor]
-"""Runs a prepared network once on its prepared picture."""
-
-_SAMPLE_MS = 20.0  # of runs between two events: long against the events' own microseconds
+"""Runs a prepared network once on its prepared image."""
 
 
-def forward_of(
+class Make(Protocol):
+    """Prepares a forward pass."""
+
+    def __call__(self, network: nn.Module, image: torch.Tensor, replayed: bool) -> Forward:
+        """Return a forward of ``network`` on ``image`` (1, 3, H, W), both on the device.
+
+        ``network`` is a copy in eval mode, in the precision of ``image``. ``replayed`` lets a
+        runtime use its own CUDA graph. Raises `InputError` where the backend cannot run here.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One way to run a network."""
+
+    make: Make
+    quick: bool = False
+    """Measured by default. Needs no compilation, and a failure is the network's fault: others that
+    cannot run are reported as unavailable."""
+    capturable: bool = True
+    """A CUDA graph of PyTorch can hold its forwards; others are timed back to back in a queue."""
+    versions: Callable[[str], Mapping[str, Any]] = lambda device: {}
+    """What its runtimes on ``cpu`` or ``cuda`` depend on beside PyTorch, for the key of the store;
+    lists of several backends under one name are joined."""
+
+
+backends: Registry[Backend] = Registry("backend")
+"""Backend name -> how it runs a network."""
+
+
+def _eager(network: nn.Module, image: torch.Tensor, replayed: bool) -> Forward:
+    return lambda: network(image)
+
+
+def _channels_last(network: nn.Module, image: torch.Tensor, replayed: bool) -> Forward:
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    image = image.to(memory_format=torch.channels_last)
+    return lambda: network(image)
+
+
+def _compiled(network: nn.Module, image: torch.Tensor, replayed: bool) -> Forward:
+    run = compiled(network)
+    return lambda: run(image)
+
+
+def _onnx(name: str) -> Backend:
+    return Backend(
+        partial(onnx_forward, name), capturable=False, versions=partial(onnx_versions, name)
+    )
+
+
+backends.add("eager", Backend(_eager, quick=True))
+backends.add("channels_last", Backend(_channels_last, quick=True))
+backends.add("compiled", Backend(_compiled))
+backends.add("onnxruntime", _onnx("onnxruntime"))
+backends.add("tensorrt", _onnx("tensorrt"))
+
+
+def quick_backends() -> tuple[str, ...]:
+    """Return the names of the backends that are measured by default."""
+    return tuple(name for name, backend in backends.items() if backend.quick)
+
+
+def backend_versions(names: Iterable[str], device: str) -> dict[str, Any]:
+    """Return what runtimes by these backends depend on, beside the versions of PyTorch."""
+    merged: dict[str, Any] = {}
+    for name in names:
+        for key, value in backends[name].versions(device).items():
+            before = merged.get(key)
+            merged[key] = [*before, *value] if isinstance(before, list) else value
+    return merged
+
+
+def make_forward(
     network: nn.Module,
     backend: str,
     dtype: torch.dtype,
@@ -33,164 +100,24 @@ def forward_of(
     *,
     replayed: bool = False,
 ) -> Forward:
-    """Return a forward of a copy of ``network`` on a picture (1, 3, *size) of random numbers.
+    """Return a forward of a copy of ``network`` on an image (1, 3, *size) of random numbers.
 
-    Args:
-        network: what to run.
-        backend: one of `nas.measure.latency.measure.BACKENDS`.
-        dtype: precision of weights, input and output.
-        device: where to run it.
-        size: height and width of the picture.
-        replayed: let a runtime that has CUDA graphs of its own use them; `graph_sampler` captures
-            what PyTorch runs.
+    With ``replayed``, a runtime that has its own CUDA graphs uses them.
 
     Raises:
-        ValueError: the backend is none of those.
-        InputError: it needs a package that is not installed.
+        InputError: there is no such backend, or it cannot run here.
     """
-    twin: Any = copy.deepcopy(network).to(device, dtype).eval().requires_grad_(False)
-    # Made on the CPU and moved, so that the numbers are the same on every device.
+    chosen = backends[backend]
+    twin = copy.deepcopy(network).to(device, dtype).eval().requires_grad_(False)
+    # Generated on the CPU, so that the numbers are the same on every device.
     noise = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
-    picture = noise.to(device, dtype)
-    if backend == "channels_last":
-        twin = twin.to(memory_format=torch.channels_last)
-        picture = picture.to(memory_format=torch.channels_last)
-    elif backend == "compiled":
-        twin = compiled(twin)
-    elif backend in SESSIONS:
-        return onnx_forward(twin.cpu(), picture, backend, replayed=replayed)
-    elif backend != "eager":
-        raise ValueError(f"no backend '{backend}'")
-    return lambda: twin(picture)
+    return chosen.make(twin, noise.to(device, dtype), replayed)
 
 
 def compiled(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """Have `torch.compile` make kernels, for however many networks.
+    """Have `torch.compile` make kernels, for any number of networks.
 
-    By itself it gives up after eight of one class in a process, and runs the others as they are.
+    Its default limit is eight of one class in a process; it runs the others uncompiled.
     """
     torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit
     return torch.compile(forward, dynamic=False)
-
-
-def event_sampler(forward: Forward, *, warm_ups: int) -> Sampler:
-    """Return a sampler of single forwards between CUDA events, synchronised after each."""
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    for _ in range(warm_ups):
-        forward()
-    torch.cuda.synchronize()
-
-    def sample() -> float:
-        begin.record()
-        forward()
-        end.record()
-        torch.cuda.synchronize()
-        return begin.elapsed_time(end)
-
-    return sample
-
-
-def graph_sampler(forward: Forward) -> Sampler:
-    """Return a sampler of replays of a captured forward, as many as take 20 ms."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # libraries set themselves up here, which capture forbids
-        for _ in range(3):
-            forward()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        kept = forward()
-
-    def replay(held: tuple[Forward, torch.Tensor] = (forward, kept)) -> None:
-        """Holds alive what the graph reads and writes: weights, picture, output."""
-        graph.replay()
-
-    return queue_sampler(replay)
-
-
-def queue_sampler(run: Callable[[], object]) -> Sampler:
-    """Return a sampler of runs that are queued one behind the other, as many as take 20 ms."""
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-
-    def mean_of(times: int) -> float:
-        begin.record()
-        for _ in range(times):
-            run()
-        end.record()
-        end.synchronize()
-        return begin.elapsed_time(end) / times
-
-    mean_of(3)
-    times = max(1, math.ceil(_SAMPLE_MS / max(mean_of(5), 1e-3)))
-    return lambda: mean_of(times)
-
-
-def wall_sampler(forward: Forward) -> Sampler:
-    """Return a sampler of single forwards on the CPU by the clock on the wall, warmed up."""
-    forward()
-
-    def sample() -> float:
-        begun = time.perf_counter()
-        forward()
-        return 1e3 * (time.perf_counter() - begun)
-
-    return sample
-
-
-@contextmanager
-def own_stream(device: torch.device) -> Iterator[None]:
-    """Make a CUDA stream other than the default one the current one: ONNX Runtime needs that.
-
-    It is one and the same in a process, because PyTorch keeps memory for each stream apart.
-    """
-    with torch.cuda.device(device):
-        stream = _stream(torch.cuda.current_device())
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            yield
-
-
-@cache
-def _stream(index: int) -> torch.cuda.Stream:
-    return torch.cuda.Stream()
-
-
-@contextmanager
-def pinned(threads: int | None) -> Iterator[int]:
-    """Run PyTorch on ``threads`` threads bound to as many cores (None: all allowed).
-
-    Yields the number of threads. Threads and affinities are as before afterwards. Where the
-    system knows no affinities (macOS) only the number is set.
-    """
-    affinities: dict[int, set[int]] = {}
-    allowed = list(range(os.cpu_count() or 1))
-    if hasattr(os, "sched_getaffinity"):
-        allowed = sorted(os.sched_getaffinity(0))
-    count = min(threads or len(allowed), len(allowed))
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    if hasattr(os, "sched_setaffinity"):
-        for task in Path("/proc/self/task").iterdir():
-            with suppress(OSError):  # a thread that ended meanwhile
-                thread = int(task.name)
-                affinities[thread] = os.sched_getaffinity(thread)
-                os.sched_setaffinity(thread, allowed[:count])
-    try:
-        yield count
-    finally:
-        for thread, cores in affinities.items():
-            with suppress(OSError):
-                os.sched_setaffinity(thread, cores)
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def autotuned(wanted: bool = True) -> Iterator[None]:
-    """Let cuDNN choose its kernels by trying, as the organisers do, or not; restored afterwards."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = wanted
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before

@@ -22,7 +22,7 @@ from nas.common.errors import InputError
 from nas.common.files import read_text
 from nas.common.text import Progress, silent
 from nas.measure.cost.memory import Precision
-from nas.measure.cost.trace import LayerCost, as_run, trace
+from nas.measure.cost.trace import LayerCost, inference_form, trace
 from nas.measure.latency.interleave import BUSY
 from nas.measure.latency.predict import FEATURES, PROFILES, LatencyModel, check_name, fit
 from nas.measure.latency.store import Entry, entries, structure_of
@@ -196,6 +196,24 @@ def _idle(measured: Sequence[Entry]) -> list[Entry]:
     return [e for e, a in zip(measured, anchors, strict=True) if not a or a <= BUSY * best]
 
 
+_IN_WORDS = frozenset(
+    [
+        "target",
+        "device",
+        "precision",
+        "height",
+        "width",
+        "mode",
+        "threads",
+        "backends",
+        "torch",
+        "structure",
+        "providers",
+    ]
+)
+"""Fields of a key beside the versions of further software."""
+
+
 def _how(entry: Entry) -> str:
     key, mode = entry.key, entry.latency.mode
     threads = entry.latency.details.get("threads")
@@ -208,8 +226,7 @@ def _how(entry: Entry) -> str:
         f"best of {', '.join(key.get('backends', ()))}",
         f"torch {key.get('torch')}",
     ]
-    runtimes = ("cuda", "cudnn", "onnxruntime", "tensorrt")
-    words += [f"{name} {key[name]}" for name in runtimes if key.get(name)]
+    words += [f"{name} {value}" for name, value in key.items() if value and name not in _IN_WORDS]
     return ", ".join(words)
 
 
@@ -267,7 +284,7 @@ def _measured(
         raise InputError(f"{place}: {runtime!r} is no number of milliseconds above zero")
     architecture = _architecture(network, place, folder)
     try:
-        layers = trace(as_run(architecture, ""), height, width)
+        layers = trace(inference_form(architecture, ""), height, width)
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
     shown = row.get("name") or (network if _is_name(network) else architecture.label)

@@ -20,7 +20,7 @@ ANCHOR = "anchor"
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class InterleavedTiming:
     """One block of interleaved samples."""
 
     samples: Mapping[str, tuple[float, ...]]
@@ -29,13 +29,13 @@ class Block:
     """How far the anchor's median moved between the halves of the block, as a fraction."""
     blocks: int
     """How many blocks were run to get this one."""
-    usual_ms: float = math.inf
+    anchor_baseline_ms: float = math.inf
     """What the anchor took when nothing else ran, as far as is known."""
 
     @property
     def doubt(self) -> float:
         """How far the anchor moved, or lay above the usual, as a share of what is tolerated."""
-        above = self.ms(ANCHOR) / self.usual_ms - 1
+        above = self.ms(ANCHOR) / self.anchor_baseline_ms - 1
         return max(self.drift / TOLERANCE, above / (BUSY - 1))
 
     @property
@@ -61,9 +61,9 @@ def interleave(
     rounds: int,
     blocks: int = 3,
     seconds: float = math.inf,
-    usual_ms: float = math.inf,
+    anchor_baseline_ms: float = math.inf,
     clock: Callable[[], float] = time.monotonic,
-) -> Block:
+) -> InterleavedTiming:
     """Sample in turns and return the first steady block, or the steadiest.
 
     Args:
@@ -71,11 +71,11 @@ def interleave(
         rounds: turns of each in a block.
         blocks: how many blocks to try at most.
         seconds: time after which no other block, and beyond four turns no other turn, is begun.
-        usual_ms: what the anchor takes when nothing else runs, as far as is known.
+        anchor_baseline_ms: what the anchor takes when nothing else runs, as far as is known.
         clock: where the time comes from.
     """
     began = clock()
-    best: Block | None = None
+    best: InterleavedTiming | None = None
     for number in range(1, blocks + 1):
         samples: dict[str, list[float]] = {name: [] for name in samplers}
         for turn in range(rounds):
@@ -84,7 +84,7 @@ def interleave(
             for name, sample in samplers.items():
                 samples[name].append(sample())
         kept = {name: tuple(values) for name, values in samples.items()}
-        block = Block(kept, _drift(kept[ANCHOR]), number, usual_ms)
+        block = InterleavedTiming(kept, _drift(kept[ANCHOR]), number, anchor_baseline_ms)
         if best is None or block.doubt < best.doubt:
             best = block
         if best.steady or clock() - began > seconds:

@@ -1,7 +1,4 @@
-"""Measuring runtimes, on CUDA as the challenge did and better, and on CPUs.
-
-A runtime says where it came from: measured here, or predicted by a model (`latency_model`).
-"""
+"""Measuring runtimes: on CUDA as the challenge did or by graph replays, and on CPUs."""
 
 from __future__ import annotations
 
@@ -17,34 +14,27 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from nas.common.errors import InputError
+from nas.common.errors import InputError, first_line
 from nas.measure.cost.memory import allocated_memory
-from nas.measure.cost.trace import as_module, as_run
+from nas.measure.cost.trace import inference_form, to_module
 from nas.measure.device import keep_memory
 from nas.measure.device_lock import exclusive
-from nas.measure.latency.backends import (
-    Forward,
+from nas.measure.latency.backends import Forward, make_forward, quick_backends
+from nas.measure.latency.backends import backends as registry
+from nas.measure.latency.interleave import ANCHOR, InterleavedTiming, Sampler, interleave
+from nas.measure.latency.timers import (
     autotuned,
     event_sampler,
-    forward_of,
     graph_sampler,
     own_stream,
     pinned,
     queue_sampler,
     wall_sampler,
 )
-from nas.measure.latency.interleave import ANCHOR, Block, Sampler, interleave
-from nas.measure.latency.onnx_backend import SESSIONS
 from search_spaces.architecture import Architecture, Stage, Tail
 
 Kind = Literal["measured", "predicted"]
 Mode = Literal["device", "challenge"]
-
-BACKENDS = ("eager", "channels_last", "compiled", *SESSIONS)
-"""Ways to run a network; `measure_cuda` and `measure_cpu` report the fastest of those asked for."""
-
-QUICK = ("eager", "channels_last")
-"""Those that need no compilation: under a second a network on a GPU."""
 
 ANCHOR_NETWORK = Architecture(
     stem="unshuffle2",
@@ -54,9 +44,9 @@ ANCHOR_NETWORK = Architecture(
     activation="relu",
     bias=False,
 )
-"""The fixed network that takes its turn in every block. Never change it: stores compare by it."""
+"""The fixed network that is timed beside every other. Never change it: stores compare by it."""
 
-_HOPELESS = 1.25  # times the fastest backend's first runs, the better of two
+_SLOW_BACKEND_RATIO = 1.25  # to the fastest backend's first runs, the better of two
 _WARM_UPS, _REPEATS = 50, 100  # the challenge's, survey section 2.5 and the organisers' script
 
 
@@ -69,11 +59,11 @@ class Latency:
     target: str
     """The device: ``cuda``, ``cpu`` or the profile of a model."""
     backend: str
-    """How the network was run: one of `BACKENDS`."""
+    """How the network was run: a name in `nas.measure.latency.backends`."""
     mode: str
     """How it was timed: ``device``, ``challenge`` or ``wall`` (CPU)."""
     details: Mapping[str, Any] = field(default_factory=dict)
-    """Everything else that matters: size, precision, spread, versions, a model's error."""
+    """Size, precision, spread, versions, or a model's error."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -93,19 +83,18 @@ def measure_cuda(
     width: int = 960,
     backends: Sequence[str] | None = None,
     device: str | torch.device = "cuda",
-    usual_ms: float = math.inf,
+    anchor_baseline_ms: float = math.inf,
 ) -> Latency:
-    """Measure a network as it runs on CUDA in FP16, on one picture of random numbers.
+    """Measure a network on CUDA in FP16, on one image of random numbers.
 
     ``device`` mode ranks: each forward is captured in a CUDA graph, samples of at least 20 ms of
-    replays take turns with an anchor, and the median counts; default backends `QUICK`. Sessions of
-    ONNX Runtime cannot be captured: their forwards are queued one behind the other instead, on CUDA
-    as replays of a graph of the session's own.
+    replays are interleaved with an anchor, and the median counts; default backends
+    `quick_backends`. Forwards that cannot be captured are queued back to back instead.
     ``challenge`` mode compares with the survey: 50 warm-ups, then the mean of 100 forwards between
-    events, each synchronised, launch gaps included; default backend ``eager`` alone, as there.
-    The GPU is held alone meanwhile. ``usual_ms`` is what the anchor takes when nothing else runs,
-    as far as is known: where it took longer, blocks are repeated. A backend that cannot run is
-    named in the details, and the peak memory of an eager pass is there too (``memory_mb``).
+    events, each synchronised, launch gaps included; default backend ``eager``, as there.
+    The GPU is locked. ``anchor_baseline_ms`` is what the anchor takes on an idle device: where it
+    takes longer, blocks are repeated. The details name backends that cannot run, and hold the peak
+    memory of an eager pass (``memory_mb``).
 
     Raises:
         RuntimeError: there is no CUDA.
@@ -113,32 +102,32 @@ def measure_cuda(
         torch.OutOfMemoryError: the network does not fit.
     """
     device = torch.device(device)
-    asked = backends or (QUICK if mode == "device" else ("eager",))
+    names = backends or (quick_backends() if mode == "device" else ("eager",))
     with exclusive(device), own_stream(device), torch.no_grad(), autotuned():
         size = (height, width)
-        module = as_run(network, mode)
+        module = inference_form(network, mode)
         forwards, missing = _forwards(
-            module, asked, torch.float16, device, size, replayed=mode == "device"
+            module, names, torch.float16, device, size, replayed=mode == "device"
         )
         if mode == "challenge":
             samples = {name: _challenge(forward) for name, forward in forwards.items()}
             means = {name: fmean(values) for name, values in samples.items()}
             steadiness: dict[str, Any] = {}
         else:
-            anchor = forward_of(as_module(ANCHOR_NETWORK), "eager", torch.float16, device, size)
-            block = interleave(
+            anchor = make_forward(to_module(ANCHOR_NETWORK), "eager", torch.float16, device, size)
+            timing = interleave(
                 {ANCHOR: graph_sampler(anchor)}
                 | {
-                    name: (queue_sampler if name in SESSIONS else graph_sampler)(forward)
+                    name: (graph_sampler if registry[name].capturable else queue_sampler)(forward)
                     for name, forward in forwards.items()
                 },
                 rounds=10,
                 seconds=5,
-                usual_ms=usual_ms,
+                anchor_baseline_ms=anchor_baseline_ms,
             )
-            samples = {name: block.samples[name] for name in forwards}
-            means = {name: block.ms(name) for name in forwards}
-            steadiness = _steadiness(block)
+            samples = {name: timing.samples[name] for name in forwards}
+            means = {name: timing.ms(name) for name in forwards}
+            steadiness = _steadiness(timing)
         state = _gpu_state(device)
         memory = allocated_memory(module, height, width, "float16", device)
     details = {"precision": "float16", "memory_mb": memory.mb, **steadiness}
@@ -155,15 +144,14 @@ def measure_cpu(
     threads: int | None = None,
     rounds: int = 7,
     seconds: float = 10.0,
-    usual_ms: float = math.inf,
+    anchor_baseline_ms: float = math.inf,
 ) -> Latency:
-    """Measure a network as it runs on the CPU in FP32: medians of turns taken with an anchor.
+    """Measure a network on the CPU in FP32: medians of samples interleaved with an anchor.
 
-    Threads are pinned to as many cores (default: all that the process may use), other
-    measurements on this machine wait. A backend that is a quarter slower than another at first
-    sight takes no turns. Once ``seconds`` have passed and four turns been taken, no other is
-    begun, so that a heavy network on a slow machine ends too. ``usual_ms`` is what the anchor takes
-    when nothing else runs, as far as is known.
+    Threads are pinned to as many cores (default: all that the process may use); other
+    measurements on this machine wait. A backend whose first runs are a quarter slower than
+    another's is measured no further. After ``seconds`` and four rounds no other round starts.
+    ``anchor_baseline_ms`` is what the anchor takes on an idle machine.
 
     Raises:
         InputError: no backend can run.
@@ -171,24 +159,28 @@ def measure_cpu(
     keep_memory()
     size, cpu = (height, width), torch.device("cpu")
     with exclusive(cpu), pinned(threads) as cores, torch.no_grad():
-        module = as_run(network, "wall")
-        forwards, missing = _forwards(module, backends or QUICK, torch.float32, cpu, size)
-        anchor = forward_of(as_module(ANCHOR_NETWORK), "eager", torch.float32, cpu, (270, 480))
+        module = inference_form(network, "wall")
+        names = backends or quick_backends()
+        forwards, missing = _forwards(module, names, torch.float32, cpu, size)
+        anchor = make_forward(to_module(ANCHOR_NETWORK), "eager", torch.float32, cpu, (270, 480))
         samplers = {name: wall_sampler(forward) for name, forward in forwards.items()}
         first = {name: min(sample(), sample()) for name, sample in samplers.items()}
-        fast = [name for name in samplers if first[name] <= _HOPELESS * min(first.values())]
-        turns: dict[str, Sampler] = {ANCHOR: wall_sampler(anchor)}
-        turns |= {name: samplers[name] for name in fast}
-        block = interleave(turns, rounds=rounds, seconds=seconds, usual_ms=usual_ms)
-    medians = {name: block.ms(name) for name in fast}
-    samples = {name: block.samples[name] for name in fast}
-    details = {"precision": "float32", "threads": cores, **_steadiness(block)}
+        most = _SLOW_BACKEND_RATIO * min(first.values())
+        fast = [name for name in samplers if first[name] <= most]
+        timed: dict[str, Sampler] = {ANCHOR: wall_sampler(anchor)}
+        timed |= {name: samplers[name] for name in fast}
+        timing = interleave(
+            timed, rounds=rounds, seconds=seconds, anchor_baseline_ms=anchor_baseline_ms
+        )
+    medians = {name: timing.ms(name) for name in fast}
+    samples = {name: timing.samples[name] for name in fast}
+    details = {"precision": "float32", "threads": cores, **_steadiness(timing)}
     details |= {"backends_ms": first | medians, "versions": versions(cpu)}
     return _fastest(medians, samples, "cpu", "wall", size, missing, details)
 
 
 def versions(device: str | torch.device) -> dict[str, Any]:
-    """Return what a runtime on a device depends on: its name and the software's versions."""
+    """Return what runtimes on a device depend on: its name and the versions of the software."""
     device = torch.device(device)
     if device.type == "cuda":
         return {
@@ -209,18 +201,17 @@ def _forwards(
     *,
     replayed: bool = False,
 ) -> tuple[dict[str, Forward], dict[str, str]]:
-    """The runnable backends, run once, and the reasons why others are not."""
+    """The backends that run, each run once, and the reasons why others do not."""
     forwards: dict[str, Forward] = {}
     missing: dict[str, str] = {}
     for backend in backends:
         try:
-            forward = forward_of(module, backend, dtype, device, size, replayed=replayed)
+            forward = make_forward(module, backend, dtype, device, size, replayed=replayed)
             forward()
         except Exception as error:
-            # A compiler or runtime that is not there is no fault of the network; others are.
-            if backend in QUICK:
+            if registry[backend].quick:  # nothing is missing: the network is at fault
                 raise
-            missing[backend] = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            missing[backend] = first_line(error, 200)
         else:
             forwards[backend] = forward
     if not forwards:
@@ -266,17 +257,17 @@ def _fastest(
     )
 
 
-def _steadiness(block: Block) -> dict[str, Any]:
+def _steadiness(timing: InterleavedTiming) -> dict[str, Any]:
     return {
-        "anchor_ms": block.ms(ANCHOR),
-        "anchor_drift": block.drift,
-        "steady": block.steady,
-        "blocks": block.blocks,
+        "anchor_ms": timing.ms(ANCHOR),
+        "anchor_drift": timing.drift,
+        "steady": timing.steady,
+        "blocks": timing.blocks,
     }
 
 
 def _gpu_state(device: torch.device) -> dict[str, Any]:
-    """Clock, power and temperature right after measuring, as far as the driver tells."""
+    """Clock, power and temperature right after measuring, where the driver reports them."""
     readers: dict[str, Callable[[torch.device], int]] = {
         "clock_mhz": torch.cuda.clock_rate,
         "power_mw": torch.cuda.power_draw,

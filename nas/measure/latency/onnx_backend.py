@@ -1,7 +1,7 @@
-"""A network run by ONNX Runtime, as programs that ship ONNX files run it: CPU, CUDA or TensorRT.
+"""Running a network by ONNX Runtime on CPU, CUDA or TensorRT, as programs run ONNX files.
 
-Input and output are bound by address to tensors of PyTorch, on whichever device they are, so that
-nothing is copied and nothing allocated in what is timed.
+Input and output are bound by address to PyTorch tensors on their device, so that the timed code
+copies and allocates nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from types import MappingProxyType
@@ -19,11 +19,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from nas.common.errors import InputError
+from nas.common.errors import InputError, first_line
 from nas.common.files import cache_root
-
-SESSIONS = ("onnxruntime", "tensorrt")
-"""The backends that are sessions of ONNX Runtime."""
 
 _CPU, _CUDA, _TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
 _PROVIDERS = MappingProxyType(
@@ -37,58 +34,56 @@ _NUMPY = MappingProxyType({torch.float32: np.float32, torch.float16: np.float16}
 
 
 def onnx_forward(
-    network: nn.Module, picture: torch.Tensor, backend: str, *, replayed: bool = False
+    backend: str, network: nn.Module, image: torch.Tensor, replayed: bool = False
 ) -> Callable[[], torch.Tensor]:
-    """Return a forward of ``network`` on ``picture``; each writes into one and the same tensor.
+    """Return a forward of ``network`` on ``image``; each writes into the same tensor.
 
-    It runs on as many threads as PyTorch's, or on the CUDA stream that is PyTorch's current one
-    now, and then returns once it is queued.
+    It runs on as many threads as PyTorch's, or is queued on the CUDA stream that is current now.
 
     Args:
-        network: on the CPU, in the picture's precision.
-        picture: (1, 3, H, W), on the device to run on.
-        backend: one of `SESSIONS`.
-        replayed: have ONNX Runtime replay a CUDA graph of its own from the third forward on, where
-            its provider does so without waiting for each.
+        backend: ``onnxruntime`` or ``tensorrt``.
+        network: in the precision of the image.
+        image: (1, 3, H, W), on the device to run on.
+        replayed: let ONNX Runtime replay its own CUDA graph from the third forward on, where its
+            provider does so without waiting for each.
 
     Raises:
-        InputError: a package that it needs is not installed, or its provider cannot be loaded or
-            does not run all of the network.
+        InputError: a package is not installed, or its provider cannot be loaded or does not run
+            all of the network.
         ValueError: the current CUDA stream is the default one, which ONNX Runtime takes for none.
     """
-    provider = _provider(backend, picture.device)
-    model = _exported(network, picture.cpu())
+    provider = _provider(backend, image.device)
+    model = _exported(network.cpu(), image.cpu())
     options: dict[str, str] = {}
     if provider != _CPU:
-        options |= _on_current_stream(picture.device)
+        options |= _on_current_stream(image.device)
     if provider == _CUDA and replayed:
         options["enable_cuda_graph"] = "1"
     if provider == _TENSORRT:
         options |= _as_tensorrt(model)
-    return _bound(_session(model, provider, options), picture)
+    return _bound(_session(model, provider, options), image)
 
 
-def onnx_versions(backends: Sequence[str], device: str) -> dict[str, Any]:
-    """Return what runtimes by these backends depend on beside PyTorch; empty for those without.
+def onnx_versions(backend: str, device: str) -> dict[str, Any]:
+    """Return the versions of the packages that a backend needs; empty without ONNX Runtime.
 
-    It says which providers there are too: what could not run once may be installed later.
+    ``providers`` says whether it can run: what is missing now may be installed later.
     """
-    asked = {_PROVIDERS.get((backend, device)) for backend in backends if backend in SESSIONS}
-    if not asked:
-        return {}
     try:
         import onnxruntime
     except ImportError:
         return {}
-    found: dict[str, Any] = {"onnxruntime": onnxruntime.__version__}
-    found["providers"] = [p for p in onnxruntime.get_available_providers() if p in asked]
-    if _TENSORRT in asked:
-        found["tensorrt"] = _tensorrt_version()
-    return found
+    provider = _PROVIDERS.get((backend, device))
+    available = onnxruntime.get_available_providers()
+    found: dict[str, Any] = {
+        "onnxruntime": onnxruntime.__version__,
+        "providers": [provider] if provider in available else [],
+    }
+    return found | ({"tensorrt": _tensorrt_version()} if provider == _TENSORRT else {})
 
 
 def _provider(backend: str, device: torch.device) -> str:
-    """The provider of a backend, once all that it needs is known to be installed."""
+    """The provider of a backend, after checking that everything it needs is installed."""
     provider = _PROVIDERS.get((backend, device.type))
     if provider is None:
         raise InputError(f"{backend} does not run on {device.type}")
@@ -108,13 +103,13 @@ def _provider(backend: str, device: torch.device) -> str:
 
 
 def _session(model: bytes, provider: str, options: dict[str, str]) -> Any:
-    """A session that runs all of the model by this provider, and nothing by another one."""
+    """A session that runs the whole model by this provider alone."""
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
     settings.intra_op_num_threads = torch.get_num_threads()
-    # Its threads would go on spinning into the turn of whatever is timed next.
+    # Its threads would spin on while the next candidate is timed.
     settings.add_session_config_entry("session.force_spinning_stop", "1")
     if provider != _CPU:
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -128,8 +123,7 @@ def _session(model: bytes, provider: str, options: dict[str, str]) -> Any:
             enable_fallback=0,  # it would try the CPU next, and print that on stdout
         )
     except Exception as fault:  # it has a dozen of its own, with no common base
-        told = (str(fault).strip() or type(fault).__name__).splitlines()[0]
-        raise InputError(f"{_NOT_ALONE.format(provider)} ({told})") from fault
+        raise InputError(f"{_NOT_ALONE.format(provider)} ({first_line(fault)})") from fault
     if session.get_providers()[0] != provider:  # one that cannot be loaded is left out silently
         raise InputError(_NOT_ALONE.format(provider))
     return session
@@ -137,31 +131,29 @@ def _session(model: bytes, provider: str, options: dict[str, str]) -> Any:
 
 _NOT_ALONE = (
     "onnxruntime does not run this network by its {} alone: "
-    "libraries that it needs are missing, or it has not all operators"
+    "its libraries are missing, or it lacks an operator"
 )
 
 
-def _bound(session: Any, picture: torch.Tensor) -> Callable[[], torch.Tensor]:
-    """Runs of a session that read ``picture`` and write one output beside it, both in place."""
+def _bound(session: Any, image: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Forwards that read ``image`` and write one output, both in place."""
     import onnxruntime
 
     (source,), (sink,) = session.get_inputs(), session.get_outputs()
-    output = torch.empty(sink.shape, dtype=picture.dtype, device=picture.device)
+    output = torch.empty(sink.shape, dtype=image.dtype, device=image.device)
     where = {
-        "device_type": picture.device.type,
-        "device_id": picture.device.index or 0,
-        "element_type": _NUMPY[picture.dtype],
+        "device_type": image.device.type,
+        "device_id": image.device.index or 0,
+        "element_type": _NUMPY[image.dtype],
     }
     binding = session.io_binding()
-    binding.bind_input(
-        source.name, shape=tuple(picture.shape), buffer_ptr=picture.data_ptr(), **where
-    )
+    binding.bind_input(source.name, shape=tuple(image.shape), buffer_ptr=image.data_ptr(), **where)
     binding.bind_output(sink.name, shape=tuple(output.shape), buffer_ptr=output.data_ptr(), **where)
     unawaited = onnxruntime.RunOptions()
     unawaited.add_run_config_entry("disable_synchronize_execution_providers", "1")
 
-    def forward(held: torch.Tensor = picture) -> torch.Tensor:
-        """Holds alive what the session reads by its address."""
+    def forward(held: torch.Tensor = image) -> torch.Tensor:
+        """Keeps alive what the session reads by address."""
         session.run_with_iobinding(binding, unawaited)
         return output
 
@@ -178,9 +170,8 @@ def _on_current_stream(device: torch.device) -> dict[str, str]:
 def _as_tensorrt(model: bytes) -> dict[str, str]:
     """FP16, with engines and the timings of kernels kept in the cache.
 
-    Each model has a folder of its own: by the names that engines get of themselves, networks of
-    one structure are taken for one another, whatever their widths and weights
-    (github.com/microsoft/onnxruntime/issues/32254).
+    Each model has its own folder: the names of engines do not depend on widths and weights, so
+    networks of one structure would share an engine (github.com/microsoft/onnxruntime/issues/32254).
     """
     timings = cache_root() / "tensorrt"
     engines = timings / hashlib.sha256(model).hexdigest()[:32]
@@ -195,21 +186,21 @@ def _as_tensorrt(model: bytes) -> dict[str, str]:
 
 
 def _tensorrt_version() -> str | None:
-    """The version of TensorRT's Python package, whose import loads the libraries; None without."""
+    """The version of the TensorRT package, whose import loads the libraries; None without it."""
     with suppress(ImportError):
         return str(import_module("tensorrt").__version__)
     return None
 
 
-def _exported(network: nn.Module, picture: torch.Tensor) -> bytes:
-    """The network as ONNX for this size: ONNX Runtime makes what it can of it, as of any file."""
+def _exported(network: nn.Module, image: torch.Tensor) -> bytes:
+    """The network as ONNX for this size."""
     log = logging.getLogger("torch.onnx")
     before = log.level
     log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            written = torch.onnx.export(network, (picture,), dynamo=True, verbose=False)
+            written = torch.onnx.export(network, (image,), dynamo=True, verbose=False)
     finally:
         log.setLevel(before)
     assert written is not None

@@ -24,7 +24,7 @@ from nas.common.errors import InputError
 from nas.common.files import cache_root, read_text, write_atomic
 from nas.measure.cost.counts import layers_as_run
 from nas.measure.cost.memory import Precision
-from nas.measure.cost.trace import LayerCost, as_run, trace
+from nas.measure.cost.trace import LayerCost, inference_form, trace
 from nas.measure.latency.measure import Latency
 from nas.measure.latency.nonnegative import robust_nonnegative
 from nas.measure.rank_metrics import kendall, mape, spearman
@@ -124,7 +124,7 @@ class LatencyModel:
         if isinstance(network, Architecture):
             layers = layers_as_run(network, self.mode, height, width)
         else:
-            layers = trace(as_run(network, self.mode), height, width)
+            layers = trace(inference_form(network, self.mode), height, width)
         return Latency(
             ms=self.predict_ms(layers),
             kind="predicted",

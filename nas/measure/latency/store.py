@@ -1,8 +1,8 @@
-"""The store of measured runtimes: one JSON file each in the cache, with all that a fit needs.
+"""The store of measured runtimes: one JSON file each in the cache.
 
-An entry holds its key (structure of what ran, size, precision, backends, device, versions),
-the runtime, and the traced layers, so that `nas.measure.latency.fit` reads it without the network
-and without the plugin that the network came from.
+An entry holds its key (structure of what ran, size, precision, backends, device, versions), the
+runtime, and the traced layers, so that `nas.measure.latency.fit` needs neither the network nor the
+plugin that it came from.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Entry:
     key: dict[str, Any]
     latency: Latency
     layers: tuple[LayerCost, ...]
-    """Empty in entries from before they were kept."""
+    """Empty in entries of older versions."""
     architecture: Architecture | None
-    """None for a network that is no architecture of ours, or was written by another version."""
+    """None for a network without one, or of another version."""
 
 
 def structure_of(layers: Sequence[LayerCost]) -> str:
@@ -42,46 +42,46 @@ def structure_of(layers: Sequence[LayerCost]) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32]
 
 
-def recall(key: dict[str, Any]) -> Latency | None:
-    """Return the runtime that was kept under ``key``."""
+def load(key: dict[str, Any]) -> Latency | None:
+    """Return the runtime that is stored under ``key``, if any."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        return Latency.from_dict((read_json(_place(key)) or {})["latency"])
+        return Latency.from_dict((read_json(_path(key)) or {})["latency"])
     return None
 
 
-def remember(
+def save(
     key: dict[str, Any],
     latency: Latency,
     layers: Sequence[LayerCost],
     architecture: Architecture | None,
 ) -> None:
-    """Keep a runtime under ``key``, as far as the cache can be written."""
+    """Store a runtime under ``key`` if the cache can be written."""
     entry = {
         "key": key,
         "latency": latency.to_dict(),
         "layers": [asdict(layer) for layer in layers],
         "architecture": None if architecture is None else architecture.to_dict(),
     }
-    with suppress(OSError):  # the runtime stands without the store
-        write_json(_place(key), entry)
+    with suppress(OSError):  # works without the store
+        write_json(_path(key), entry)
 
 
-def usual_anchor(conditions: Mapping[str, Any]) -> float:
-    """Return the least time, in ms, that the anchor took under the same conditions; or infinity."""
+def anchor_baseline(conditions: Mapping[str, Any]) -> float:
+    """Return the shortest time, in ms, of the anchor under the same conditions; or infinity."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         return float((read_json(_anchor(conditions)) or {})["ms"])
     return math.inf
 
 
 def note_anchor(conditions: Mapping[str, Any], ms: float) -> None:
-    """Keep what the anchor took, if it never took less, as far as the cache can be written."""
-    if ms < usual_anchor(conditions):
+    """Store the time of the anchor if it is the shortest, and the cache can be written."""
+    if ms < anchor_baseline(conditions):
         with suppress(OSError):
             write_json(_anchor(conditions), {"conditions": dict(conditions), "ms": ms})
 
 
 def entries(folder: Path) -> Iterator[Entry]:
-    """Return what a store's folder holds, by file name; files that are no entries are passed over.
+    """Yield the entries of a store's folder by file name; other files are ignored.
 
     Raises:
         InputError: the folder cannot be read.
@@ -105,7 +105,7 @@ def _architecture(found: dict[str, Any]) -> Architecture | None:
     return None
 
 
-def _place(key: Mapping[str, Any]) -> Path:
+def _path(key: Mapping[str, Any]) -> Path:
     return cache_root() / "latency" / f"{_digest(key)}.json"
 
 

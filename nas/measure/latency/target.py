@@ -1,7 +1,7 @@
-"""What a runtime is asked of: the GPU here, the CPU here, or a model of a device elsewhere.
+"""Where runtimes come from: this GPU, this CPU, or a latency model of another device.
 
-Measured runtimes are kept in the cache and never measured twice: the key is the structure of what
-runs (not its weights), the size, the precision, the backends, the device and the versions.
+Measured runtimes are cached: the key is the structure of what runs (not its weights), the size, the
+precision, the backends, the device and the versions.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from torch import nn
 
 from nas.common.errors import InputError
 from nas.measure.cost.memory import Precision
-from nas.measure.cost.trace import LayerCost, as_run, trace
+from nas.measure.cost.trace import LayerCost, inference_form, trace
+from nas.measure.latency.backends import backend_versions, quick_backends
+from nas.measure.latency.backends import backends as registry
 from nas.measure.latency.measure import (
-    BACKENDS,
-    QUICK,
     Kind,
     Latency,
     Mode,
@@ -28,14 +28,13 @@ from nas.measure.latency.measure import (
     measure_cuda,
     versions,
 )
-from nas.measure.latency.onnx_backend import onnx_versions
 from nas.measure.latency.predict import PROFILES, TAKEN, LatencyModel, profile_names
 from nas.measure.latency.store import (
+    anchor_baseline,
+    load,
     note_anchor,
-    recall,
-    remember,
+    save,
     structure_of,
-    usual_anchor,
 )
 from search_spaces.architecture import Architecture
 
@@ -45,34 +44,34 @@ DEFAULT_PROFILE = "rtx4090"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where runtimes come from. Immutable and small: workers get it by pickling."""
+    """A source of runtimes. Immutable and small, because it is pickled for workers."""
 
     name: str
     """``cuda``, ``cpu`` or the name of a profile."""
     kind: Kind
     note: str
-    """One line that says what this target is and how far to trust it."""
+    """One line: what this target is and how accurate."""
     height: int = 540
     width: int = 960
     mode: Mode = "device"
     """How CUDA is timed."""
     backends: tuple[str, ...] | None = None
-    """Backends to choose the fastest of; None for the target's own default."""
+    """Backends of which the fastest counts; None for the default."""
     threads: int | None = None
     """CPU threads; None for all that the process may use."""
     model: LatencyModel | None = field(default=None, repr=False)
-    """What predicts; workers on other machines get it with the target. None where one measures."""
+    """The latency model of a predicting target; workers get it too."""
 
     @property
     def precision(self) -> Precision:
-        """What networks run in there."""
+        """In which networks run there."""
         if self.model is not None:
             return self.model.precision
         return "float32" if self.name == "cpu" else "float16"
 
     @property
     def identity(self) -> dict[str, str]:
-        """What results depend on: a fitted profile's content and backends asked for too."""
+        """What results depend on, the content of a fitted profile and chosen backends included."""
         identity = {"name": self.name, "note": self.note}
         if self.backends is not None:
             identity["backends"] = ",".join(self.backends)
@@ -84,22 +83,22 @@ class Target:
         return identity
 
     def latency(self, network: nn.Module | Architecture, *, again: bool = False) -> Latency:
-        """Return the runtime of a network as it runs: predicted, remembered, or measured now.
+        """Return the runtime of a network: predicted, from the cache, or measured now.
 
-        With ``again`` it is measured whatever the store remembers, and remembered instead.
+        ``again`` measures it even if it is in the cache.
         """
         if self.model is not None:
             return self.model.predict(network, self.height, self.width)
-        run = as_run(network, self._timed)
+        run = inference_form(network, self._timed)
         layers = trace(run, self.height, self.width)
         key = self._key(layers)
-        known = None if again else recall(key)
+        known = None if again else load(key)
         if known is not None and known.details.get("steady", True):
             return known
         latency = self._measure(run)
         described = getattr(network, "architecture", network)
         architecture = described if isinstance(described, Architecture) else None
-        remember(key, latency, layers, architecture)
+        save(key, latency, layers, architecture)
         return latency
 
     @property
@@ -112,7 +111,7 @@ class Target:
             "height": self.height,
             "width": self.width,
             "backends": self.backends,
-            "usual_ms": usual_anchor(conditions),
+            "anchor_baseline_ms": anchor_baseline(conditions),
         }
         if self.name == "cuda":
             latency = measure_cuda(run, mode=self.mode, **shared)
@@ -123,12 +122,12 @@ class Target:
         return latency
 
     def _key(self, layers: Sequence[LayerCost]) -> dict[str, Any]:
-        backends = list(self.backends or QUICK)
-        key = {"structure": structure_of(layers), "backends": backends} | self._conditions()
-        return key | onnx_versions(backends, self.name)
+        names = list(self.backends or quick_backends())
+        key = {"structure": structure_of(layers), "backends": names} | self._conditions()
+        return key | backend_versions(names, self.name)
 
     def _conditions(self) -> dict[str, Any]:
-        """What every runtime here depends on, whatever the network and how it is run."""
+        """What every runtime here depends on, for all networks and backends."""
         timed = {"mode": self.mode} if self.name == "cuda" else {"threads": self.threads}
         size = {"height": self.height, "width": self.width}
         here = {"target": self.name, "precision": self.precision, **size, **timed}
@@ -153,8 +152,8 @@ def resolve_target(
         InputError: the name, the mode or a backend is unknown, ``cuda`` is asked for and there is
             none, a file is no profile, or backends are asked of a profile.
     """
-    if unknown := [backend for backend in backends or () if backend not in BACKENDS]:
-        raise InputError(f"there is no backend '{unknown[0]}'; choose of {', '.join(BACKENDS)}")
+    for backend in backends or ():
+        registry[backend]  # raises where there is none
     if mode not in get_args(Mode):
         raise InputError(f"there is no mode '{mode}'; choose one of {', '.join(get_args(Mode))}")
     settings: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nas.training.core.runtime import DistContext
 from nas.training.data.crops import Crops
 from nas.training.data.patches import grey
-from nas.training.engine.runtime import World
 from search_spaces.architecture import SCALE
 from teachers.features import STRIDE
 
@@ -55,7 +55,7 @@ Maps: TypeAlias = Mapping[int | None, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class CropSource:
     """What batches are cut from.
 
     Attributes:
@@ -71,7 +71,7 @@ class Material:
     channels: tuple[int, ...] = ()
 
 
-class Batches:
+class BatchCutter:
     """Cuts the batches of consecutive steps in a thread of its own.
 
     Batch ``n`` depends on ``key`` and n alone, so that a training that goes on needs to remember
@@ -79,34 +79,34 @@ class Batches:
     but the order of sums.
 
     Args:
-        material: where to cut.
+        source: where to cut.
         size: crops of a batch, over all processes.
         key: numbers that, with the step, decide what is cut.
         device: where batches are wanted.
-        world: which part of each is cut here.
+        context: which part of each is cut here.
     """
 
     def __init__(
-        self, material: Material, size: int, key: tuple[int, ...], device: str, world: World
+        self, source: CropSource, size: int, key: tuple[int, ...], device: str, context: DistContext
     ) -> None:
-        self.material, self.size, self.key = material, size, key
-        self.device, self.part = device, world.part(size)
+        self.source, self.size, self.key = source, size, key
+        self.device, self.part = device, context.part(size)
 
     def cut(self, step: int) -> Batch:
         """Cut the batch of a step."""
-        crops = self.material.crops
+        source, crops = self.source, self.source.crops
         chosen = crops.choose(self.size, np.random.default_rng((*self.key, step)))[self.part]
-        material, teacher, features = self.material, None, ()
-        if material.outputs:
-            teacher = self._there(crops.aligned(chosen, material.outputs, SCALE))
-        if material.features:
-            maps = self._there(crops.aligned(chosen, material.features, 1 / STRIDE))
-            features = maps.float().split(material.channels, dim=1)
+        teacher, features = None, ()
+        if source.outputs:
+            teacher = self._there(crops.aligned(chosen, source.outputs, SCALE))
+        if source.features:
+            maps = self._there(crops.aligned(chosen, source.features, 1 / STRIDE))
+            features = maps.float().split(source.channels, dim=1)
         lr, hr = self._there(crops.lr(chosen)), self._there(crops.hr(chosen))
         return Batch(lr, hr, teacher, features)
 
-    def after(self, first: int) -> Iterator[Batch]:
-        """Batches of the steps from ``first`` on, without end; close it to stop the thread."""
+    def batches(self, first: int) -> Generator[Batch, None, None]:
+        """BatchCutter of the steps from ``first`` on, without end; close it to stop the thread."""
         waiting: deque[Future[Batch]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="crops") as thread:
             try:

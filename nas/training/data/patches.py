@@ -18,7 +18,7 @@ from nas.common.files import cache_root, unwritable
 from nas.common.text import Progress, silent
 from nas.data.windows import Window, detail
 from search_spaces.architecture import SCALE
-from search_spaces.networks.inputs import luma
+from search_spaces.networks.parts import luma
 
 
 @dataclass(frozen=True, slots=True)

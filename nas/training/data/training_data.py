@@ -14,13 +14,13 @@ from torch import Tensor
 from nas.common.errors import InputError
 from nas.common.text import Progress, silent
 from nas.data.store import PairSet
-from nas.training.data.batches import Batches, Maps, Material
+from nas.data.windows import Window
+from nas.training.core.runtime import SINGLE, DistContext
+from nas.training.data.batches import BatchCutter, CropSource, Maps
 from nas.training.data.crops import Crops
-from nas.training.engine.runtime import ALONE, World
-from nas.training.engine.validation import Look
-from nas.training.proxy.step import network_input
+from nas.training.data.teacher_quality import evaluate_teacher, require_gain
+from nas.training.losses.phases import network_input
 from nas.training.recipe.recipe import Recipe
-from nas.training.teacher.run import evaluate_teacher, require_gain
 from search_spaces.architecture import SCALE
 from teachers.cache import teacher_outputs
 from teachers.features import STRIDE, Features
@@ -30,7 +30,7 @@ _CALIBRATION = 24, 48
 """Crops and their LR side that the first tail is fitted to, as in the proxy run."""
 
 
-class Sources:
+class TrainingData:
     """What the stages of a training learn from.
 
     The teacher sees whole pictures, clean or compressed, once: its outputs are kept in the set's
@@ -44,8 +44,8 @@ class Sources:
         factor: the network's working factor, which divides every crop.
         pair_set: its training pictures are used.
         teacher: whom to ask; None leaves out what the recipe wants of one.
-        look: its windows say whether the teacher is worth listening to.
-        world: of several processes the first asks the teacher, the others read what it said.
+        held_out: windows on which the teacher must beat Lanczos.
+        context: of several processes the first asks the teacher, the others read what it said.
         device: where batches are wanted, and where the teacher works.
         progress: called while it works, and while pictures are searched for detail.
 
@@ -60,14 +60,14 @@ class Sources:
         factor: int,
         pair_set: PairSet,
         teacher: Teacher | None,
-        look: Look,
-        world: World,
+        held_out: Sequence[Window],
+        context: DistContext,
         device: str,
         progress: Progress,
     ) -> None:
         self.recipe, self.pair_set, self.teacher = recipe, pair_set, teacher
-        self.world, self.device, self.progress = world, device, progress
-        self._look = look
+        self.context, self.device, self.progress = context, device, progress
+        self._held_out = held_out
         wants_features = any(s.distillation.wants_features for s in recipe.stages)
         self._grid = STRIDE if teacher is not None and wants_features else 1
         self._unit = lcm(factor, self._grid)
@@ -78,7 +78,7 @@ class Sources:
         if teacher is not None and not recipe.wants_teacher:
             notes.append(f"recipe {recipe.name} has no use for a teacher: {teacher.name} is idle")
         for index, stage in enumerate(recipe.stages):
-            world.part(stage.batch)
+            context.part(stage.batch)
             recipe.qps_of(stage, pair_set.qps)
             if (patch := self.patch(index)) < stage.patch:
                 notes.append(
@@ -104,8 +104,8 @@ class Sources:
             )
         return min(wanted, room)
 
-    def material(self, index: int) -> Material:
-        """What a stage's batches are cut from."""
+    def crops(self, index: int) -> CropSource:
+        """What the batches of a stage are cut from."""
         stage = self.recipe.stages[index]
         crops = self._crops_of(index)
         taught = stage.distillation
@@ -114,14 +114,14 @@ class Sources:
             outputs = [self._outputs[i] for i in crops.indices]
         if self.teacher is not None and taught.wants_features:
             channels, maps = self._features
-            return Material(crops, outputs, [maps[i] for i in crops.indices], channels)
-        return Material(crops, outputs)
+            return CropSource(crops, outputs, [maps[i] for i in crops.indices], channels)
+        return CropSource(crops, outputs)
 
     def calibration(self, seed: int) -> tuple[Tensor, Tensor]:
         """Pictures that a first tail is fitted to: LR and HR, floats in [0, 1]."""
         count, side = _CALIBRATION
         crops = self._crops_of(0)
-        batch = Batches(Material(crops), count, (seed,), self.device, ALONE).cut(0)
+        batch = BatchCutter(CropSource(crops), count, (seed,), self.device, SINGLE).cut(0)
         side = min(crops.patch, side // self._unit * self._unit)
         lr, hr = batch.lr[..., :side, :side], batch.hr[..., : SCALE * side, : SCALE * side]
         return network_input(lr), hr.to(torch.float32).div_(255)
@@ -159,11 +159,11 @@ class Sources:
     def _trusted(self) -> Teacher:
         """The teacher, once it has shown that it beats Lanczos."""
         assert self.teacher is not None
-        if self.world.first:
+        if self.context.is_main:
             quality = evaluate_teacher(
                 self.teacher,
                 self.pair_set,
-                pictures=self._look.windows,
+                pictures=self._held_out,
                 device=self.device,
                 progress=self.progress,
             )
@@ -181,10 +181,10 @@ class Sources:
         used = {qp for stage in recipe.stages for qp in recipe.qps_of(stage, prepared)}
         qps = tuple(qp for qp in prepared if qp in used)
         lr = [p.lr(level) for p in self.pair_set.train for level in teacher.levels(qps)]
-        if self.world.size > 1:
-            if self.world.first:
+        if self.context.size > 1:
+            if self.context.is_main:
                 ask(lr, self.progress)
-            self.world.wait()
-        made = ask(lr, self.progress if self.world.size == 1 else silent)
+            self.context.barrier()
+        made = ask(lr, self.progress if self.context.size == 1 else silent)
         # Asked about the clean LR, it says the same at every level.
         return [dict(zip(qps, cycle(maps), strict=False)) for maps in teacher.by_picture(made, qps)]

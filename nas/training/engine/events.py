@@ -83,7 +83,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class Validated:
     """The averaged weights were measured on windows of held-out pictures.
 
     Attributes:
@@ -121,13 +121,13 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
-class WentBack:
-    """The training left the rails and went back to where it was sound.
+class RolledBack:
+    """The training diverged and was rolled back.
 
     Attributes:
         step: where it failed.
-        to: where it goes on, with other crops.
-        why: what was no number.
+        to: where it continues, with other crops.
+        why: what is not finite.
     """
 
     step: int
@@ -180,5 +180,5 @@ class Finished:
 
 
 Event: TypeAlias = (
-    Started | StageStarted | Stepped | Looked | Saved | WentBack | Measuring | Finished
+    Started | StageStarted | Stepped | Validated | Saved | RolledBack | Measuring | Finished
 )

@@ -69,7 +69,7 @@ def read_training(folder: Path) -> Training | None:
 
 
 class Point(BaseModel):
-    """A line of ``curve.jsonl``: one validation (`nas.training.engine.events.Looked`)."""
+    """A line of ``curve.jsonl``: one validation (`nas.training.engine.events.Validated`)."""
 
     step: int
     stage: int = 0
@@ -113,12 +113,12 @@ class TrainingFolder:
         """Where the training goes on from."""
         return self.path / CHECKPOINT
 
-    def keep(self, file: str, network: Network, facts: Mapping[str, str]) -> None:
+    def save(self, file: str, network: Network, facts: Mapping[str, str]) -> None:
         """Write a model."""
         with self._writing():
             save_model(Model(self.name, network, {**self.facts, **facts}), self.path / file)
 
-    def kept(self, file: str) -> Model:
+    def load(self, file: str) -> Model:
         """Read a model back."""
         return load_model(self.path / file)
 
@@ -146,7 +146,7 @@ class TrainingFolder:
             told = read_training(self.path)
             if told is not None and told.result is not None:
                 for file in (BEST, LAST):
-                    self.kept(file)
+                    self.load(file)
                 return told.result.model_dump()
         return None
 

@@ -1,208 +1,216 @@
-"""One stage under way: its step, and the state that it goes on from."""
+"""One stage of a training: its step, and the state that it resumes from."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from nas.training.data.batches import Batch, Batches, Material
-from nas.training.engine.optim import Ema, Optimiser
-from nas.training.engine.runtime import World
-from nas.training.engine.student import Student
-from nas.training.losses.objective import Prediction, objective
-from nas.training.proxy.precision import ALL, LossScale, Precision, fastest
-from nas.training.proxy.step import network_input, trained_phases
-from nas.training.recipe.stage import Stage
-from search_spaces.networks.network import Network
+from nas.training.core.optim import Ema, optimizers
+from nas.training.core.precision import ALL, LossScale, Precision, fastest
+from nas.training.core.runtime import DistContext
+from nas.training.data.batches import Batch, BatchCutter, CropSource
 
 
-class StageRun:
-    """A stage under way.
+@dataclass(frozen=True, slots=True)
+class StepSettings:
+    """How a stage steps, whatever its loss.
 
     Attributes:
-        student: what is trained.
-        ema: the moving average of its network: what is looked at and kept.
+        steps: length of the stage.
+        batch: crops of a step, over all processes.
+        optimizer: name in `optimizers`.
+        lr: peak rate of Muon, or of Adam alone.
+        adam_lr: peak rate of Adam beside Muon.
+        betas: Adam's.
+        fused: use Adam's fused kernel, which rounds differently from its loop.
+        clip: largest norm of the gradient; 0 does not clip.
+        ema: decay of the moving average of the weights.
+        minutes: training time, over all resumptions, that ends the stage before ``steps``.
+    """
+
+    steps: int
+    batch: int
+    lr: float
+    adam_lr: float = 0.0
+    optimizer: str = "adam"
+    betas: tuple[float, float] = (0.9, 0.99)
+    fused: bool = True
+    clip: float = 1.0
+    ema: float = 0.999
+    minutes: float | None = None
+
+
+class Task(Protocol):
+    """What a stage trains and by which loss: a student by a recipe, or a teacher."""
+
+    settings: StepSettings
+
+    @property
+    def module(self) -> nn.Module:
+        """Holds all parameters that are trained."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The part of it whose moving average is measured and saved."""
+
+    def crop_key(self, rollbacks: int) -> tuple[int, ...]:
+        """Numbers that, with the step, decide the crops."""
+
+    def rate(self, progress: float) -> float:
+        """Share of the peak learning rate when this share of the stage is done."""
+
+    def loss(self, batch: Batch, progress: float, precision: Precision) -> Tensor:
+        """The number to minimize."""
+
+    def close(self) -> None:
+        """Remove what is attached to the network."""
+
+
+class StageTrainer:
+    """Trains one stage, step by step.
+
+    Attributes:
+        task: what is trained.
+        ema: the moving average of its network.
         step: steps of the stage that are done.
-        detours: how often the stage went back; crops after that are others.
+        rollbacks: how often the stage was rolled back; later crops depend on it.
+        seconds: training time, of earlier stages too.
 
     Args:
-        stage: how to train.
-        student: in the form of the stage, on the device.
-        material: where crops are cut.
-        key: with the step, what decides the crops.
+        task: on the device.
+        crops: where batches are cut.
         device: where to train.
-        world: the processes that train together.
+        context: the processes that train together.
         precision: number format and memory layout.
     """
 
     def __init__(
         self,
-        stage: Stage,
-        student: Student,
-        material: Material,
-        key: tuple[int, ...],
+        task: Task,
+        crops: CropSource,
         device: str,
-        world: World,
+        context: DistContext,
         precision: Precision,
     ) -> None:
-        student.to(memory_format=precision.layout)  # type: ignore[call-overload]
-        self.precision, self.scale = precision, LossScale(precision)
-        self.stage, self.student, self.material = stage, student, material
-        self.key, self.device, self.world = key, device, world
-        self.ema: Ema[Network] = Ema(student.network, stage.ema)
-        self.parameters = student.trained()
-        self.optimiser = Optimiser(
-            self.parameters,
-            kernels_by_muon=stage.optimiser == "muon",
-            lr=stage.lr,
-            adam_lr=stage.adam_lr,
-            betas=stage.betas,
+        self.task, self.settings = task, task.settings
+        self._crops, self._device, self._context = crops, device, context
+        task.module.to(memory_format=precision.layout)  # type: ignore[call-overload]
+        self.precision, self._scale = precision, LossScale(precision)
+        self.ema: Ema[Any] = Ema(task.network, task.settings.ema)
+        self._parameters = [p for p in task.module.parameters() if p.requires_grad]
+        self._optimizer = optimizers[self.settings.optimizer](
+            self._parameters, betas=self.settings.betas, fused=self.settings.fused
         )
-        self.step = 0
-        self.detours = 0
-        self._batches: Iterator[Batch] | None = None
+        self.step = self.rollbacks = 0
+        self.seconds = 0.0
+        self._batches: Generator[Batch, None, None] | None = None
         self._losses: list[Tensor] = []
         self._mean = math.nan
-        self._taps = _Taps(student.network, len(material.channels))
-
-    def choose_precision(self) -> Precision:
-        """Measure which format is fastest on this GPU; the first process decides for all."""
-        batch = self._cutter().cut(0)
-
-        def step(precision: Precision) -> None:
-            self.precision = precision
-            self.student.to(memory_format=precision.layout)  # type: ignore[call-overload]
-            self._loss(batch).backward()
-
-        chosen = torch.tensor(ALL.index(fastest(step, self.device)), device=self.device)
-        self.student.zero_grad(set_to_none=True)
-        self.world.share([chosen])
-        return ALL[int(chosen)]
 
     @property
-    def done(self) -> float:
-        """Share of the stage that is behind, 0 to 1."""
-        return self.step / self.stage.steps
+    def progress(self) -> float:
+        """Share of the stage that is done, by steps or by time, whichever is more."""
+        by_steps = self.step / self.settings.steps
+        if self.settings.minutes is None:
+            return by_steps
+        return min(1.0, max(by_steps, self.seconds / (60 * self.settings.minutes)))
 
     @property
     def rate(self) -> float:
-        """Share of the peak learning rate at the coming step."""
-        return self.stage.schedule.rate(self.done)
+        """Share of the peak learning rate at the next step."""
+        return self.task.rate(self.progress)
 
     def advance(self) -> None:
         """Do one step."""
         if self._batches is None:
-            self._batches = self._cutter().after(self.step)
-        loss = self._loss(next(self._batches))
-        for parameter in self.parameters:
+            self._batches = self._cutter().batches(self.step)
+        loss = self.task.loss(next(self._batches), self.progress, self.precision)
+        for parameter in self._parameters:
             parameter.grad = None
-        (loss * self.scale.factor if self.scale.factor != 1 else loss).backward()
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        told = loss.detach()
-        self.world.average([*gradients, told])
-        if self.scale.unscale(gradients):
-            if self.stage.clip:
-                nn.utils.clip_grad_norm_(self.parameters, self.stage.clip)
-            self.optimiser.step(self.rate)
+        (loss * self._scale.factor if self._scale.factor != 1 else loss).backward()
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        value = loss.detach()
+        self._context.average([*gradients, value])
+        if self._scale.unscale(gradients):
+            if self.settings.clip:
+                nn.utils.clip_grad_norm_(self._parameters, self.settings.clip)
+            rate = self.rate
+            self._optimizer.step(self.settings.lr * rate, self.settings.adam_lr * rate)
         self.ema.update()
         self.step += 1
-        self._losses.append(told)
+        self._losses.append(value)
+
+    def fastest_precision(self) -> Precision:
+        """Measure which format is fastest on this GPU; the main process decides for all."""
+        batch = self._cutter().cut(0)
+
+        def step(precision: Precision) -> None:
+            self.task.module.to(memory_format=precision.layout)  # type: ignore[call-overload]
+            self.task.loss(batch, 0.0, precision).backward()
+
+        chosen = torch.tensor(ALL.index(fastest(step, self._device)), device=self._device)
+        self.task.module.zero_grad(set_to_none=True)
+        self._context.broadcast([chosen])
+        return ALL[int(chosen)]
 
     def mean_loss(self) -> float:
-        """Mean of the losses since the last call; not a number where any was none."""
-        if not self._losses:
-            return math.nan
-        self._mean = float(torch.stack(self._losses).mean())
-        self._losses.clear()
-        return self._mean
+        """Mean of the losses since the last call; NaN where any of them is."""
+        if self._losses:
+            self._mean = float(torch.stack(self._losses).mean())
+            self._losses.clear()
+            return self._mean
+        return math.nan
 
     def latest_loss(self) -> float:
-        """The loss of the last step, or of the window before it."""
+        """The loss of the last step, or the last mean."""
         return float(self._losses[-1]) if self._losses else self._mean
 
-    def sound(self) -> bool:
-        """Whether all weights are numbers, and the losses that no guard has looked at yet.
+    def is_finite(self) -> bool:
+        """Whether all weights are finite, and all losses that the guard has not checked yet.
 
-        A step that FP16 leaves out keeps its weights, but to go on from its loss is to fail.
+        A step that FP16 skips keeps finite weights, but resuming from its loss would fail.
         """
-        numbers = [*self.student.parameters(), *self._losses]
-        return all(bool(tensor.isfinite().all()) for tensor in numbers)
+        tensors = (*self.task.module.parameters(), *self._losses)
+        return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
     def close(self) -> None:
-        """Stop cutting ahead."""
-        self._forget_batches()
-        self._taps.remove()
+        """Stop the thread that cuts batches, and detach from the network."""
+        self._stop_batches()
+        self.task.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the coming steps depend on."""
+        """Everything that the next steps depend on."""
         return {
             "step": self.step,
-            "detours": self.detours,
-            "student": self.student.state_dict(),
+            "detours": self.rollbacks,
+            "student": self.task.module.state_dict(),
             "ema": self.ema.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "scale": self.scale.state_dict(),
+            "optimiser": self._optimizer.state_dict(),
+            "scale": self._scale.state_dict(),
             "losses": list(self._losses),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned, for the same stage of the same training."""
-        self._forget_batches()
-        # Checkpoints are read on the CPU; optimisers and networks copy theirs to where they are.
-        self._losses = [loss.to(self.device) for loss in state["losses"]]
-        self.student.load_state_dict(state["student"])
+        """Continue from what `state_dict` returned for the same stage."""
+        self._stop_batches()
+        # Checkpoints are read on the CPU; optimizers and networks copy theirs to their device.
+        self._losses = [loss.to(self._device) for loss in state["losses"]]
+        self.task.module.load_state_dict(state["student"])
         self.ema.load_state_dict(state["ema"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.scale.load_state_dict(state["scale"])
-        self.step, self.detours = state["step"], state["detours"]
+        self._optimizer.load_state_dict(state["optimiser"])
+        self._scale.load_state_dict(state["scale"])
+        self.step, self.rollbacks = state["step"], state["detours"]
 
-    def _forget_batches(self) -> None:
-        """Stop the thread that cuts ahead, if there is one; what it has cut is not used."""
+    def _stop_batches(self) -> None:
         if self._batches is not None:
-            self._batches.close()  # type: ignore[attr-defined]
+            self._batches.close()
             self._batches = None
 
-    def _cutter(self) -> Batches:
-        key = (*self.key, self.detours)
-        return Batches(self.material, self.stage.batch, key, self.device, self.world)
-
-    def _loss(self, batch: Batch) -> Tensor:
-        network = self.student.network
-        if network.architecture.planes == 3:
-            batch = batch.greyed(round(self.stage.grey * len(batch.lr)))
-        lr = network_input(batch.lr, self.precision.layout)
-        with self.precision.autocast(self.device):
-            features = network.features(lr)
-        features = features.float()
-        phases = trained_phases(network, features, lr)
-        made = Prediction(phases, network.shuffle, features, self._taps.taken())
-        return objective(self.stage, self.student, made, batch, self.done)
-
-
-class _Taps:
-    """Takes feature maps off a network's body as it runs, at evenly spaced depths."""
-
-    def __init__(self, network: Network, count: int) -> None:
-        layers = list(network.body) or [network.stem]
-        places = [max(0, math.ceil(len(layers) * (i + 1) / count) - 1) for i in range(count)]
-        self._maps: dict[int, Tensor] = {}
-        self._places = places
-        self._hooks = [
-            layers[place].register_forward_hook(
-                lambda module, inputs, output, place=place: self._maps.update({place: output})
-            )
-            for place in sorted(set(places))
-        ]
-
-    def taken(self) -> tuple[Tensor, ...]:
-        """The maps of the last run."""
-        return tuple(self._maps[place].float() for place in self._places)
-
-    def remove(self) -> None:
-        """Leave the network as it was."""
-        for hook in self._hooks:
-            hook.remove()
+    def _cutter(self) -> BatchCutter:
+        key = self.task.crop_key(self.rollbacks)
+        return BatchCutter(self._crops, self.settings.batch, key, self._device, self._context)

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from nas.common.errors import InputError
+from nas.training.core.calibration import calibrate
 from nas.training.losses.losses import losses
-from nas.training.proxy.calibration import calibrate
 from nas.training.recipe.recipe import Recipe
 from nas.training.recipe.stage import Stage
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Foldable
 from search_spaces.model_file import Model
-from search_spaces.networks.heads import PictureHead
-from search_spaces.networks.init import initialise
-from search_spaces.networks.network import Network, fuse, layout
-from search_spaces.networks.unfold import inherit, training_form
+from search_spaces.networks.factory import fuse, layout
+from search_spaces.networks.init import initialize
+from search_spaces.networks.network import ImageHead, Network
+from search_spaces.networks.unfold import load_deploy_weights, training_form
 
 HALF = "x2"
 VARIANCE = "log_variance"
@@ -46,12 +46,12 @@ class Student(nn.Module):
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
 
-def described(architecture: Architecture, recipe: Recipe) -> Architecture:
+def with_bias_if_removed_later(architecture: Architecture, recipe: Recipe) -> Architecture:
     """What the first stage trains: with biases, where a later one takes them away."""
     return replace(architecture, bias=True) if recipe.removes_bias else architecture
 
 
-def first_form(architecture: Architecture, seed: int) -> Student:
+def initial_student(architecture: Architecture, seed: int) -> Student:
     """The form of a student in which its first stage finds it, with no thought for the weights."""
     return Student(training_form(architecture, seed))
 
@@ -63,7 +63,7 @@ def start_at_baseline(student: Student, lr: Tensor, hr: Tensor, seed: int) -> No
     pictures: how the proxy run starts.
 
     Args:
-        student: in its `first_form`.
+        student: in its `initial_student`.
         lr: (N, 3, H, W) floats in [0, 1], sides multiples of the working factor.
         hr: (N, 3, 4H, 4W) floats.
         seed: of the random kernels.
@@ -71,9 +71,9 @@ def start_at_baseline(student: Student, lr: Tensor, hr: Tensor, seed: int) -> No
     deploy = fuse(student.network)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        initialise(deploy)
+        initialize(deploy)
     calibrate(deploy, lr, hr)
-    inherit(student.network, deploy)
+    load_deploy_weights(student.network, deploy)
 
 
 def start_from(student: Student, model: Model) -> None:
@@ -89,10 +89,10 @@ def start_from(student: Student, model: Model) -> None:
             f"--start {model.name} is {layout(theirs).label}, which is not the network to train "
             f"({layout(ours).label}): start from a model with the same layers"
         )
-    inherit(student.network, model.network)
+    load_deploy_weights(student.network, model.network)
 
 
-def enter(student: Student, stage: Stage, seed: int) -> Student:
+def enter_stage(student: Student, stage: Stage, seed: int) -> Student:
     """The student in the form that a stage trains.
 
     Folding changes nothing of what it computes; taking away biases does. ``seed`` is that of new
@@ -108,7 +108,7 @@ def enter(student: Student, stage: Stage, seed: int) -> Student:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if stage.auxiliary_x2:
-            changed.heads[HALF] = PictureHead(a, a.planes, 2)
+            changed.heads[HALF] = ImageHead(a, a.planes, 2)
         if any(losses[name].uncertain for name in stage.losses):
             changed.heads[VARIANCE] = _variance_head(a)
     changed.to(next(network.parameters()).device)
@@ -116,12 +116,12 @@ def enter(student: Student, stage: Stage, seed: int) -> Student:
         if name in changed.heads:
             changed.heads[name].load_state_dict(head.state_dict())
     changed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    _let_move(changed, stage.freeze)
+    set_trainable(changed, stage.freeze)
     return changed.train()
 
 
-def _variance_head(architecture: Architecture) -> PictureHead:
-    head = PictureHead(architecture, 1, 4)
+def _variance_head(architecture: Architecture) -> ImageHead:
+    head = ImageHead(architecture, 1, 4)
     assert head.bias is not None
     nn.init.zeros_(head.weight)
     nn.init.constant_(head.bias, FIRST_LOG_VARIANCE)
@@ -147,7 +147,7 @@ def _is_folded(network: Network) -> bool:
     return not any(isinstance(module, Foldable) for module in network.modules())
 
 
-def _let_move(student: Student, freeze: tuple[str, ...]) -> None:
+def set_trainable(student: Student, freeze: tuple[str, ...]) -> None:
     """Say which parameters the stage trains.
 
     Raises:

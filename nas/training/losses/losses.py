@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from nas.common.registry import Registry
 from search_spaces.architecture import SCALE
-from search_spaces.networks.inputs import LUMA
+from search_spaces.networks.parts import LUMA
 
 LossFunction: TypeAlias = Callable[..., Tensor]
 

@@ -18,9 +18,10 @@ from typing import Literal
 
 import torch
 
-from nas.measure.latency.backends import autotuned
+from nas.common.errors import first_line
+from nas.measure.latency.timers import autotuned
+from nas.training.core.precision import Precision
 from nas.training.data.patches import Choice, Gatherer, PatchBank
-from nas.training.proxy.precision import Precision
 from nas.training.proxy.step import WINDOW, Learner
 
 # Adam is made for a capture; that it steps before one, to warm up, is meant so.
@@ -130,7 +131,7 @@ class Tabled:
 
     def begin(self) -> None:
         """Forget what steps without a plan left in the optimisers."""
-        self.learner.forget_steps()
+        self.learner.reset_optimizer()
         self._row.zero_()
 
     def _kernels(self) -> None:
@@ -193,8 +194,7 @@ def _ready(make: Callable[[Way], Tabled], way: Way) -> Tabled | None:
             # A capture that something else breaks off (an interrupt, a time limit) raises in turn.
             if isinstance(other, torch.OutOfMemoryError) or not isinstance(other, Exception):
                 raise other from None
-        first = faults[-1]
-        reason = (str(first).strip() or type(first).__name__).splitlines()[0]
+        reason = first_line(faults[-1])
         warnings.warn(f"a proxy step cannot run as '{way}': {reason}", stacklevel=2)
         return None
     return tried

@@ -17,15 +17,17 @@ from nas.data.store import PairSet
 from nas.data.windows import windows
 from nas.measure.device_lock import Turns
 from nas.measure.quality import PictureLike, Quality, evaluate
+from nas.training.core.calibration import calibrate
 from nas.training.data.patches import PatchBank, choose, cut_patches, draw
-from nas.training.proxy.calibration import calibrate
+from nas.training.losses.phases import PhaseLoss, network_input
 from nas.training.proxy.cuda_graph import Tabled, Way, fastest
-from nas.training.proxy.step import WINDOW, Learner, PhaseLoss, Stepper, Stepwise, network_input
+from nas.training.proxy.step import WINDOW, Learner, Stepper, Stepwise
 from nas.training.recipe.schedules import warmed_cosine
 from search_spaces.architecture import Architecture
 from search_spaces.model_file import model_bytes
-from search_spaces.networks.init import initialise
-from search_spaces.networks.network import Network, build, fuse
+from search_spaces.networks.factory import build, fuse
+from search_spaces.networks.init import initialize
+from search_spaces.networks.network import Network
 
 if TYPE_CHECKING:
     from teachers.loading import Teacher
@@ -242,7 +244,7 @@ def starting_network(
     network = fuse(build(architecture, settings.seed))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        initialise(network)
+        initialize(network)
     network.to(bank.lr.device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(settings.seed)

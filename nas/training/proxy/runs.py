@@ -39,7 +39,7 @@ from nas.training.proxy.proxy import (
 )
 from search_spaces import plugins
 from search_spaces.architecture import Architecture
-from search_spaces.networks.network import layout
+from search_spaces.networks.factory import layout
 from teachers.loading import load_teacher
 
 

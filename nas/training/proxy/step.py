@@ -13,90 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from nas.measure.latency.backends import compiled as by_compiler
+from nas.training.core.optim import Ema, Optimizer
+from nas.training.core.precision import Precision
 from nas.training.data.patches import Choice, PatchBank, PatchBatch, cut
-from nas.training.engine.optim import Ema, Muon, is_kernel
-from nas.training.proxy.precision import Precision
-from search_spaces.networks.inputs import LUMA, luma
+from nas.training.losses.phases import PhaseLoss, network_input, trained_phases
 from search_spaces.networks.network import Network
-
-
-class PhaseLoss:
-    """Squared error of phases against truth and teacher.
-
-    Fitting truth and teacher with weights 1 - w and w is, up to a constant, fitting their weighted
-    mean: distillation by squared error costs nothing.
-
-    Args:
-        shuffle: factor r of the pixel-shuffle that the phases have before them.
-        luma_weight: share of the luma error; the rest is that of RGB. No meaning for one plane.
-        teacher_weight: share of the teacher in the target.
-    """
-
-    def __init__(self, shuffle: int, luma_weight: float, teacher_weight: float) -> None:
-        self.shuffle, self.teacher_weight = shuffle, teacher_weight
-        self._luma_weight = luma_weight
-
-    def __call__(
-        self,
-        phases: Tensor,
-        truths: Sequence[Tensor],
-        taught: Sequence[Tensor] = (),
-        *,
-        pictures: int | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """The loss of (N, 3 r^2, h, w) phases of RGB, or (N, r^2, h, w) of luma, and its gradient.
-
-        Args:
-            phases: detached from what made them.
-            truths: uint8 pieces (n, 3, h r, w r) of N pictures.
-            taught: the teacher's, in equal pieces, or none.
-            pictures: how many the mean is over, if more than these.
-        """
-        made = phases.permute(0, 2, 3, 1).unflatten(-1, (-1, self.shuffle**2))
-        planes = made.shape[-2]
-        gradient = torch.empty(made.shape, dtype=made.dtype, device=made.device)
-        scale = 2 / (made.numel() / planes / len(phases) * (pictures or len(phases)))
-        share = self._luma_weight
-        doubled: list[Tensor] = []
-        done = 0
-        for index, truth in enumerate(truths):
-            part = slice(done, done + len(truth))
-            done = part.stop
-            target = target_phases(truth, self.shuffle)
-            if taught and self.teacher_weight:
-                target.lerp_(target_phases(taught[index], self.shuffle), self.teacher_weight)
-            colours = target.unflatten(-1, (3, -1))
-            if planes == 1:
-                error = made[part] - _luma(colours)[..., None, :]
-                weighted = torch.mul(error, scale, out=gradient[part])
-            else:
-                error = torch.sub(made[part], colours, out=colours)
-                luma = _luma(error)
-                weighted = torch.mul(error, scale * (1 - share) / 3, out=gradient[part])
-                for channel, weight in enumerate(LUMA):
-                    weighted[..., channel, :].add_(luma, alpha=scale * share * weight)
-            doubled.append(torch.dot(weighted.flatten(), error.flatten()))
-        return torch.stack(doubled).sum() / 2, gradient.flatten(3).permute(0, 3, 1, 2)
-
-
-def _luma(colours: Tensor) -> Tensor:
-    """(..., 3, r^2) to (..., r^2)."""
-    luma = colours[..., 0, :] * LUMA[0]
-    for channel in (1, 2):
-        luma.add_(colours[..., channel, :], alpha=LUMA[channel])
-    return luma
-
-
-def target_phases(hr: Tensor, shuffle: int) -> Tensor:
-    """Undo a pixel-shuffle: uint8 (N, 3, 4H, 4W) to (N, 4H/r, 4W/r, 3 r^2) floats in [0, 1].
-
-    Four bytes beside each other stay so: they move as one word.
-    """
-    words = hr.contiguous().view(torch.int32)
-    blocks = words.unflatten(-1, (-1, shuffle // 4)).unflatten(-3, (-1, shuffle))
-    moved = blocks.permute(0, 2, 4, 1, 3, 5).contiguous()
-    return moved.view(torch.uint8).flatten(3).to(torch.float32).div_(255)
-
 
 WINDOW = 25
 """Steps that are planned together, and whose losses are looked at together: on a GPU each look
@@ -138,19 +59,7 @@ class Learner:
         self._loss, self._clip = loss, clip
         self._grey = grey if network.architecture.planes == 3 else 0
         self._parameters = list(network.parameters())
-        others = [p for p in self._parameters if not is_kernel(p)]
-        self._muon = Muon(filter(is_kernel, self._parameters))
-        self._device = device = self._parameters[0].device
-        self._adam_rate = torch.zeros((), device=device)
-        self._adam: torch.optim.Adam | None = None
-        if others:
-            self._adam = torch.optim.Adam(
-                others,
-                lr=self._adam_rate,
-                betas=(0.9, 0.99),
-                fused=True,
-                capturable=device.type == "cuda",
-            )
+        self._optimizer = Optimizer(self._parameters, tensor_rates=True)
 
     def learn(self, batch: PatchBatch, rates: Tensor) -> Tensor:
         """Do one step and return its loss.
@@ -169,11 +78,8 @@ class Learner:
             phases.backward(gradient)
             losses.append(loss)
         nn.utils.clip_grad_norm_(self._parameters, self._clip)
-        muon_rate, adam_rate, share = rates.unbind()
-        self._muon.step(muon_rate)
-        if self._adam is not None:
-            self._adam_rate.copy_(adam_rate)
-            self._adam.step()
+        lr, adam_lr, share = rates.unbind()
+        self._optimizer.step(lr, adam_lr)
         self.ema.move(share)
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
@@ -182,13 +88,9 @@ class Learner:
         for parameter in self._parameters:
             parameter.grad = None
 
-    def forget_steps(self) -> None:
-        """Let the optimisers begin anew, in the same places of memory; the weights stay."""
-        moving = list(self._muon.means)
-        if self._adam is not None:
-            moving += [tensor for state in self._adam.state.values() for tensor in state.values()]
-        for tensor in moving:
-            tensor.zero_()
+    def reset_optimizer(self) -> None:
+        """Zero the optimizer's state in place; the weights stay."""
+        self._optimizer.reset_state()
 
     def _phases(self, lr: Tensor) -> Tensor:
         x = network_input(lr, self.precision.layout)
@@ -212,19 +114,6 @@ class Learner:
 _CPU_PIXELS = 16 * 64 * 64
 """LR pixels that go through the network at once. Beyond it tensors outgrow 32 MB, which glibc takes
 from the system anew each time: 64 patches at once took 1.2 to 1.4 times as long a patch as 16."""
-
-
-def network_input(lr: Tensor, layout: torch.memory_format = torch.channels_last) -> Tensor:
-    """Make uint8 (N, 3, H, W) a network's input: float in [0, 1].
-
-    The layout channels_last makes a CPU's convolutions of few channels up to twice as fast.
-    """
-    return lr.to(torch.float32, memory_format=layout).div_(255)
-
-
-def trained_phases(network: Network, features: Tensor, x: Tensor) -> Tensor:
-    """The phases that a loss compares, from features and input: of RGB, or of luma alone."""
-    return network.finished(features, x if network.architecture.planes == 3 else luma(x))
 
 
 class Stepper(Protocol):

@@ -1,21 +1,23 @@
-"""A teacher's training under way: its settings, its step, and the checkpoint it goes on from."""
+"""Training of a teacher as a task: its settings, its loss, and its single stage."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import torch
+from torch import Tensor, nn
 
+from nas.training.core.precision import Precision
+from nas.training.data.batches import Batch, CropSource
 from nas.training.data.crops import Crops
 from nas.training.engine.checkpoint import load_checkpoint, save_checkpoint
-from nas.training.engine.optim import Ema
+from nas.training.engine.stage import StageTrainer, StepSettings
+from nas.training.engine.trainer import Trainer
 from nas.training.losses.losses import losses
 from nas.training.recipe.schedules import warmed_cosine
-from teachers.hat.network import HAT
 from teachers.loading import TeacherInput
 
 
@@ -51,86 +53,99 @@ class TeacherTraining:
     seed: int = 0
 
 
-class TeacherRun:
-    """A training under way.
+class TeacherTask:
+    """A teacher and its loss; see `nas.training.engine.stage.Task`."""
 
-    Attributes:
-        network: What is trained.
-        step: Steps done.
-        seconds: Time they took, over all resumptions.
+    def __init__(self, network: nn.Module, training: TeacherTraining) -> None:
+        self.module = self.network = network.train().requires_grad_(True)
+        self.training = training
+        self.settings = StepSettings(
+            steps=training.steps,
+            batch=training.batch,
+            lr=training.lr,
+            fused=False,
+            ema=training.decay,
+            minutes=training.minutes,
+        )
+
+    def crop_key(self, rollbacks: int) -> tuple[int, ...]:
+        """Numbers that, with the step, decide the crops."""
+        return (self.training.seed, rollbacks) if rollbacks else (self.training.seed,)
+
+    def rate(self, progress: float) -> float:
+        """Share of the peak learning rate when this share of the training is done."""
+        return warmed_cosine(progress, self.training.warmup)
+
+    def loss(self, batch: Batch, progress: float, precision: Precision) -> Tensor:
+        """The loss between the teacher's output and the HR crops."""
+        lr, hr = (images.float() / 255 for images in (batch.lr, batch.hr))
+        return losses[self.training.loss].function(self.network(lr), hr)
+
+    def close(self) -> None:
+        """Nothing is attached to a teacher."""
+
+
+class TeacherTrainer(Trainer):
+    """Trains a teacher in a single stage.
+
+    Args:
+        network: on the device.
+        training: how.
+        crops: of the training images.
+        checkpoint: the file to resume from.
+        identity: what the training depends on.
+        device: where to train.
     """
 
-    def __init__(self, network: HAT, training: TeacherTraining, device: str | torch.device) -> None:
-        self.training, self.device = training, device
-        self.network = network.to(device).train().requires_grad_(True)
-        self._ema = Ema(self.network, training.decay)
-        self.optimiser = torch.optim.Adam(
-            self.network.parameters(), lr=training.lr, betas=(0.9, 0.99)
-        )
-        self.step = 0
-        self.seconds = 0.0
+    def __init__(
+        self,
+        network: nn.Module,
+        training: TeacherTraining,
+        crops: Crops,
+        checkpoint: Path,
+        identity: str,
+        device: str | torch.device,
+    ) -> None:
+        super().__init__((training.steps,), (), str(device))
+        self._task, self._crops = TeacherTask(network, training), CropSource(crops)
+        self._checkpoint, self._settings = checkpoint, {"set or other settings": identity}
+        saved = load_checkpoint(checkpoint, self._settings)
+        if saved is None:
+            self.start()
+        else:
+            self.resume(saved if "run" in saved else _from_format_1(saved))
 
-    @property
-    def average(self) -> HAT:
-        """The moving average of its weights, in eval mode: what is kept."""
-        return self._ema.network
+    def open_stage(self, index: int) -> StageTrainer:
+        """The only stage."""
+        precision = Precision(channels_last=False)
+        return StageTrainer(self._task, self._crops, self.device, self.context, precision)
 
-    @property
-    def done(self) -> float:
-        """Share of the run that is behind, 0 to 1: by steps or by time, whichever is further."""
-        done = self.step / self.training.steps
-        if self.training.minutes is not None:
-            done = max(done, self.seconds / (60 * self.training.minutes))
-        return min(done, 1.0)
+    def write(self, state: dict[str, Any]) -> None:
+        """Replace the checkpoint."""
+        save_checkpoint(self._checkpoint, self._settings, state)
 
-    def advance(self, crops: Crops) -> float:
-        """Do one step; return its loss."""
-        began = time.monotonic()
-        training = self.training
-        # Crops are a function of the step, so that a resumed run sees what it would have seen.
-        rng = np.random.default_rng((training.seed, self.step))
-        lr, hr = (t.to(self.device).float() / 255 for t in crops.draw(training.batch, rng))
-        for group in self.optimiser.param_groups:
-            group["lr"] = training.lr * warmed_cosine(self.done, training.warmup)
-        loss = losses[training.loss].function(self.network(lr), hr)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
-        self.step += 1
-        self._ema.update()
-        value = float(loss.detach())
-        self.seconds += time.monotonic() - began
-        return value
-
-    def save(self, path: Path, identity: str) -> None:
-        """Replace the checkpoint at ``path``; ``identity`` says whose it is.
-
-        Raises:
-            InputError: It cannot be written.
-        """
-        state = {
-            "network": self.network.state_dict(),
-            "average": self._ema.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "seconds": self.seconds,
-        }
-        save_checkpoint(path, {_WHOSE: identity}, state)
-
-    def restore(self, path: Path, identity: str) -> None:
-        """Go on from a checkpoint, if there is one.
-
-        Raises:
-            InputError: It is another run's, or no checkpoint.
-        """
-        state = load_checkpoint(path, {_WHOSE: identity})
-        if state is None:
-            return
-        self.network.load_state_dict(state["network"])
-        self._ema.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.seconds = state["step"], state["seconds"]
+    def advice(self) -> str:
+        """What the user can change if the training diverges."""
+        return f"lower its learning rate ({self._task.training.lr:g})"
 
 
-_WHOSE = "set or other settings"
+def _from_format_1(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of a checkpoint that was written before teachers shared the trainer."""
+    return {
+        "stage": 0,
+        "run": {
+            "step": saved["step"],
+            "detours": 0,
+            "student": saved["network"],
+            "ema": saved["average"],
+            "optimiser": {"muon": {"means": []}, "adam": saved["optimiser"]},
+            "scale": {"factor": 1.0, "good": 0},
+            "losses": [],
+        },
+        "torch_rng": torch.get_rng_state(),
+        "best_step": 0,
+        "best_gain": 0.0,
+        "looked": -1,
+        "losses": [],
+        "seconds": saved["seconds"],
+    }

@@ -1,15 +1,18 @@
-"""The optimisers that recipes name: Adam for all, or Muon for kernels and Adam for the rest."""
+"""Optimizers: Adam for everything, or Muon for kernels and Adam for the rest; weight averages."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from nas.common.registry import Registry
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 """Newton-Schulz coefficients of the paper: singular values go near 1 within five rounds."""
@@ -186,51 +189,77 @@ class Ema(Generic[N]):
         self._updates = state["updates"]
 
 
-class Optimiser:
-    """Moves all parameters that are trained.
+class Optimizer:
+    """Muon for kernels and Adam for the rest, or Adam for everything.
 
     Args:
         parameters: those to move.
-        kernels_by_muon: move kernels by Muon; what `is_kernel` says is none is Adam's in any case.
-        lr: peak rate; of Muon where it is used.
-        adam_lr: peak rate of what Adam moves beside Muon.
+        muon: move kernels by Muon; see `is_kernel`.
         betas: Adam's.
+        tensor_rates: rates come as tensors, so that a CUDA graph can replay the step.
+        fused: use Adam's fused kernel, which rounds differently from its loop.
     """
 
     def __init__(
         self,
         parameters: Iterable[Tensor],
         *,
-        kernels_by_muon: bool,
-        lr: float,
-        adam_lr: float,
-        betas: tuple[float, float],
+        muon: bool = True,
+        betas: tuple[float, float] = (0.9, 0.99),
+        tensor_rates: bool = False,
+        fused: bool = True,
     ) -> None:
-        kernels: list[Tensor] = []
-        others: list[Tensor] = []
-        for parameter in parameters:
-            by_muon = kernels_by_muon and is_kernel(parameter)
-            (kernels if by_muon else others).append(parameter)
-        self.lr, self.adam_lr = lr, adam_lr if kernels_by_muon else lr
-        self.muon = Muon(kernels)
+        parameters = list(parameters)
+        self.muon = Muon(p for p in parameters if muon and is_kernel(p))
+        others = [p for p in parameters if not (muon and is_kernel(p))]
+        self._adam_only = not muon
+        self._adam_lr: Tensor | None = None
         self.adam: torch.optim.Adam | None = None
         if others:
-            self.adam = torch.optim.Adam(others, lr=self.adam_lr, betas=betas, fused=True)
+            if tensor_rates:
+                self._adam_lr = torch.zeros((), device=others[0].device)
+            self.adam = torch.optim.Adam(
+                others,
+                lr=0.0 if self._adam_lr is None else self._adam_lr,
+                betas=betas,
+                fused=fused,
+                capturable=tensor_rates and others[0].is_cuda,
+            )
 
-    def step(self, rate: float) -> None:
-        """Move everything by its gradient, at this share of the peak rates."""
-        self.muon.step(self.lr * rate)
+    def step(self, lr: float | Tensor, adam_lr: float | Tensor) -> None:
+        """Move everything by its gradient: kernels at ``lr``, the rest at ``adam_lr``.
+
+        Without Muon everything moves at ``lr``.
+        """
+        self.muon.step(lr)
         if self.adam is not None:
-            self.adam.param_groups[0]["lr"] = self.adam_lr * rate
+            adam_lr = lr if self._adam_only else adam_lr
+            if self._adam_lr is not None:
+                self._adam_lr.copy_(adam_lr)  # type: ignore[arg-type]
+            else:
+                self.adam.param_groups[0]["lr"] = adam_lr
             self.adam.step()
 
+    def reset_state(self) -> None:
+        """Zero all running means in place; the weights stay."""
+        adam = {} if self.adam is None else self.adam.state
+        for tensor in (*self.muon.means, *(t for state in adam.values() for t in state.values())):
+            tensor.zero_()
+
     def state_dict(self) -> dict[str, Any]:
-        """What to go on from."""
+        """The running means of both."""
         adam = None if self.adam is None else self.adam.state_dict()
         return {"muon": self.muon.state_dict(), "adam": adam}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned, for the same parameters."""
+        """Continue from what `state_dict` returned, for the same parameters."""
         self.muon.load_state_dict(state["muon"])
         if self.adam is not None:
             self.adam.load_state_dict(state["adam"])
+
+
+optimizers: Registry[Callable[..., Optimizer]] = Registry("optimiser")
+"""Name -> optimizer of parameters and keyword arguments, as recipes name them."""
+
+optimizers.add("adam", partial(Optimizer, muon=False))
+optimizers.add("muon", Optimizer)

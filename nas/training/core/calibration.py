@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_spaces.networks.inputs import luma
 from search_spaces.networks.network import Network
+from search_spaces.networks.parts import luma
 
 PENALTY = 1e-4
 """Weight of the squared change of the kernel, as a share of the features' mean power."""

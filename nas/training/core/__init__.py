@@ -1,0 +1,1 @@
+"""Parts that every training shares: optimizers, number formats, process groups, stop signals."""
