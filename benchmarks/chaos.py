@@ -33,8 +33,9 @@ from benchmarks.options import add_json, parser_of, write_json
 from benchmarks.processes import carrying, gone
 from benchmarks.verdict import faults
 from nas.data.prepare import prepare
-from studies.core.record import counts
-from studies.results.snapshot import read_study
+from studies.core.record import count
+from studies.results.snapshot import load
+from studies.storage.store import Store
 
 ROOT = Path(__file__).parents[1]
 STUDY = "chaos"
@@ -132,7 +133,7 @@ def chaos(
         while not _ran(command, folder, environment, fire, account):
             server.start()
         account.seconds = time.monotonic() - begin
-        account.records.update(asdict(counts(read_study(storage, STUDY)[1])))
+        account.records.update(asdict(count(load(Store(storage), STUDY).records)))
         account.wrong += faults(storage, STUDY, trials, server.url)
         if not gone(carrying(MARK, mark) - server.pids(), 60):
             account.wrong.append("processes are left over")

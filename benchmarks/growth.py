@@ -26,11 +26,12 @@ from search_spaces.space import load_space
 from search_spaces.zoo.survey import published
 from studies.core.budget import parse_budget
 from studies.core.candidate import Candidate
+from studies.core.info import StudySettings
 from studies.core.outcome import Outcome, Rejected, Rung, Runtime, Size, Trained
 from studies.core.study import open_study
-from studies.sampling.samplers import SAMPLERS, chosen
-from studies.settings import StudySettings
+from studies.sampling.samplers import SAMPLERS, resolve, sampler_factory
 from studies.setup import known_costs
+from studies.storage.store import Store
 
 MARKS = (200, 800, 5000)
 LIMIT_MS = 2.0
@@ -67,14 +68,13 @@ def settings(folder: Path, sampler: str) -> StudySettings:
     """A study without an end in a folder."""
     return StudySettings(
         name="growth",
-        storage=f"sqlite:///{folder}/studies.db",
+        store=Store(f"sqlite:///{folder}/studies.db"),
         space=load_space("lightweight"),
         budget=parse_budget(f"{LIMIT_MS}ms"),
         trials=10**6,
         patience=10**6,
         known={name: network.architecture for name, network in published.items()},
-        sampler=sampler,
-        costs_of=partial(known_costs, resolve_target("rtx4090")),
+        sampler=sampler_factory(sampler, partial(known_costs, resolve_target("rtx4090"))),
     )
 
 
@@ -120,7 +120,7 @@ def main() -> None:
         aside = stack.enter_context(tempfile.TemporaryDirectory(prefix="nas-growth-"))
         folder = (options.folder or Path(aside)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        grow(folder, options.trials, chosen(options.sampler))
+        grow(folder, options.trials, resolve(options.sampler))
         read(folder)
 
 

@@ -28,11 +28,12 @@ from search_spaces.space import load_space
 from search_spaces.zoo.survey import published
 from studies.core.budget import parse_budget
 from studies.core.candidate import Candidate, Evaluation
-from studies.core.outcome import Rejected, Rung, Runtime, Size, Trained, Underway, Weights
+from studies.core.info import StudySettings
+from studies.core.outcome import PartialResult, Rejected, Rung, Runtime, Size, Trained, Weights
 from studies.events import Event, Finished
-from studies.sampling.samplers import SAMPLERS, chosen
-from studies.settings import StudySettings
+from studies.sampling.samplers import SAMPLERS, resolve, sampler_factory
 from studies.setup import known_costs
+from studies.storage.store import Store
 
 if TYPE_CHECKING:
     from studies.core.record import Record
@@ -62,7 +63,7 @@ class Wait:
             time.sleep(self.seconds / 3)
             curve += (Rung(step, params**0.5 * step / 1e5, self.seconds * step / 600),)
             if step < 600:
-                yield Underway(runtime, size, curve)
+                yield PartialResult(runtime, size, curve)
         gain = curve[-1].gain_db
         qps = (31, 39, 47, 55, 63)
         return Trained(
@@ -121,7 +122,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="what a candidate waits")
     parser.add_argument("--sampler", default="auto", choices=SAMPLERS)
     options = parser.parse_args()
-    sampler = chosen(options.sampler)
+    sampler = resolve(options.sampler)
     print(f"load before        {os.getloadavg()[0]:8.1f}")
     whole(options.trials, options.concurrency, options.seconds, sampler)
     share_of_ray(options.trials, options.seconds, sampler)
@@ -185,13 +186,12 @@ def run(runner: Runner, trials: int, seconds: float, sampler: str) -> Search:
     with tempfile.TemporaryDirectory(prefix="nas-overhead-") as folder, ExitStack() as stack:
         settings = StudySettings(
             name="overhead",
-            storage=f"sqlite:///{folder}/studies.db",
+            store=Store(f"sqlite:///{folder}/studies.db"),
             space=load_space("lightweight"),
             budget=parse_budget(f"{LIMIT_MS}ms"),
             trials=trials,
             known={name: network.architecture for name, network in published.items()},
-            sampler=sampler,
-            costs_of=partial(known_costs, resolve_target("rtx4090")),
+            sampler=sampler_factory(sampler, partial(known_costs, resolve_target("rtx4090"))),
         )
         if isinstance(runner, RayRunner):
             stack.enter_context(starting(Session(cpus=runner.concurrency)))

@@ -18,6 +18,7 @@ from studies.runners.inline import InlineRunner
 from studies.search import conduct
 from studies.settings import SearchSettings
 from studies.setup import prepare, teach
+from studies.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def run_real(wanted: RealSearch, folder: Path) -> Sequence[Record]:
         sampler=wanted.sampler,
         data=wanted.data,
         study=wanted.name,
-        storage=f"sqlite:///{folder}/studies.db",
+        store=Store(f"sqlite:///{folder}/studies.db"),
         tracking_uri=None,
         concurrency=1,
     )

@@ -50,13 +50,15 @@ from search_spaces.networks.factory import layout
 from search_spaces.space import load_space
 from studies.core.budget import Budget
 from studies.core.candidate import Candidate, Evaluation
+from studies.core.info import StudySettings
 from studies.core.outcome import Rejected, Runtime, Size, Trained
 from studies.results.front import Member, hypervolume, reference_of, trained
 from studies.runners.inline import InlineRunner
 from studies.sampling.gain_model import features
+from studies.sampling.samplers import sampler_factory
 from studies.search import conduct
-from studies.settings import StudySettings
 from studies.setup import known_costs
+from studies.storage.store import Store
 
 BUDGET_MS = 1.0
 MARKS = (25, 50, 100)
@@ -141,13 +143,12 @@ def run(arm: Arm, seed: int, trainings: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory(dir=_memory()) as folder:
         settings = StudySettings(
             name="s",
-            storage=f"sqlite:///{folder}/s.db",
+            store=Store(f"sqlite:///{folder}/s.db"),
             space=load_space(SPACE),
             budget=Budget(runtime_ms=BUDGET_MS),
             trials=trainings,
             known={n: p.architecture for n, p in published.items()} if arm.known else {},
-            sampler=arm.sampler,
-            costs_of=partial(known_costs, resolve_target("rtx4090")),
+            sampler=sampler_factory(arm.sampler, partial(known_costs, resolve_target("rtx4090"))),
             seed=seed,
             patience=3000,
         )

@@ -10,9 +10,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from optuna.trial import TrialState
 
-from studies.core.record import Record, counts
+from studies.core.record import Record, count
 from studies.results.front import front, trained
-from studies.results.snapshot import read_study
+from studies.results.snapshot import load
+from studies.storage.store import Store
 from studies.tracking import EXPERIMENT
 
 
@@ -25,14 +26,14 @@ def faults(storage: str, study: str, goal: int, tracking_uri: str) -> Iterator[s
         goal: How many candidates it was to train.
         tracking_uri: MLflow's.
     """
-    _, records = read_study(storage, study)
+    records = load(Store(storage), study).records
     yield from _of_records(records, goal)
     yield from _of_front(records, storage, study, goal)
     yield from _of_tracking(records, tracking_uri, goal)
 
 
 def _of_records(records: Sequence[Record], goal: int) -> Iterator[str]:
-    tally = counts(records)
+    tally = count(records)
     if tally.trained != goal:
         yield f"{tally.trained} trials are trained"
     if tally.running:

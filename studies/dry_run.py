@@ -20,8 +20,8 @@ from nas.training.proxy.proxy import run_proxy
 from search_spaces.architecture import Architecture
 from search_spaces.space import Space
 from studies.core.budget import Budget
+from studies.core.parameters import draws
 from studies.evaluation import EvaluationSettings, load_data
-from studies.sampling.samplers import draws
 from studies.settings import SearchSettings
 from studies.setup import Prepared, prepare
 

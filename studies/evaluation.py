@@ -43,12 +43,12 @@ from studies.core.candidate import Candidate, DeviceLost, Evaluation
 from studies.core.outcome import (
     Broken,
     BrokenKind,
+    PartialResult,
     Rejected,
     Rung,
     Runtime,
     Size,
     Trained,
-    Underway,
     Weights,
 )
 from studies.runners.bundle import Material
@@ -140,7 +140,7 @@ def evaluate(candidate: Candidate, settings: EvaluationSettings) -> Evaluation:
         begin = time.perf_counter()
         try:
             with _time_limit(settings.time_limit_s, spent):
-                underway = next(steps)
+                partial_result = next(steps)
         except StopIteration as end:
             return replace(end.value, seconds=spent + time.perf_counter() - begin)
         except (Exception, _TimeUp) as fault:
@@ -150,7 +150,7 @@ def evaluate(candidate: Candidate, settings: EvaluationSettings) -> Evaluation:
                 kind, _sentence(kind, fault, settings), found.runtime, found.size, seconds
             )
         spent += time.perf_counter() - begin
-        yield underway
+        yield partial_result
 
 
 def _steps(
@@ -182,7 +182,7 @@ def _steps(
         if isinstance(passed, ProxyResult):
             return _trained(passed, found.size, found.runtime)
         curve.append(Rung(passed.step, passed.gain_db, passed.seconds))
-        yield Underway(found.runtime, found.size, tuple(curve))
+        yield PartialResult(found.runtime, found.size, tuple(curve))
     raise RuntimeError("training ended without a result")
 
 

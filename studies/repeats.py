@@ -13,13 +13,13 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 
 from studies.core.candidate import Candidate
-from studies.core.outcome import Outcome, Trained, Underway
+from studies.core.noise import DEVIATIONS, Noise, seed_noise
+from studies.core.outcome import Outcome, PartialResult, Trained
 from studies.core.record import Record
 from studies.core.study import Study
 from studies.core.trials import Repeat
 from studies.events import OnEvent, Repeated, Started
 from studies.results.front import Member, best_within, front, trained
-from studies.results.uncertainty import DEVIATIONS, Noise, seed_noise
 
 
 class RepeatDesk:
@@ -49,7 +49,7 @@ class RepeatDesk:
         record = self._study.tell_repeat(candidate, gain_db if math.isfinite(gain_db) else None)
         self._on_event(Repeated(candidate, record))
 
-    def at_rung(self, candidate: Candidate, underway: Underway) -> Outcome | None:
+    def at_rung(self, candidate: Candidate, partial_result: PartialResult) -> Outcome | None:
         """Go on: what is repeated is repeated whole."""
         return None
 

@@ -12,30 +12,22 @@ from typing import TYPE_CHECKING
 
 from nas.common.errors import InputError
 from nas.common.text import Period, Progress, clock, silent
-from studies.core.budget import Budget
 from studies.core.candidate import Candidate, Evaluate
-from studies.core.outcome import Outcome, Rejected, Underway
+from studies.core.info import StudyInfo, StudySettings
+from studies.core.outcome import Outcome, PartialResult, Rejected
 from studies.core.record import Counts, Record
 from studies.core.study import Study, open_study
 from studies.events import Finished, Noted, OnEvent, Opened, Passed, Started, ignore
 from studies.repeats import RepeatDesk
 from studies.report.summary import Places
-from studies.results.front import (
-    Member,
-    front,
-    hypervolume,
-    reference_of,
-    trained,
-    with_probabilities,
-)
-from studies.results.snapshot import read_study
-from studies.results.uncertainty import seed_noise
+from studies.results.front import Member
+from studies.results.snapshot import StudySnapshot
 from studies.runners.base import Runner
 from studies.runners.inline import InlineRunner
 from studies.sampling.pruner import ParetoRungs
-from studies.settings import SearchSettings, StudyInfo, StudySettings
-from studies.storage.locks import turn
-from studies.storage.store import DEFAULT_TRACKING, masked, study_folder
+from studies.settings import SearchSettings
+from studies.storage.locks import mutex
+from studies.storage.store import DEFAULT_TRACKING, masked
 from studies.tracking.writer import Courier, study_courier
 
 if TYPE_CHECKING:
@@ -46,25 +38,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SearchSummary:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        study: Its name, with which `nas front` shows it again.
-        budget: The limits.
-        counts: How many trials ended in which way, over all runs of the study.
-        records: All of them.
-        ended: Why it ended without as many trainings as were asked for, None when it has them.
+        snapshot: The study at its end, with the trials of all its runs.
+        ended: Why it ended before its goal; None if it has reached it.
         interrupted: Whether the user stopped it; the same command continues it.
         files: Figures and pages by name: ``front.png``, ``report.html``...
-        tracking_uri: Where MLflow's view is, without secrets; None when it was left out.
-        tracking_fault: Why that view is not complete, None when it is.
-        notes: What to know of its limits.
+        tracking_uri: MLflow's, without secrets; None when MLflow was left out.
+        tracking_fault: Why MLflow lacks some of it; None when it is complete.
+        notes: What to know about the limits.
     """
 
-    study: str
-    budget: Budget
-    counts: Counts
-    records: tuple[Record, ...]
+    snapshot: StudySnapshot
     ended: str | None = None
     interrupted: bool = False
     files: dict[str, Path] = field(default_factory=dict)
@@ -73,15 +59,24 @@ class SearchSummary:
     notes: tuple[str, ...] = ()
 
     @property
-    def front(self) -> tuple[Member, ...]:
-        """The trained candidates that no other one dominates, fastest first."""
-        return front(with_probabilities(trained(self.records), seed_noise(self.records)))
+    def study(self) -> str:
+        """The study's name, for `nas front`."""
+        return self.snapshot.name
 
     @property
-    def hypervolume(self) -> float:
-        """The area that the front covers; see `studies.results.front.hypervolume`."""
-        members = trained(self.records)
-        return hypervolume(members, reference_of(members, self.budget))
+    def counts(self) -> Counts:
+        """Number of trials by status."""
+        return self.snapshot.counts
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """All trials."""
+        return self.snapshot.records
+
+    @property
+    def front(self) -> tuple[Member, ...]:
+        """The Pareto front with probabilities, fastest first."""
+        return self.snapshot.front_with_probability
 
 
 def search(
@@ -131,11 +126,10 @@ def search(
             notes=prepared.slack,
             on_event=on_event,
         )
-    folder = study_folder(settings.storage, summary.study)
+    folder = settings.store.folder(summary.study)
     if summary.tracking_uri is None or summary.tracking_fault is not None:
-        info, _ = read_study(settings.storage, summary.study)
-        places = Places(settings.storage, settings.tracking_uri or DEFAULT_TRACKING)
-        static.write(info, summary.records, folder, places)
+        places = Places(settings.store.url, settings.tracking_uri or DEFAULT_TRACKING)
+        static.write(summary.snapshot.info, summary.records, folder, places)
     return replace(summary, files=static.written(folder))
 
 
@@ -198,10 +192,10 @@ def conduct(
     """
     period, runner = period or Period(), runner or InlineRunner()
     interrupted = False
-    folder = study_folder(settings.storage, settings.name)
+    folder = settings.store.folder(settings.name)
     with open_study(settings) as study:
-        info = StudyInfo(settings.name, settings.fixed, study.runs, masked(settings.storage))
-        alone = partial(turn, settings.storage, settings.name, "tracked")
+        info = StudyInfo(settings.name, settings.fixed, study.runs, str(settings.store))
+        alone = partial(mutex, settings.store, settings.name, "tracked")
         courier = None if tracking_uri is None else study_courier(tracking_uri, info, folder, alone)
         goal, at_once = settings.trials, runner.concurrency
         on_event(Opened(settings.name, goal, period, at_once, study.records))
@@ -218,10 +212,7 @@ def conduct(
             records = study.records
             fault = None if courier is None else courier.close(records)
         return SearchSummary(
-            study=settings.name,
-            budget=settings.budget,
-            counts=study.counts,
-            records=records,
+            snapshot=StudySnapshot(info, records),
             ended=study.ended or (None if interrupted else _time_up(period, goal, study.counts)),
             interrupted=interrupted,
             tracking_uri=None if tracking_uri is None else masked(tracking_uri),
@@ -270,21 +261,21 @@ class _Desk:
         if self._courier is not None:
             self._courier.bring(self._study.records)
 
-    def at_rung(self, candidate: Candidate, underway: Underway) -> Outcome | None:
-        rung = underway.rung
+    def at_rung(self, candidate: Candidate, partial_result: PartialResult) -> Outcome | None:
+        rung = partial_result.rung
         self._on_event(Passed(candidate, rung))
         if self._rungs is None or self._stop_from is None or rung.step < self._stop_from:
             return None
-        needed_db = self._rungs.stops(underway)
+        needed_db = self._rungs.stops(partial_result)
         if needed_db is None:
             return None
         return Rejected(
             limit="rung",
             value=rung.gain_db,
             allowed=needed_db,
-            runtime=underway.runtime,
-            size=underway.size,
-            curve=underway.curve,
+            runtime=partial_result.runtime,
+            size=partial_result.size,
+            curve=partial_result.curve,
             seconds=rung.seconds,
         )
 

@@ -30,12 +30,13 @@ from search_spaces.plugins import load_all, loaded_files
 from search_spaces.space import Space, load_space
 from search_spaces.zoo.survey import published
 from studies.core.budget import Budget
+from studies.core.info import StudySettings
 from studies.evaluation import EvaluationSettings
 from studies.runners.bundle import material_of
 from studies.sampling.pool import Costs, CostsOf
-from studies.sampling.samplers import chosen
+from studies.sampling.samplers import sampler_factory
 from studies.sampling.slack import slack
-from studies.settings import MAX_WORKERS, SearchSettings, StudySettings
+from studies.settings import MAX_WORKERS, SearchSettings
 from studies.storage.store import masked
 from teachers.loading import Teacher, load_teacher, named_input
 
@@ -90,14 +91,13 @@ def prepare(
     costs_of = cache(partial(known_costs, target))
     study = StudySettings(
         name="",
-        storage=settings.storage,
+        store=settings.store,
         space=space,
         budget=settings.budget,
         identity=_identity(evaluation, pair_set, teacher),
         trials=settings.trials,
         known=_given(space, settings.budget, costs_of, predicted),
-        costs_of=costs_of,
-        sampler=chosen(settings.sampler),
+        sampler=sampler_factory(settings.sampler, costs_of),
         seed=settings.seed,
         sources={
             "data": str(evaluation.data),

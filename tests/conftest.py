@@ -74,15 +74,13 @@ def empty_database(tmp_path_factory):
     from quick_search import settings
 
     from studies.core.study import open_study
-    from studies.results.snapshot import opened
-    from studies.storage.store import sqlite_file
 
     first = settings(tmp_path_factory.mktemp("empty"), name="first")
     with open_study(first):
         pass
-    with opened(first.storage) as database:  # closed before it is copied, or its log holds a part
+    with first.store.open() as database:  # closed before it is copied, or its log holds a part
         optuna.delete_study(study_name=first.name, storage=database)
-    return sqlite_file(first.storage)
+    return first.store.file
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from sqlalchemy import Engine, event
 
 import studies.report.static
 import studies.tracking
-from studies.results.snapshot import read_study
+from studies.results.snapshot import load
 from studies.search import conduct
 
 
@@ -67,7 +67,7 @@ def kept(folder: Path) -> dict[int, object]:
     if pid == 0:
         os.close(there)
         try:
-            _, records = read_study(settings(folder).storage, "quick")
+            records = load(settings(folder).store, "quick").records
         except ValueError:  # not there yet
             records = ()
         with os.fdopen(here, "wb") as out:

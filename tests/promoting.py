@@ -18,6 +18,7 @@ from studies.promotion.run import Summary, promote
 from studies.search import conduct
 from studies.settings import SearchSettings
 from studies.setup import prepare as prepare_search
+from studies.storage.store import Store
 
 if TYPE_CHECKING:  # it takes seconds, and not all tests need it
     from mlflow import MlflowClient
@@ -54,7 +55,7 @@ def make_study(folder: Path) -> None:
         data=folder / "set",
         teacher=None,
         study="demo",
-        storage=f"sqlite:///{folder}/studies.db",
+        store=Store(f"sqlite:///{folder}/studies.db"),
     )
     prepared = prepare_search(asked)
     conduct(prepared.study, partial(evaluate, settings=prepared.evaluation))

@@ -17,18 +17,20 @@ from typing import TYPE_CHECKING
 
 from studies.core.budget import parse_budget
 from studies.core.candidate import Candidate, Evaluation
+from studies.core.info import StudySettings
 from studies.core.outcome import (
     Broken,
     Outcome,
+    PartialResult,
     Rejected,
     Rung,
     Runtime,
     Size,
     Trained,
-    Underway,
     Weights,
 )
-from studies.settings import StudySettings
+from studies.sampling.samplers import sampler_factory
+from studies.storage.store import Store
 
 if TYPE_CHECKING:  # workers can do without torch, which it imports
     from search_spaces.space import Space
@@ -92,7 +94,7 @@ class Quick:
             time.sleep(self.seconds)
             curve += (Rung(step, gain * step / 3, self.seconds * step),)
             if step < 3:
-                yield Underway(runtime, size, curve)
+                yield PartialResult(runtime, size, curve)
         return Trained(
             gain_db=gain,
             gain_db_per_qp={31: gain + 0.1, 63: gain - 0.1},
@@ -172,13 +174,16 @@ def settings(folder: Path, **changes) -> StudySettings:
 
     defaults = {
         "name": "quick",
-        "storage": os.environ.get("QUICK_STORAGE", f"sqlite:///{folder}/studies.db"),
+        "store": Store(os.environ.get("QUICK_STORAGE", f"sqlite:///{folder}/studies.db")),
         "space": Space.from_dict({"name": "plain", "dimensions": DIMENSIONS}, "plain"),
         "budget": BUDGET,
         "identity": {"target": {"name": "quick"}, "data": {"name": "none", "digest": "0"}},
         "trials": TRIALS,
     }
-    return StudySettings(**{**defaults, **changes})
+    sampler, costs_of = changes.pop("sampler", "tpe"), changes.pop("costs_of", None)
+    if isinstance(sampler, str):
+        sampler = sampler_factory(sampler, costs_of)
+    return StudySettings(**{**defaults, **changes, "sampler": sampler})
 
 
 def states(folder: Path, name: str = "quick") -> Counter[str]:

@@ -19,10 +19,11 @@ from quick_search import Quick, settings
 from servers import mlflow_server, postgres, ray_cluster
 
 from nas.common.errors import InputError
-from studies.core.record import counts
-from studies.results.snapshot import read_study
+from studies.core.record import count
+from studies.results.snapshot import load
 from studies.runners.bundle import material_of
 from studies.search import conduct
+from studies.storage.store import Store
 
 PASSWORD = "swordfish-5150"
 TOKEN = "trout-6161"
@@ -108,8 +109,8 @@ def test_a_search_ends_as_on_one_machine(search, place):
     database, tracking, _ = search
     front = json.loads((place / "out").read_text())
     assert front and all(member["runtime_kind"] == "measured" for member in front)
-    _, records = read_study(database.url, "far")
-    assert counts(records).trained == TRIALS
+    records = load(Store(database.url), "far").records
+    assert count(records).trained == TRIALS
     client = MlflowClient(tracking.url)
     experiments = [e.experiment_id for e in client.search_experiments()]
     runs = client.search_runs(experiments, "tags.kind = 'trial'")
@@ -126,7 +127,7 @@ def test_what_a_machine_does_not_see_is_sent_to_it_once(search, place):
 
 def test_only_machines_that_are_there_for_it_measure(search, place):
     database, *_ = search
-    _, records = read_study(database.url, "far")
+    records = load(Store(database.url), "far").records
     runtimes = {record.outcome.runtime for record in records if record.outcome.runtime}
     assert runtimes and {runtime.kind for runtime in runtimes} == {"measured"}
     assert {bool(runtime.device) for runtime in runtimes} == {True}

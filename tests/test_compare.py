@@ -16,12 +16,13 @@ from quick_search import BUDGET, Quick, settings
 from search_spaces import Architecture, InputError
 from studies.core.budget import Budget
 from studies.core.candidate import Candidate
+from studies.core.info import StudyInfo
 from studies.core.outcome import Runtime, Size, Trained
 from studies.core.record import Record
 from studies.results.compare import compare
-from studies.results.front import Reference, hypervolume, trained
+from studies.results.front import Reference, hypervolume
+from studies.results.snapshot import StudySnapshot
 from studies.search import conduct
-from studies.settings import StudyInfo
 
 SAME = {
     "target": {"name": "quick", "note": "x"},
@@ -42,7 +43,8 @@ def study(name, points, budget_ms=8.0, kind="predicted", **identity):
         )
         for trial, (ms, gain) in enumerate(points)
     ]
-    return StudyInfo(name, {**SAME, "budget": limits, **identity}, ()), records
+    info = StudyInfo(name, {**SAME, "budget": limits, **identity}, ())
+    return StudySnapshot(info, tuple(records))
 
 
 A = study("a", [(1.0, 0.2), (4.0, 0.5)])
@@ -67,24 +69,24 @@ def test_who_leads_where_and_by_how_much():
 
 
 def test_colour_is_the_least_of_a_front_and_one_that_tints_takes_no_part():
-    info, records = study("colour", [(1.0, 0.2), (2.0, 0.9), (4.0, 0.5)])
+    colour = study("colour", [(1.0, 0.2), (2.0, 0.9), (4.0, 0.5)])
     colours = [(0.2, -0.05), (0.1, -0.6), (0.3, 0.1)]
-    records = [
+    records = tuple(
         replace(
             record,
             outcome=replace(record.outcome, gain_cb_db=cb, gain_cr_db=cr),
             tints=cr < -0.1,
         )
-        for record, (cb, cr) in zip(records, colours, strict=True)
-    ]
-    found = compare([(info, records), A])
+        for record, (cb, cr) in zip(colour.records, colours, strict=True)
+    )
+    found = compare([StudySnapshot(colour.info, records), A])
     mine, other = found.entries
     assert [member.trial for member in mine.members] == [0, 2]
     assert mine.hypervolume == other.hypervolume
     assert (mine.colour_gain_db, other.colour_gain_db) == (-0.05, None)
     assert found.to_dict()["entries"][0]["members"][0]["gain_cr_db"] == -0.05
     with pytest.raises(InputError, match="no trained candidate within its limits"):
-        compare([(info, records[1:2]), A])
+        compare([StudySnapshot(colour.info, records[1:2]), A])
 
 
 def test_equal_fronts_lead_nowhere():
@@ -103,10 +105,10 @@ def test_leads_are_what_one_finds_at_any_runtime(seed):
     found = compare(studies)
     for ms in np.geomspace(found.leads[0].from_ms * 1.001, 7.99, 60):
         gains = {
-            info.name: max(
-                (m.gain_db for m in trained(records) if m.runtime_ms <= ms), default=-math.inf
+            each.name: max(
+                (m.gain_db for m in each.trained if m.runtime_ms <= ms), default=-math.inf
             )
-            for info, records in studies
+            for each in studies
         }
         (lead,) = [x for x in found.leads if x.from_ms <= ms < x.to_ms]
         assert lead.study == max(gains, key=gains.__getitem__)
@@ -149,7 +151,7 @@ def test_what_else_differs_is_noted_and_no_more():
     other = study("lr", [(1.0, 0.1)], proxy={"steps": 100, "lr": 0.2, "seed": 5})
     notes = compare([A, other]).notes
     assert notes[0] == "they differ in the proxy's lr: 0.1, 0.2"
-    assert "trained differently many candidates (2, 1)" in notes[1]
+    assert "trained different numbers of candidates (2, 1)" in notes[1]
 
 
 def test_two_searches_compared_on_the_command_line(nas, tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ from nas.cli.commands import promote, search, teacher
 from nas.training.proxy.proxy import ProxySettings
 from nas.training.teacher.task import TeacherTraining
 from studies.promotion.plan import PromotionSettings
-from studies.sampling.samplers import chosen
+from studies.sampling.samplers import resolve
 from studies.settings import SearchSettings
 
 ROOT = Path(__file__).parent.parent
@@ -243,4 +243,4 @@ def test_help_names_the_defaults_that_hold():
     for option in ("steps", "batch", "patch", "lr", "seed"):
         assert f"default {getattr(training, option):g}." in help_of(teacher.train, option)
     assert f"default {ProxySettings().steps}." in help_of(search.search, "steps")
-    assert f"auto is {chosen('auto')}" in help_of(search.search, "sampler")
+    assert f"auto is {resolve('auto')}" in help_of(search.search, "sampler")

@@ -30,7 +30,6 @@ from nas.training.proxy.proxy import proxy_data
 from studies.core.outcome import Trained
 from studies.core.weights import weights_file, weights_folder
 from studies.search import conduct
-from studies.storage.store import study_folder
 from teachers.loading import load_teacher
 
 
@@ -167,13 +166,13 @@ def test_a_damaged_checkpoint_is_named_and_never_continued(tmp_path, damage):
 def test_damaged_weights_of_a_trial_are_missed_in_one_sentence_and_shown_nowhere(tmp_path, damage):
     study = settings(tmp_path, trials=2)
     summary = conduct(study, Real())
-    folder = study_folder(study.storage, study.name)
+    folder = study.store.folder(study.name)
     first, second = (r for r in summary.records if isinstance(r.outcome, Trained))
     assert math.isfinite(first.outcome.gain_db)
     damage(weights_folder(folder) / first.outcome.weights.file)
     assert weights_file(first.outcome, folder) is None
     with pytest.raises(InputError, match=r"damaged: train it with 'nas promote quick --trial"):
-        model(f"quick/{first.trial}", storage=study.storage)
-    assert model(f"quick/{second.trial}", storage=study.storage).architecture
+        model(f"quick/{first.trial}", storage=study.store.url)
+    assert model(f"quick/{second.trial}", storage=study.store.url).architecture
     again = conduct(settings(tmp_path, trials=3), Real(), tracking_uri=f"sqlite:///{tmp_path}/m.db")
     assert again.counts.done == 3 and again.tracking_fault is None

@@ -25,7 +25,7 @@ from nas.training.proxy.proxy import proxy_data
 from nas.training.recipe.recipe import parse_recipe
 from search_spaces import Architecture, Stage
 from studies.core.outcome import Trained
-from studies.results.snapshot import read_study
+from studies.results.snapshot import load
 from studies.search import conduct
 from teachers.loading import load_teacher
 
@@ -94,7 +94,7 @@ def test_a_study_whose_disk_fills_up_goes_on_when_there_is_room(disk, leave):
     else:
         assert leave > 0
     disk.free()
-    kept = {r.trial: r for r in read_study(study.storage, study.name)[1] if r.outcome is not None}
+    kept = {r.trial: r for r in load(study.store, study.name).records if r.outcome is not None}
     assert kept
     summary = conduct(study, Quick(disk.path / "log"))
     assert summary.counts.done == TRIALS and summary.counts.running == 0

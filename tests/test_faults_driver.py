@@ -21,10 +21,10 @@ from mlflow import MlflowClient
 from quick_search import TRIALS, Quick, settings, states
 
 from studies.core.outcome import Trained
-from studies.core.record import counts
+from studies.core.record import count
 from studies.core.weights import weights_file
 from studies.results.analysis import spent
-from studies.results.snapshot import read_study
+from studies.results.snapshot import load
 from studies.search import conduct
 
 ROOT = Path(__file__).parent.parent
@@ -50,8 +50,8 @@ def killed_again_and_again(folder: Path, growth: int, *tracking: str) -> int:
 def sound(folder: Path, trials: int = TRIALS):
     """Check a study that has come to its end; return its records."""
     study = settings(folder)
-    _, records = read_study(study.storage, study.name)
-    tally = counts(records)
+    records = load(study.store, study.name).records
+    tally = count(records)
     assert (tally.done, tally.running) == (trials, 0)
     own = [r.candidate.layout for r in records if r.duplicate_of is None]
     assert max(Counter(own).values()) == 1, "evaluated twice"

@@ -16,7 +16,8 @@ from nas.data.prepare import prepare
 from nas.measure.device_lock import exclusive, shared
 from nas.training.proxy.proxy import proxy_data
 from studies.runners.bundle import material_of
-from studies.storage.locks import held, is_present, once, presence, turn
+from studies.storage.locks import is_alive, mark_alive, mutex, run_once, try_lock
+from studies.storage.store import Store
 from teachers.cache import kept
 from teachers.loading import load_teacher
 
@@ -52,11 +53,15 @@ def test_a_set_is_prepared_taught_and_packed(pair_set, tmp_path):
 
 
 def test_a_study_is_worked_on(tmp_path):
-    url = f"sqlite:///{tmp_path}/studies.db"
+    store = Store(f"sqlite:///{tmp_path}/studies.db")
     done = []
-    for alone in (once(url, "making"), held(url, "demo", "promoted"), turn(url, "demo")):
+    for alone in (
+        run_once(store, "making"),
+        try_lock(store, "demo", "promoted"),
+        mutex(store, "demo"),
+    ):
         with alone:
             done.append(alone)
-    with presence(url, "demo", "run"):
-        assert not is_present(url, "demo", "run"), "nobody can tell"
+    with mark_alive(store, "demo", "run"):
+        assert not is_alive(store, "demo", "run"), "nobody can tell"
     assert len(done) == 3

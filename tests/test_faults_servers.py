@@ -20,9 +20,10 @@ from deliveries import told_once
 from quick_search import TRIALS, Quick, settings
 
 from nas.common.errors import InputError
-from studies.core.record import counts
-from studies.results.snapshot import read_study
+from studies.core.record import count
+from studies.results.snapshot import load
 from studies.search import conduct
+from studies.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,17 @@ def test_a_postgresql_server_that_is_killed_loses_nothing(tmp_path, monkeypatch)
             server.kill()
             server.start()
 
-        study = settings(tmp_path, storage=server.url)
+        study = settings(tmp_path, store=Store(server.url))
         summary = conduct(study, Eventful(happens={2: restart}))
         assert summary.counts.done == TRIALS and summary.counts.running == 0
 
-        more = settings(tmp_path, storage=server.url, trials=TRIALS + 4)
+        more = settings(tmp_path, store=Store(server.url), trials=TRIALS + 4)
         next_trial = summary.records[-1].trial + 2
         with pytest.raises(InputError, match=r"The study database postgres.*") as raised:
             conduct(more, Eventful(happens={next_trial: server.kill}))
         assert "\n" not in str(raised.value) and "secret" not in str(raised.value)
         server.start()
-        _, records = read_study(server.url, study.name)
+        records = load(Store(server.url), study.name).records
         kept = {r.trial: r for r in records if r.outcome is not None}
         assert len(kept) >= len(summary.records) + 1
         again = conduct(more, Quick())
@@ -119,8 +120,8 @@ def test_a_node_of_ray_that_is_killed_gives_its_trial_to_another(tmp_path):
         node.kill()
         _, said = search.communicate()
     assert search.returncode == 0 and "Traceback" not in said, said
-    _, records = read_study(settings(tmp_path).storage, "quick")
-    tally = counts(records)
+    records = load(settings(tmp_path).store, "quick").records
+    tally = count(records)
     assert (tally.done, tally.running) == (TRIALS, 0)
     assert records[2].outcome is not None
     assert getattr(records[2].outcome, "kind", "") != "error", "its second life went well"

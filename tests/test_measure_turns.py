@@ -17,7 +17,7 @@ from nas.measure.latency.target import resolve_target
 from nas.training.proxy.proxy import ProxySettings
 from search_spaces import Architecture, Stage
 from studies.core.candidate import Candidate, Evaluation
-from studies.core.outcome import Outcome, Rejected, Trained, Underway
+from studies.core.outcome import Outcome, PartialResult, Rejected, Trained
 from studies.evaluation import EvaluationSettings, evaluate
 
 
@@ -132,14 +132,14 @@ class LongBesideShort:
     def tell(self, candidate: Candidate, outcome: Outcome) -> None:
         self.told[candidate.trial] = outcome
 
-    def at_rung(self, candidate: Candidate, underway: Underway) -> Outcome | None:
+    def at_rung(self, candidate: Candidate, partial_result: PartialResult) -> Outcome | None:
         assert candidate.trial == 0
         self.rungs += 1
         self.rungs_alone += self.told.keys() == {1, 2, 3}
         if self.rungs_alone < 2:
             return None
-        gain_db = underway.rung.gain_db
-        return Rejected("rung", gain_db, gain_db + 1, underway.runtime, underway.size)
+        gain_db = partial_result.rung.gain_db
+        return Rejected("rung", gain_db, gain_db + 1, partial_result.runtime, partial_result.size)
 
 
 def test_trials_that_train_pause_while_another_measures(pair_set, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from studies.dry_run import plan
 from studies.evaluation import evaluate
 from studies.settings import SearchSettings
 from studies.setup import prepare
+from studies.storage.store import Store
 
 SPACE = """
 dimensions:
@@ -35,7 +36,7 @@ def asked(pair_set, tmp_path) -> SearchSettings:
         data=pair_set.path,
         teacher=None,
         target="rtx4090",
-        storage=f"sqlite:///{tmp_path}/studies.db",
+        store=Store(f"sqlite:///{tmp_path}/studies.db"),
     )
 
 

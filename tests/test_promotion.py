@@ -27,11 +27,12 @@ from nas.common.text import code, plain
 from nas.measure.tiling import upscale_picture
 from search_spaces.model_file import load_model
 from studies.core.budget import Budget
+from studies.core.noise import Noise
 from studies.results import promotions
 from studies.results.front import trained
-from studies.results.selection import Choice
-from studies.results.snapshot import read_study
-from studies.results.uncertainty import Noise
+from studies.results.selection import Selection
+from studies.results.snapshot import load
+from studies.storage.store import Store
 from studies.tracking.registry import crown, described, tags
 from studies.tracking.store import connected
 
@@ -40,13 +41,13 @@ from studies.tracking.store import connected
 def promoted_two(small_study, tmp_path_factory):
     """The two fastest promoted, in the order of their trials: (folder, summary)."""
     folder = copied(small_study, tmp_path_factory.mktemp("promoted"))
-    _, records = read_study(f"sqlite:///{folder}/studies.db", "demo")
+    records = load(Store(f"sqlite:///{folder}/studies.db"), "demo").records
     fastest = sorted(trained(records), key=lambda member: member.runtime_ms)[:2]
     trials = tuple(sorted(member.trial for member in fastest))
-    run(settings(folder, choice=Choice(force=True, trials=trials[:1]), tracking_uri=None))
+    run(settings(folder, selection=Selection(force=True, trials=trials[:1]), tracking_uri=None))
     with pytest.MonkeyPatch.context() as patch:  # one ONNX file is enough, and takes seconds
         patch.setattr("studies.promotion.run.find_spec", lambda package: None)
-        summary = run(settings(folder, choice=Choice(force=True, trials=trials)))
+        summary = run(settings(folder, selection=Selection(force=True, trials=trials)))
     assert summary.tracking_fault is None and not summary.failed
     return folder, summary
 
@@ -164,20 +165,20 @@ def test_the_same_command_repeats_nothing_and_another_adds(promoted_two, monkeyp
     results = [winner.folder / promotions.RESULT for winner in summary.plan.winners]
     before = [path.stat().st_mtime_ns for path in results]
     trials = tuple(p.trial for p in summary.promotions)
-    again = run(settings(folder, choice=Choice(force=True, trials=trials)))
+    again = run(settings(folder, selection=Selection(force=True, trials=trials)))
     assert [path.stat().st_mtime_ns for path in results] == before
     assert again.promotions == summary.promotions and again.versions == summary.versions
     assert len(runs(folder, "tags.kind = 'promotion'")) == 2
     assert len(client_of(folder).search_model_versions("name = 'demo'")) == 2
 
     monkeypatch.setattr("studies.promotion.run.find_spec", lambda package: None)
-    other = run(settings(folder, choice=Choice(force=True, trials=trials[:1]), steps=6))
+    other = run(settings(folder, selection=Selection(force=True, trials=trials[:1]), steps=6))
     assert other.promotions[0].steps == 6, "another training, beside the first"
     assert other.promotions[0].onnx_error is None, "without its packages there is no such file"
     assert promotions.read(summary.plan.winners[0].folder) == summary.promotions[0]
     assert other.agreement is None, "one network has no rank, and others are not trained alike"
 
-    named = run(settings(folder, choice=Choice(force=True, trials=trials[:1]), name="avif4x"))
+    named = run(settings(folder, selection=Selection(force=True, trials=trials[:1]), name="avif4x"))
     assert named.registered == "models:/avif4x@champion"
     assert client_of(folder).get_model_version_by_alias("avif4x", "champion")
 
@@ -185,7 +186,7 @@ def test_the_same_command_repeats_nothing_and_another_adds(promoted_two, monkeyp
 def test_a_limit_decides_who_is_champion(promoted_two):
     folder, summary = promoted_two
     fastest = min(summary.plan.winners, key=lambda w: w.member.runtime_ms).member
-    choice = Choice(under_ms=fastest.runtime_ms * 1.0001)
+    choice = Selection(under_ms=fastest.runtime_ms * 1.0001)
     name = "fast-0.5ms"  # with a dot, as in a study's own name
     summary = run(settings(folder, choice=choice, name=name))
     assert summary.champion.trial == fastest.trial and summary.tracking_fault is None

@@ -20,9 +20,9 @@ from studies.promotion.plan import prepare
 from studies.promotion.run import promote
 from studies.results import promotions
 from studies.results.front import trained
-from studies.results.selection import Choice
-from studies.results.snapshot import read_study
-from studies.storage.store import study_folder
+from studies.results.selection import Selection
+from studies.results.snapshot import load
+from studies.storage.store import Store
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def folder(small_study, tmp_path, monkeypatch):
 
 def test_a_tracking_server_that_is_away_stops_nothing_and_gets_all_of_it_later(folder, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    choice = Choice(force=True, trials=(0,))
+    choice = Selection(force=True, trials=(0,))
     away = run(settings(folder, choice=choice, tracking_uri="http://me:secret@127.0.0.1:9"))
     assert len(away.promotions) == 1 and away.registered is None
     assert away.tracking_fault and "secret" not in away.tracking_fault
@@ -62,13 +62,13 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(folder):
     killed = subprocess.Popen(
         command, cwd=folder, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    root = promotions.promoted_root(study_folder(f"sqlite:///{folder}/studies.db", "demo"))
+    root = promotions.promoted_root(Store(f"sqlite:///{folder}/studies.db").folder("demo"))
     deadline = time.monotonic() + 120
     while not list(root.glob("0/*/checkpoint.pt")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
-    asked = settings(folder, choice=Choice(force=True, trials=(0,)))
+    asked = settings(folder, selection=Selection(force=True, trials=(0,)))
     plan = prepare(asked)
     assert plan.winners[0].done is None and (plan.winners[0].folder / "checkpoint.pt").exists()
 
@@ -121,9 +121,9 @@ def test_a_winner_that_cannot_be_trained_leaves_the_others_their_chance(folder, 
             raise InputError("the training diverged again and again")
         return train(name, *more, **options)
 
-    _, records = read_study(f"sqlite:///{folder}/studies.db", "demo")
+    records = load(Store(f"sqlite:///{folder}/studies.db"), "demo").records
     trials = tuple(member.trial for member in trained(records)[:2])
-    asked = settings(folder, choice=Choice(force=True, trials=trials), tracking_uri=None)
+    asked = settings(folder, selection=Selection(force=True, trials=trials), tracking_uri=None)
     plan = prepare(asked)
     first, second = (winner.member for winner in plan.winners)
     failing.architecture = first.architecture
@@ -135,10 +135,10 @@ def test_a_winner_that_cannot_be_trained_leaves_the_others_their_chance(folder, 
 
 
 def test_promotions_of_one_study_wait_for_each_other(folder):
-    from studies.storage.locks import held
+    from studies.storage.locks import try_lock
 
     with (
-        held(f"sqlite:///{folder}/studies.db", "demo", "promoted"),
+        try_lock(f"sqlite:///{folder}/studies.db", "demo", "promoted"),
         pytest.raises(
             InputError, match=r"'demo' is being promoted by process .* wait for it to end"
         ),

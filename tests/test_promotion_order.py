@@ -16,8 +16,8 @@ from refusals import refused
 from nas.cli.model_arguments import model
 from search_spaces import InputError
 from studies.results import promotions
-from studies.results.selection import Choice
-from studies.storage.store import study_folder
+from studies.results.selection import Selection
+from studies.storage.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def place(once, folder):
 
 def promote(folder, **changes):
     summary = run(
-        settings(folder, choice=Choice(force=True, trials=(0,)), tracking_uri=None, **changes)
+        settings(folder, selection=Selection(force=True, trials=(0,)), tracking_uri=None, **changes)
     )
     return summary.plan.winners[0].folder, summary.promotions[0]
 
@@ -66,8 +66,8 @@ def test_the_newest_is_the_last_whatever_files_and_clocks_say(folder, first, tmp
     copy = tmp_path / "copy"
     copy.mkdir()
     shutil.copy(folder / "studies.db", copy)
-    files = study_folder(f"sqlite:///{copy}/studies.db", "demo")
-    shutil.copytree(study_folder(f"sqlite:///{folder}/studies.db", "demo"), files)
+    files = Store(f"sqlite:///{copy}/studies.db").folder("demo")
+    shutil.copytree(Store(f"sqlite:///{folder}/studies.db").folder("demo"), files)
     os.utime(place.parents[2] / "promoted" / "0" / place.name / promotions.RESULT, (0, 0))
     for root in (place.parents[2], files):
         assert list(promotions.ended(root).values()) == [first, second]

@@ -12,15 +12,15 @@ from mlflow import MlflowClient
 from pages import Page
 from quick_search import Quick, settings, small_space
 
+from studies.core.noise import Noise
 from studies.core.outcome import Trained
 from studies.report.report import report
 from studies.report.static import front_figure
 from studies.report.summary import Places, story
 from studies.results.front import Member, front, trained
 from studies.results.recommendation import best_compromise, highest_gain
-from studies.results.selection import Choice, winners
-from studies.results.snapshot import read_study
-from studies.results.uncertainty import Noise
+from studies.results.selection import Selection, select
+from studies.results.snapshot import load
 from studies.runners.inline import InlineRunner
 from studies.sampling import ehvi
 from studies.sampling.pool import Costs
@@ -127,7 +127,7 @@ def by_width(records) -> dict[int, int]:
 def test_nas_front_says_what_ties_and_calls_a_given_network_a_layout(tmp_path, nas):
     summary = conduct(study(tmp_path), Tied())
     trial = by_width(summary.records)
-    code, out, _ = nas("front", "quick", "--storage", study(tmp_path).storage)
+    code, out, _ = nas("front", "quick", "--storage", study(tmp_path).store.url)
     lines = [line.strip() for line in out.splitlines()]
     assert code == 0
     assert "* best compromise: trial 0 (PixelArtAI layout)" in lines
@@ -139,7 +139,7 @@ def test_nas_front_says_what_ties_and_calls_a_given_network_a_layout(tmp_path, n
     assert highest.startswith(f"highest gain: trial {trial[14]} (conv-14-")
     assert any(f"Trial {trial[14]} ties with trial {trial[16]}: " in line for line in lines)
     assert re.search(r"0\* +\+0\.100 +\d+% .* PixelArtAI layout", out), "marked, and probable"
-    shown = json.loads(nas("front", "quick", "--storage", study(tmp_path).storage, "--json")[1])
+    shown = json.loads(nas("front", "quick", "--storage", study(tmp_path).store.url, "--json")[1])
     named = {row["trial"]: row for row in shown}
     assert named[0]["name"] == "PixelArtAI" and named[0]["gain_db"] == 0.1
     assert all(0 < row["front_probability"] <= 1 for row in shown)
@@ -152,7 +152,7 @@ def test_tables_are_no_wider_than_80_columns(tmp_path, nas, monkeypatch):
 
     conduct(study(tmp_path), Tied(0.001), repeats=2)
     monkeypatch.setattr(terminal, "out", Console(width=80, force_terminal=True, color_system=None))
-    out = nas("front", "quick", "--storage", study(tmp_path).storage)[1]
+    out = nas("front", "quick", "--storage", study(tmp_path).store.url)[1]
     table = out.split("* best")[0]
     assert all(len(line) <= 80 for line in table.splitlines()), table
     assert "±" in table and re.search(r"0\*.*PixelArtAI", table) and "layout" in table
@@ -161,8 +161,9 @@ def test_tables_are_no_wider_than_80_columns(tmp_path, nas, monkeypatch):
 def test_repeats_decide_the_noise_of_tables_figures_and_the_sampler(tmp_path, nas, monkeypatch):
     """Seeds move gains by 0.04 dB, so that two decimals and a sd of 0.028 dB are left."""
     conduct(study(tmp_path), Tied(0.04), InlineRunner(1), repeats=2)
-    info, records = read_study(study(tmp_path).storage, "quick")
-    out = nas("front", "quick", "--storage", study(tmp_path).storage)[1]
+    snapshot = load(study(tmp_path).store, "quick")
+    info, records = snapshot.info, snapshot.records
+    out = nas("front", "quick", "--storage", study(tmp_path).store.url)[1]
     told = re.search(r"\(seed noise 0\.028 dB, from (\d) repeats\)", out)
     assert int(told[1]) == sum(len(record.repeats) for record in records)
     assert "+0.15" in out and "+0.150" not in out
@@ -189,7 +190,8 @@ def test_repeats_decide_the_noise_of_tables_figures_and_the_sampler(tmp_path, na
 
 def test_figures_draw_the_noise_around_the_front(tmp_path):
     conduct(study(tmp_path), Tied())
-    info, records = read_study(study(tmp_path).storage, "quick")
+    snapshot = load(study(tmp_path).store, "quick")
+    info, records = snapshot.info, snapshot.records
     (axes,) = front_figure(records, info.budget).axes
     label = "± seed noise 0.005 dB, shipped"
     assert label in [text.get_text() for text in axes.get_legend().get_texts()]
@@ -211,7 +213,8 @@ def test_figures_draw_the_noise_around_the_front(tmp_path):
 def test_given_networks_are_called_layouts_in_reports_notes_and_mlflow(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     conduct(study(tmp_path), Tied(), tracking_uri=uri)
-    info, records = read_study(study(tmp_path).storage, "quick")
+    snapshot = load(study(tmp_path).store, "quick")
+    info, records = snapshot.info, snapshot.records
     page = Page(report(info, records, Places()))
     assert "trial 0 (PixelArtAI layout)" in page.words
     (trace,) = [t for t in page.figures["front"]["data"] if t["name"] == "front (trial)"]
@@ -234,7 +237,6 @@ def test_promotion_under_a_runtime_takes_the_fastest_of_those_that_tie(tmp_path)
     trial = by_width(summary.records)
 
     def under(ms: float) -> list[int]:
-        chosen = winners("quick", summary.records, summary.budget, Choice(under_ms=ms))
-        return [found.trial for found in chosen]
+        return [found.trial for found in select(summary.snapshot, Selection(under_ms=ms))]
 
     assert under(2.0) == [trial[14]] and under(1.0) == [trial[10]]

@@ -12,20 +12,19 @@ from quick_search import Noisy, Quick, settings
 
 from search_spaces import Architecture
 from studies.core.candidate import Candidate
+from studies.core.noise import (
+    SHIPPED_DB,
+    Noise,
+    pooled_sd_db,
+    seed_noise,
+)
 from studies.core.outcome import Runtime, Size, Trained
 from studies.core.record import Record
 from studies.core.study import open_study
 from studies.events import Repeated
 from studies.repeats import contenders, next_repeat
-from studies.results.front import front, trained, with_probabilities
-from studies.results.snapshot import read_study
-from studies.results.uncertainty import (
-    SHIPPED_DB,
-    Noise,
-    front_probabilities,
-    pooled_sd_db,
-    seed_noise,
-)
+from studies.results.front import front, front_probabilities, trained, with_probabilities
+from studies.results.snapshot import load
 from studies.runners.inline import InlineRunner
 from studies.search import conduct
 from studies.tracking.store import EXPERIMENT
@@ -61,7 +60,7 @@ def test_they_are_kept_and_never_done_twice(tmp_path):
     assert (tmp_path / "log").read_text().count("\n") == lines
     more = conduct(settings(tmp_path), Noisy(tmp_path / "log"), repeats=3)
     assert all(member.trainings == 3 for member in more.front)
-    _, read = read_study(settings(tmp_path).storage, "quick")
+    read = load(settings(tmp_path).store, "quick").records
     assert front(with_probabilities(trained(read), seed_noise(read))) == more.front
 
 
@@ -71,7 +70,7 @@ def test_cut_off_in_the_middle_of_them_it_goes_on(tmp_path):
             raise KeyboardInterrupt
 
     assert conduct(settings(tmp_path), Noisy(), repeats=3, on_event=cut).interrupted
-    _, read = read_study(settings(tmp_path).storage, "quick")
+    read = load(settings(tmp_path).store, "quick").records
     assert sum(len(record.repeats) for record in read) == 1
     assert all(m.trainings == 3 for m in conduct(settings(tmp_path), Noisy(), repeats=3).front)
 
@@ -177,7 +176,7 @@ def test_front_and_mlflow_show_them(tmp_path, nas):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     summary = conduct(settings(tmp_path), Noisy(), repeats=2, tracking_uri=uri)
     found = summary.front
-    url = settings(tmp_path).storage
+    url = settings(tmp_path).store.url
     shown = json.loads(nas("front", "quick", "--storage", url, "--json")[1])
     assert [row["gain_sd_db"] for row in shown] == [member.gain_sd_db for member in found]
     assert {row["trainings"] for row in shown} == {2}
@@ -188,7 +187,7 @@ def test_front_and_mlflow_show_them(tmp_path, nas):
     runs = client.search_runs([experiment], "tags.kind = 'trial'")
     metrics = {int(run.data.tags["trial"]): run.data.metrics for run in runs}
     (parent,) = client.search_runs([experiment], "tags.kind = 'study'")
-    assert parent.data.metrics["hypervolume"] == pytest.approx(summary.hypervolume)
+    assert parent.data.metrics["hypervolume"] == pytest.approx(summary.snapshot.hypervolume)
     for member in found:
         assert metrics[member.trial]["gain_mean_db"] == pytest.approx(member.gain_db)
         assert metrics[member.trial]["front_probability"] == member.front_probability

@@ -25,17 +25,16 @@ from nas.measure.tiling import upscale_picture
 from search_spaces import Architecture
 from search_spaces.model_file import load_model
 from studies.core.candidate import Candidate
+from studies.core.info import StudyInfo
 from studies.core.outcome import Broken, Rejected, Runtime, Size, Trained
-from studies.core.record import Record, counts
+from studies.core.record import Record, count
 from studies.core.weights import weights_file
 from studies.report.report import report
 from studies.report.static import front_figure
 from studies.report.summary import Places
 from studies.results.front import contributions, front, reference_of, trained
-from studies.results.snapshot import read_study
+from studies.results.snapshot import load
 from studies.search import conduct
-from studies.settings import StudyInfo
-from studies.storage.store import study_folder
 
 pytestmark = pytest.mark.usefixtures("own_place")
 
@@ -55,15 +54,18 @@ def searched(tmp_path_factory, prepared):
     }
     study = settings(folder, identity=identity, sources={"data": str(prepared.path)})
     conduct(study, Real())
-    return study.storage
+    return study.store
 
 
-def read(storage):
-    return read_study(storage, "quick")
+def read(store):
+    snapshot = load(store, "quick")
+    return snapshot.info, snapshot.records
 
 
 def test_the_page_says_what_the_study_found_and_what_to_do(nas, searched):
-    code, out, err = nas("report", "quick", "--storage", searched, "-o", "out/page.html", "--json")
+    code, out, err = nas(
+        "report", "quick", "--storage", searched.url, "-o", "out/page.html", "--json"
+    )
     assert code == 0, err
     written = json.loads(out)
     text = Path(written["report"]).read_text(encoding="utf-8")
@@ -78,15 +80,15 @@ def test_the_page_says_what_the_study_found_and_what_to_do(nas, searched):
         assert row[2] == f"{member.gain_db:+.3f}" and row[4] == f"{member.runtime_ms:.3f}"
         assert re.fullmatch(r"\d+%", row[3]), "how probably it is on the front"
         assert row[page.rows[header].index("worth")] == f"{worth[member.trial]:.3f}"
-    assert f"{counts(records).trained} candidates were trained" in page.words
+    assert f"{count(records).trained} candidates were trained" in page.words
     assert "ms predicted" in page.rows[header] and "leave-one-out error 12%" in page.words
     for command in ("nas promote quick --top 3", "nas export quick/", "nas upscale pictures/"):
         assert f"{command}" in page.words
-    assert f"--storage {searched}" in page.words
+    assert f"--storage {searched.url}" in page.words
 
 
 def test_the_page_asks_nothing_of_the_network(nas, searched):
-    assert nas("report", "quick", "--storage", searched)[0] == 0
+    assert nas("report", "quick", "--storage", searched.url)[0] == 0
     page = Page(Path("report.html").read_text(encoding="utf-8"))
     for tag, attributes in page.tags:
         for name in ("src", "href"):
@@ -180,7 +182,7 @@ def test_those_that_tint_are_marked_in_figures_and_told_with_their_loss():
 
 
 def test_the_pictures_are_what_the_networks_make_of_the_held_out_one(nas, searched, prepared):
-    assert nas("report", "quick", "--storage", searched)[0] == 0
+    assert nas("report", "quick", "--storage", searched.url)[0] == 0
     page = Page(Path("report.html").read_text(encoding="utf-8"))
     shown = [a for t, a in page.tags if t == "img"]
     name, left, top = re.search(r"128x128 pixels of (\S+) at (\d+),(\d+)", page.words).groups()
@@ -195,7 +197,7 @@ def test_the_pictures_are_what_the_networks_make_of_the_held_out_one(nas, search
         assert np.array_equal(pixels(strip[-1]), picture.hr()[there])
         for image in strip[1:-1]:
             trial = int(re.match(r"trial (\d+),", image["alt"])[1])
-            file = weights_file(by_trial[trial], study_folder(searched, "quick"))
+            file = weights_file(by_trial[trial], searched.folder("quick"))
             whole = upscale_picture(load_model(file).network, picture.lr(qp)).numpy()
             # Rounding may differ by one where a network sees other batches of pixels.
             assert np.abs(pixels(image).astype(int) - whole[there]).max() <= 1
@@ -223,7 +225,7 @@ def test_without_the_set_or_the_weights_a_sentence_stands_for_the_pictures(
         study = settings(tmp_path, trials=3, identity=identity, sources=info.sources)
         conduct(study, Quick())  # its weights are no models
         told = "No network of the front has its weights here"
-    code, _, err = nas("report", "quick", "--storage", study.storage)
+    code, _, err = nas("report", "quick", "--storage", study.store.url)
     assert code == 0 and told in " ".join(err.split())
     page = Page(Path("report.html").read_text(encoding="utf-8"))
     assert told in page.words and not [t for t, _ in page.tags if t == "img"]
@@ -235,7 +237,7 @@ def test_a_damaged_picture_costs_the_pictures_and_no_more(nas, searched, prepare
     content = file.read_bytes()
     try:
         file.write_bytes(content[:-100] + bytes(100))
-        code, _, err = nas("report", "quick", "--storage", searched)
+        code, _, err = nas("report", "quick", "--storage", searched.url)
     finally:
         file.write_bytes(content)
     assert code == 0 and file.name in err
@@ -251,10 +253,10 @@ def test_a_set_that_is_not_the_studys_is_refused(nas, searched, prepared, tmp_pa
         (["--data", tmp_path / "nowhere"], "nowhere"),
         (["-o", "/proc/nowhere/page.html"], "/proc/nowhere: there is no such file"),
     ):
-        code, out, err = nas("report", "quick", "--storage", study.storage, *arguments)
+        code, out, err = nas("report", "quick", "--storage", study.store.url, *arguments)
         assert code == 2 and out == "" and told in " ".join(err.split()), err
         assert "Traceback" not in err
-    code, _, err = nas("report", "other", "--storage", study.storage)
+    code, _, err = nas("report", "other", "--storage", study.store.url)
     assert code == 2 and "no study 'other'" in err
 
 

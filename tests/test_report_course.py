@@ -14,12 +14,12 @@ from nas.common.text import duration
 from search_spaces import Architecture
 from search_spaces.space import Space
 from studies.core.candidate import Candidate
+from studies.core.info import StudyInfo
 from studies.core.outcome import Rejected, Rung, Runtime, Size, Trained
 from studies.core.record import Record
 from studies.report.report import report
 from studies.report.summary import Places
 from studies.results.analysis import choices_of, gain_importance, least, runtime_importance, spent
-from studies.settings import StudyInfo
 
 
 def records_of(space: Space, gain, runtime, count: int) -> list[Record]:

@@ -20,8 +20,9 @@ from benchmarks.processes import children
 from nas.data.prepare import prepare
 from search_spaces import Architecture, build, fuse
 from studies.core.outcome import Trained
-from studies.core.record import counts
-from studies.results.snapshot import read_study
+from studies.core.record import count
+from studies.results.snapshot import load
+from studies.storage.store import Store
 
 SPACE = """
 dimensions:
@@ -78,9 +79,10 @@ def test_a_search_ends_with_a_front_in_the_study_and_in_mlflow(command, tmp_path
     assert [m["gain_db"] for m in front] == sorted(m["gain_db"] for m in front)
     assert all(member["runtime_ms"] <= 4 for member in front)
 
-    info, records = read_study(f"sqlite:///{tmp_path}/studies.db", "demo")
+    snapshot = load(Store(f"sqlite:///{tmp_path}/studies.db"), "demo")
+    info, records = snapshot.info, snapshot.records
     assert info.name == "demo"
-    tally = counts(records)
+    tally = count(records)
     assert (tally.trained, tally.running) == (4, 0)
     trained = [record for record in records if isinstance(record.outcome, Trained)]
     keys = [record.candidate.key for record in trained if record.duplicate_of is None]
@@ -125,7 +127,7 @@ def test_a_search_killed_in_the_middle_goes_on_where_it_was(command, tmp_path):
         time.sleep(0.2)
         if (tmp_path / "studies.db").exists():
             try:
-                _, records = read_study(storage, "demo")
+                records = load(Store(storage), "demo").records
             except ValueError:  # the tables are being made
                 continue
             before = {r.trial for r in records if isinstance(r.outcome, Trained)}
@@ -135,11 +137,11 @@ def test_a_search_killed_in_the_middle_goes_on_where_it_was(command, tmp_path):
 
     done = run(command, tmp_path, *goal)
     assert done.returncode == 0, done.stderr
-    _, records = read_study(storage, "demo")
+    records = load(Store(storage), "demo").records
     after = {r.trial for r in records if isinstance(r.outcome, Trained)}
     assert before <= after
-    assert counts(records).trained == 4
-    assert counts(records).running == 0
+    assert count(records).trained == 4
+    assert count(records).running == 0
 
 
 def test_a_search_outlives_the_process_that_drives_ray(command, tmp_path):
@@ -168,8 +170,8 @@ def test_a_search_outlives_the_process_that_drives_ray(command, tmp_path):
     assert slack.startswith("--max-memory 1e+05M excludes none of ") and end == [slack, slack]
     assert re.fullmatch(r"expected [123] candidates of \d+ s, \d:\d\d in all", expected)
     assert json.loads((tmp_path / "result").read_text())
-    _, records = read_study(f"sqlite:///{tmp_path}/studies.db", "demo")
-    tally = counts(records)
+    records = load(Store(f"sqlite:///{tmp_path}/studies.db"), "demo").records
+    tally = count(records)
     assert (tally.trained, tally.running) == (4, 0)
     layouts = [record.candidate.layout for record in records if record.duplicate_of is None]
     assert len(set(layouts)) == len(layouts)

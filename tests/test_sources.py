@@ -15,9 +15,9 @@ from search_spaces import InputError
 from search_spaces.model_file import load_model
 from studies.core.outcome import Rejected, Trained
 from studies.core.weights import weights_file
-from studies.results.model_files import self_described
+from studies.results.model_files import with_embedded_architecture
 from studies.search import conduct
-from studies.storage.store import study_folder
+from studies.storage.store import Store
 from studies.tracking import EXPERIMENT
 
 
@@ -87,16 +87,16 @@ def test_weights_of_earlier_versions_get_their_architecture_from_the_study(
 ):
     _, records = searched
     record = first(records, Trained)
-    path = weights_file(record.outcome, study_folder(where["storage"], "quick"))
+    path = weights_file(record.outcome, Store(where["storage"]).folder("quick"))
     before, whole = path.read_bytes(), model(f"quick/{record.trial}", **where)
     architecture, bare = record.candidate.architecture, tmp_path / "bare.safetensors"
     save_file(load_file(path), bare)  # tensors, without a header
     with pytest.raises(InputError, match="does not say which network"):
         load_model(bare)
-    assert same(load_model(self_described(bare, architecture)), whole)
+    assert same(load_model(with_embedded_architecture(bare, architecture)), whole)
     save_file({"other": torch.zeros(1)}, bare)
     with pytest.raises(InputError, match="do not fit"):
-        self_described(bare, architecture)
+        with_embedded_architecture(bare, architecture)
     try:
         path.unlink()
         with pytest.raises(InputError, match=f"nas promote quick --trial {record.trial}"):

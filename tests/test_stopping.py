@@ -15,8 +15,9 @@ import pytest
 from photos import photo_set
 
 from benchmarks.processes import family, free_port, gone
-from studies.core.record import counts
-from studies.results.snapshot import read_study
+from studies.core.record import count
+from studies.results.snapshot import load
+from studies.storage.store import Store
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,7 +58,7 @@ def test_a_search_that_is_terminated_says_one_sentence_and_gives_its_trials_back
 
     def running() -> int:
         try:
-            return counts(read_study(storage, "demo")[1]).running
+            return count(load(Store(storage), "demo").records).running
         except ValueError:  # not there yet
             return 0
 

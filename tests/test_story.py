@@ -11,12 +11,12 @@ from quick_search import BUDGET
 from nas.common.text import code, plain
 from search_spaces import Architecture
 from studies.core.candidate import Candidate
+from studies.core.info import StudyInfo
 from studies.core.outcome import Runtime, Size, Trained
 from studies.core.record import Record
 from studies.report.summary import Places, front_markdown, next_commands, story
 from studies.results.front import hypervolume, reference_of, trained
 from studies.results.promotions import Promotion
-from studies.settings import StudyInfo
 
 IDENTITY = {
     "budget": BUDGET.to_dict(),

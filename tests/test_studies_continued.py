@@ -15,9 +15,9 @@ from nas.common.errors import InputError
 from search_spaces.zoo.survey import published
 from studies.core.budget import parse_budget
 from studies.core.outcome import Trained
-from studies.core.record import counts
+from studies.core.record import count
 from studies.core.study import open_study
-from studies.results.snapshot import read_study
+from studies.results.snapshot import load
 from studies.search import conduct
 
 pytestmark = pytest.mark.usefixtures("own_database")
@@ -74,14 +74,14 @@ def test_killed_and_started_again_nothing_is_lost_or_repeated(tmp_path, concurre
                 break
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    before = read_study(settings(tmp_path).storage, "quick")[1]
+    before = load(settings(tmp_path).store, "quick").records
     kept = {r.trial: r for r in before if r.outcome is not None}
     assert kept and states(tmp_path)["RUNNING"] >= 1
     trained_before = (tmp_path / "log").read_text().split()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.endswith("done\n")
-    _, records = read_study(settings(tmp_path).storage, "quick")
-    assert counts(records).trained == TRIALS
+    records = load(settings(tmp_path).store, "quick").records
+    assert count(records).trained == TRIALS
     assert {r.trial: r for r in records if r.trial in kept} == kept
     assert states(tmp_path)["RUNNING"] == 0
     trained_after = (tmp_path / "log").read_text().split()[len(trained_before) :]

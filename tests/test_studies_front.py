@@ -12,8 +12,9 @@ import pytest
 from search_spaces import Architecture
 from studies.core.budget import Budget
 from studies.core.candidate import Candidate
-from studies.core.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Underway
-from studies.core.record import Record, counts
+from studies.core.noise import Noise
+from studies.core.outcome import Broken, PartialResult, Rejected, Rung, Runtime, Size, Trained
+from studies.core.record import Record, count
 from studies.results.front import (
     Member,
     Reference,
@@ -27,7 +28,6 @@ from studies.results.front import (
     trained,
     with_probabilities,
 )
-from studies.results.uncertainty import Noise
 from studies.sampling.pruner import ParetoRungs, goes_on_with, non_domination_ranks
 
 AT_8 = Reference(8.0, 1.0)
@@ -116,7 +116,7 @@ def test_only_trained_candidates_are_members_and_each_once():
         Record(Candidate(5, Architecture())),
     ]
     assert [m.trial for m in trained(records)] == [0]
-    tally = counts(records)
+    tally = count(records)
     assert (tally.trained, tally.duplicates, tally.rejected) == (1, 1, 1)
     assert (tally.broken, tally.stopped, tally.running) == (1, 1, 1)
     assert tally.done == 2  # trained to the end, or to the rung that stopped it
@@ -190,9 +190,9 @@ def test_the_lower_gain_of_colour_is_shown_with_a_word_for_a_tint():
     assert told.endswith("and 2 more")
 
 
-def at(step: int, gain_db: float, runtime_ms: float) -> Underway:
+def at(step: int, gain_db: float, runtime_ms: float) -> PartialResult:
     runtime = Runtime(runtime_ms, "predicted", "x")
-    return Underway(runtime, Size(1, 1), (Rung(step, gain_db, 1.0),))
+    return PartialResult(runtime, Size(1, 1), (Rung(step, gain_db, 1.0),))
 
 
 def test_ranks_peel_front_after_front():

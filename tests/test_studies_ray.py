@@ -20,8 +20,8 @@ from benchmarks.processes import family, gone, title
 from nas.common.errors import InputError
 from studies.core.candidate import Candidate, DeviceLost, Evaluation
 from studies.core.outcome import Broken, Rejected
-from studies.core.record import counts
-from studies.results.snapshot import read_study
+from studies.core.record import count
+from studies.results.snapshot import load
 from studies.runners.inline import InlineRunner
 from studies.search import conduct, share_of_gpu
 from studies.settings import SearchSettings
@@ -169,7 +169,7 @@ def test_each_gpu_of_one_kind_has_a_candidate(kinds, at_once, monkeypatch):
 def test_what_is_nobodys_fault_stops_the_search_and_loses_nothing(tmp_path, runner):
     with pytest.raises(InputError, match="The set /data is gone"):
         conduct(settings(tmp_path), Weather(tmp_path, {1: "data gone"}), runner)
-    assert not any(r.outcome is None for r in read_study(settings(tmp_path).storage, "quick")[1])
+    assert not any(r.outcome is None for r in load(settings(tmp_path).store, "quick").records)
     mended = conduct(settings(tmp_path), Quick(), InlineRunner())
     assert mended.counts.done == TRIALS
 
@@ -190,7 +190,7 @@ def _load_in(pid: int) -> Unknown:
 def test_workers_that_cannot_start_stop_the_search_and_blame_no_candidate(tmp_path, runner):
     with pytest.raises(InputError, match=r"cannot start .*plugin_of_the_user"):
         conduct(settings(tmp_path), Unknown(), runner)
-    assert read_study(settings(tmp_path).storage, "quick")[1] == ()
+    assert load(settings(tmp_path).store, "quick").records == ()
 
 
 class Deadly(Quick):
@@ -204,7 +204,7 @@ class Deadly(Quick):
 def test_workers_that_are_killed_at_their_start_blame_no_candidate_either(tmp_path, runner):
     with pytest.raises(InputError, match=r"^A process of Ray has been killed: nothing is lost"):
         conduct(settings(tmp_path), Deadly(), runner)
-    assert not any(r.outcome for r in read_study(settings(tmp_path).storage, "quick")[1])
+    assert not any(r.outcome for r in load(settings(tmp_path).store, "quick").records)
 
 
 def test_ray_says_so_in_another_way_when_the_kill_comes_a_moment_later():
@@ -262,13 +262,13 @@ def test_a_driver_that_ends_leaves_no_worker_and_loses_nothing(tmp_path, how, su
     if how == signal.SIGINT:
         assert out.endswith("interrupted\n") and "Traceback" not in err
     assert gone(workers, within_s=30)
-    _, before = read_study(settings(tmp_path).storage, "quick")
+    before = load(settings(tmp_path).store, "quick").records
     kept = {r.trial: r for r in before if r.outcome is not None}
     assert len(kept) >= 2
     if how == signal.SIGINT:
         assert len(kept) == len(before)  # given back at once, not by the next run
     continued = conduct(settings(tmp_path), Quick(tmp_path / "log"), InlineRunner())
-    assert counts(continued.records).done == TRIALS
+    assert count(continued.records).done == TRIALS
     assert {r.trial: r for r in continued.records if r.trial in kept} == kept
     trained = Counter((tmp_path / "log").read_text().split())
     assert sum(trained.values()) <= TRIALS + 2  # those that were cut off, and no others
@@ -294,7 +294,7 @@ def test_a_ray_that_is_killed_ends_the_search_in_one_sentence(tmp_path):
     _, told = search.communicate(timeout=60)
     assert "A process of Ray has been killed: nothing is lost" in told
     study = settings(tmp_path)
-    _, records = read_study(study.storage, study.name)
+    records = load(study.store, study.name).records
     assert all(record.outcome is not None for record in records)  # given back
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from studies.storage.store import masked, sqlite_file, study_folder
+from nas.common.errors import InputError
+from studies.storage.store import Store, masked, sqlite_file
 
 
 @pytest.mark.parametrize(
@@ -35,8 +36,26 @@ def test_an_sqlite_url_names_its_file():
 
 
 def test_files_lie_beside_the_database_or_with_the_users_data(tmp_path, monkeypatch):
-    assert study_folder("sqlite:///a/b.db", "s") == Path("a/b-files/s")
+    assert Store("sqlite:///a/b.db").folder("s") == Path("a/b-files/s")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    folder = study_folder("postgresql://u:secret@host/db", "s")
+    folder = Store("postgresql://u:secret@host/db").folder("s")
     assert folder.is_relative_to(tmp_path) and folder.name == "s"
-    assert study_folder("postgresql://u:changed@host/db", "s") == folder
+    assert Store("postgresql://u:changed@host/db").folder("s") == folder
+
+
+def test_a_store_shows_no_secret():
+    store = Store.parse("postgresql://u:s3cret@host/db")
+    assert "s3cret" not in f"{store} {store!r}" and str(store) == "postgresql://u:***@host/db"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("studies.db", "is not a database URL: write for instance sqlite:///studies.db"),
+        ("sqlite:///missing/studies.db", "there is no folder"),
+    ],
+)
+def test_what_is_not_a_store_is_refused(url, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message):
+        Store.parse(url)

@@ -15,7 +15,7 @@ from search_spaces.zoo.survey import published
 from studies.core.outcome import Broken, Rejected, Runtime, Size, Trained
 from studies.core.study import open_study
 from studies.results.front import trained
-from studies.results.snapshot import list_studies, read_study
+from studies.results.snapshot import load, load_all
 from studies.runners.inline import InlineRunner
 from studies.search import conduct
 
@@ -33,11 +33,12 @@ def test_a_search_trains_as_many_as_asked_and_records_the_rest(tmp_path):
 
 def test_what_was_found_is_read_back_equal(tmp_path):
     summary = conduct(settings(tmp_path), Quick())
-    info, records = read_study(settings(tmp_path).storage, "quick")
+    snapshot = load(settings(tmp_path).store, "quick")
+    info, records = snapshot.info, snapshot.records
     assert records == summary.records
     assert info.budget == BUDGET
     assert info.runs[0]["packages"]["optuna"]
-    assert [found.name for found, _ in list_studies(settings(tmp_path).storage)] == ["quick"]
+    assert [found.name for found in load_all(settings(tmp_path).store)] == ["quick"]
 
 
 def test_the_same_command_again_does_nothing_and_more_trials_go_on(tmp_path):
@@ -51,7 +52,7 @@ def test_the_same_command_again_does_nothing_and_more_trials_go_on(tmp_path):
 
 def test_objectives_and_constraints_stand_in_optuna(tmp_path):
     conduct(settings(tmp_path), Quick())
-    study = optuna.load_study(study_name="quick", storage=settings(tmp_path).storage)
+    study = optuna.load_study(study_name="quick", storage=settings(tmp_path).store.url)
     by_state = {trial.state.name: trial for trial in study.trials}
     assert by_state["COMPLETE"].constraints["runtime_ms"] <= 0
     assert len(by_state["COMPLETE"].values) == 2
@@ -74,7 +75,7 @@ def test_candidates_that_tint_are_trained_and_violate_a_constraint(tmp_path, sam
     assert tinted == {m.trial for m in members if m.gain_db > 0.35}
     assert 0 < len(tinted) < len(members)
     assert summary.front and not tinted & {m.trial for m in summary.front}
-    study = optuna.load_study(study_name="quick", storage=settings(tmp_path).storage)
+    study = optuna.load_study(study_name="quick", storage=settings(tmp_path).store.url)
     for member in members:
         trial = study.trials[member.trial]
         assert trial.state.name == "COMPLETE"
@@ -82,7 +83,8 @@ def test_candidates_that_tint_are_trained_and_violate_a_constraint(tmp_path, sam
         assert trial.constraints["colour_loss_db"] == pytest.approx(member.gain_db - 0.35)
     assert not tinted & {trial.number for trial in study.best_trials}
     assert len({frozenset(trial.constraints) for trial in study.trials}) == 1
-    info, records = read_study(settings(tmp_path).storage, "quick")
+    snapshot = load(settings(tmp_path).store, "quick")
+    info, records = snapshot.info, snapshot.records
     assert records == summary.records and info.budget == limits
     with pytest.raises(InputError, match=r"another budget \(2 ms, colour loss 0\.35 dB there"):
         conduct(settings(tmp_path), Tinting())
@@ -115,7 +117,7 @@ def test_gp_sees_what_was_not_trained_at_its_worst_but_it_never_reaches_the_fron
         width={"min": 8, "max": 32, "step": 2}, depth=[0, 1, 2], activation=["relu", "prelu"]
     )
     summary = conduct(settings(tmp_path, sampler="gp", space=space, trials=8), Quick())
-    study = optuna.load_study(study_name="quick", storage=settings(tmp_path).storage)
+    study = optuna.load_study(study_name="quick", storage=settings(tmp_path).store.url)
     failed = [r for r in summary.records if not isinstance(r.outcome, Trained)]
     assert {type(r.outcome) for r in failed} == {Rejected, Broken}
     assert all(study.trials[r.trial].state.name == "COMPLETE" for r in failed)

@@ -16,11 +16,11 @@ from mlflow import MlflowClient
 from quick_search import TRIALS, Quick, outcome, settings, small_space
 from servers import postgres
 
-from studies.core.record import counts
+from studies.core.record import count
 from studies.core.study import open_study
-from studies.results.snapshot import read_study
+from studies.results.snapshot import load
 from studies.search import conduct
-from studies.storage.locks import is_present, presence
+from studies.storage.locks import is_alive, mark_alive
 from studies.tracking.store import EXPERIMENT
 
 PROGRAM = str(Path(__file__).with_name("quick_search.py"))
@@ -48,14 +48,14 @@ def start(folder: Path, *options: str) -> subprocess.Popen:
 
 
 def records_in(folder: Path):
-    return read_study(settings(folder).storage, "quick")[1]
+    return load(settings(folder).store, "quick").records
 
 
 def test_two_searches_share_a_goal_and_train_nothing_twice(tmp_path, storage):
     both = [start(tmp_path, "--trials", "12", "--concurrency", "2") for _ in range(2)]
     for search in both:
         assert search.communicate(timeout=300)[0].endswith("done\n")
-    tally = counts(records_in(tmp_path))
+    tally = count(records_in(tmp_path))
     assert (tally.trained, tally.running) == (12, 0)
     keys = (tmp_path / "log").read_text().split()
     assert len(keys) == len(set(keys)) == 12
@@ -81,7 +81,7 @@ def test_what_a_killed_search_left_is_taken_over_by_the_other(tmp_path):
         assert {study.ask().key for _ in taken} == taken
         retries = [r.retry_of for r in records_in(tmp_path) if r.retry_of is not None]
         assert len(retries) == len(taken)
-    assert counts(conduct(settings(tmp_path), Quick()).records).trained == TRIALS
+    assert count(conduct(settings(tmp_path), Quick()).records).trained == TRIALS
 
 
 def test_an_equal_candidate_of_another_search_is_waited_for(tmp_path):
@@ -109,7 +109,7 @@ def test_a_goal_that_others_are_about_to_reach_ends_a_search(tmp_path):
         assert summary.ended == "Another search on this study evaluates the last candidates."
         assert summary.counts.trained == 0
         busy.tell(candidate, outcome(candidate))
-    assert counts(records_in(tmp_path)).trained == 1
+    assert count(records_in(tmp_path)).trained == 1
 
 
 def test_mlflow_has_each_trial_of_two_searches_once(tmp_path):
@@ -141,19 +141,21 @@ def test_mlflow_has_each_trial_of_two_searches_once(tmp_path):
 
 
 def test_presence_ends_with_its_process_whatever_ends_it(tmp_path, storage):
-    url = settings(tmp_path).storage
-    assert not is_present(url, "quick", "a1")
-    with presence(url, "quick", "a1"):
-        assert is_present(url, "quick", "a1") and not is_present(url, "quick", "b2")
-    assert not is_present(url, "quick", "a1")
+    store = settings(tmp_path).store
+    assert not is_alive(store, "quick", "a1")
+    with mark_alive(store, "quick", "a1"):
+        assert is_alive(store, "quick", "a1") and not is_alive(store, "quick", "b2")
+    assert not is_alive(store, "quick", "a1")
     program = (
-        "import os; from studies.storage.locks import presence\n"
-        f"with presence({url!r}, 'quick', 'c3'):\n    print(flush=True); os.kill(os.getpid(), 9)"
+        "import os; from studies.storage.locks import mark_alive\n"
+        "from studies.storage.store import Store\n"
+        f"with mark_alive(Store({store.url!r}), 'quick', 'c3'):\n"
+        "    print(flush=True); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL, check=False)
     if storage == "sqlite":
         assert list(tmp_path.glob("*c3*")) == [tmp_path / ".studies-quick.c3.lock"]
-    assert not is_present(url, "quick", "c3")
+    assert not is_alive(store, "quick", "c3")
     assert not list(tmp_path.glob("*c3*"))
 
 

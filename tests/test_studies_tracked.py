@@ -9,8 +9,8 @@ from contextlib import nullcontext
 from mlflow import MlflowClient
 from quick_search import TRIALS, Quick, settings
 
+from studies.core.info import StudyInfo
 from studies.search import conduct
-from studies.settings import StudyInfo
 from studies.tracking import EXPERIMENT
 from studies.tracking.writer import study_courier
 
@@ -54,7 +54,7 @@ def test_a_server_that_is_away_stops_nothing_and_is_made_up_for_later(tmp_path, 
     }
     note = note_of(uri)
     assert "teacher: `hat-tiny`, +0.283 dB over Lanczos on the held-out pictures" in note
-    assert f"nas promote quick --storage {study.storage} --tracking-uri {uri}" in note
+    assert f"nas promote quick --storage {study.store.url} --tracking-uri {uri}" in note
 
 
 def test_a_store_that_hangs_keeps_nobody_waiting(tmp_path, monkeypatch):

@@ -170,5 +170,5 @@ def test_what_a_search_is_about_to_do_counts_what_it_has(tmp_path, own_database,
 def test_a_study_without_a_front(tmp_path, own_database, nas):
     with open_study(settings(tmp_path)):
         pass
-    code, out, _ = nas("front", "quick", "--storage", settings(tmp_path).storage)
+    code, out, _ = nas("front", "quick", "--storage", settings(tmp_path).store.url)
     assert code == 0 and out == "quick: 2 ms, 0 trained, 0 rejected: no front yet\n"

@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from search_spaces import Architecture, build, fuse
 from search_spaces.architecture import Stage
 from studies.core.candidate import Candidate
+from studies.core.info import StudyInfo
 from studies.core.outcome import Broken, Rejected, Rung, Runtime, Size, Trained, Weights
 from studies.core.record import Record
 from studies.core.weights import weights_folder
-from studies.settings import StudyInfo
 from studies.tracking import EXPERIMENT, StudyTracking
 from studies.tracking.store import connected, network_params
 

@@ -11,7 +11,7 @@ from search_spaces.model_file import load_model
 from studies.promotion.plan import prepare
 from studies.promotion.run import promote
 from studies.results import promotions
-from studies.results.selection import Choice
+from studies.results.selection import Selection
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def test_training_forms_are_tried_and_the_best_is_trained(small_study, tmp_path)
     folder = copied(small_study, tmp_path, shown=False)
     asked = settings(
         folder,
-        choice=Choice(trials=(0,), force=True),
+        selection=Selection(trials=(0,), force=True),
         blocks="conv,repvgg",
         tracking_uri=None,
     )
@@ -44,7 +44,7 @@ def test_blocks_that_do_not_fold_alike_are_refused_before_any_training(small_stu
     folder = copied(small_study, tmp_path, shown=False)
     for name, fault in (("spab", "does not fold"), ("nosuch", "nosuch")):
         with pytest.raises(InputError, match=fault):
-            prepare(settings(folder, blocks=name, choice=Choice(trials=(0,), force=True)))
+            prepare(settings(folder, blocks=name, selection=Selection(trials=(0,), force=True)))
 
 
 def test_a_recipe_that_folds_first_needs_no_choice_of_blocks(small_study, tmp_path):
@@ -56,7 +56,7 @@ def test_a_recipe_that_folds_first_needs_no_choice_of_blocks(small_study, tmp_pa
             folder,
             recipe=str(recipe),
             blocks="ecb,conv",
-            choice=Choice(trials=(0,), force=True),
+            selection=Selection(trials=(0,), force=True),
         )
     )
     assert list(plan.winners[0].forms) == ["ecb"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
+from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING, Store
 
 if TYPE_CHECKING:
     from search_spaces.architecture import Architecture
@@ -102,7 +102,7 @@ def _local(source: str, storage: str, tracking_uri: str) -> str | Path:
         return source
     from studies.results.model_files import trial_model
 
-    return trial_model(storage, named["study"], int(named["trial"]))
+    return trial_model(Store.parse(storage), named["study"], int(named["trial"]))
 
 
 _TRIAL = re.compile(r"(?P<study>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/(?P<trial>\d{1,9})")

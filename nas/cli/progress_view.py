@@ -18,11 +18,11 @@ from nas.cli.terminal import err, say
 from nas.common.text import Period, clock, expected, until
 from nas.measure.colour import colour_cell, db_cell
 from studies.core.candidate import Candidate
+from studies.core.noise import seed_noise
 from studies.core.outcome import Broken, Rejected, Rung, Trained
-from studies.core.record import Record, counts
+from studies.core.record import Record, count
 from studies.events import Event, Finished, Noted, Opened, Passed, Started
 from studies.results.front import front, trained, with_probabilities
-from studies.results.uncertainty import seed_noise
 
 _MOST_ROWS = 12
 
@@ -75,7 +75,7 @@ class SearchView:
         if isinstance(event, Opened):
             self._study, self._goal, self._period = event.study, event.goal, event.period
             self._records = {record.trial: record for record in event.records}
-            self._done_before = counts(event.records).done
+            self._done_before = count(event.records).done
             self._began = time.monotonic()
             for line in _opening(event):
                 say(line)
@@ -127,7 +127,7 @@ class SearchView:
         return Group(*parts)
 
     def _headline(self, records: list[Record]) -> RenderableType:
-        tally = counts(records)
+        tally = count(records)
         goal, elapsed, whole = self._goal, self._period.elapsed_s, self._period.seconds
         fresh = tally.done - self._done_before
         pace = fresh / max(time.monotonic() - self._began, 1e-3)  # a second
@@ -154,7 +154,7 @@ class SearchView:
 
 def _opening(event: Opened) -> Iterator[str]:
     """What a search is about to do: how many trainings fit is known of those before."""
-    done, seconds = counts(event.records).done, event.period.seconds
+    done, seconds = count(event.records).done, event.period.seconds
     goal = None if event.goal is None else max(event.goal - done, 0)
     left_s = None if seconds is None else max(seconds - event.period.elapsed_s, 0.0)
     yield f"{event.study}: {until(goal, left_s)}, {event.at_once} at once"

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from nas.common.errors import InputError
 from search_spaces.architecture import Architecture
 from search_spaces.zoo.survey import published
-from studies.core.outcome import Outcome, Underway
+from studies.core.outcome import Outcome, PartialResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class DeviceLost(InputError):
     """
 
 
-Evaluation: TypeAlias = Generator[Underway, None, Outcome]
+Evaluation: TypeAlias = Generator[PartialResult, None, Outcome]
 """Yields at every intermediate evaluation and returns the outcome."""
 
 Evaluate: TypeAlias = Callable[[Candidate], Evaluation]

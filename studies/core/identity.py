@@ -1,4 +1,4 @@
-"""What a study is for: written down when it is made, and held to whenever it is continued."""
+"""The identity of a study: stored at its creation, and compared when it is continued."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from optuna.exceptions import ExperimentalWarning
 
 from nas.common.errors import InputError
 from studies.core.budget import Budget
-from studies.settings import StudySettings
+from studies.core.info import StudySettings
 
 _PACKAGES = ("nas-workbench", "torch", "numpy", "pillow", "optuna", "ray", "mlflow")
 
@@ -41,7 +41,7 @@ def version_of(name: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Return the commit of the source tree that this package runs from, if it is one."""
+    """Return the commit of the source tree that this package runs from, if any."""
     root = Path(__file__).parent.parent.parent
     if not (root / ".git").exists():
         return None
@@ -53,11 +53,11 @@ def _commit() -> str | None:
     return found.stdout.strip()
 
 
-def identify(raw: optuna.Study, settings: StudySettings) -> None:
-    """Note what a study is for, if nobody has, and that one more run works on it.
+def check_identity(raw: optuna.Study, settings: StudySettings) -> None:
+    """Compare a study's identity with the settings, or store it, and add this run to its runs.
 
     Raises:
-        InputError: It was made for something else, or not by this tool.
+        InputError: The study has another identity, or was not made by this tool.
     """
     wanted, recorded = settings.fixed, raw.user_attrs.get("identity")
     if recorded is None:
@@ -81,14 +81,14 @@ def identify(raw: optuna.Study, settings: StudySettings) -> None:
 
 
 def _shown(key: str, value: Any) -> Any:
-    """A setting for people: limits by their units."""
+    """Format a setting, limits with their units."""
     return str(Budget.from_dict(value)) if key == "budget" and value is not None else value
 
 
 def _difference(name: str, recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """One sentence on the first setting in which a study differs from what is now asked for."""
+    """Describe the first setting in which a study differs from what is asked for now."""
     key = next(k for k in [*recorded, *wanted] if recorded.get(k) != wanted.get(k))
-    old, new = (_shown(key, made.get(key)) for made in (recorded, wanted))
+    old, new = (_shown(key, side.get(key)) for side in (recorded, wanted))
     short = all(len(str(value)) < 60 for value in (old, new))
     how = f" ({old} there, {new} now)" if short else ""
     return (

@@ -10,7 +10,7 @@ from itertools import takewhile
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.core.budget import Budget
-from studies.core.record import Counts, Record, counts
+from studies.core.record import Counts, Record, count
 from studies.core.trials import Repeat, records_of, with_repeats
 
 
@@ -63,7 +63,7 @@ class Ledger:
     @cached_property
     def counts(self) -> Counts:
         """How many trials ended in which way."""
-        return self.ended_counts + counts(self.running.values())
+        return self.ended_counts + count(self.running.values())
 
     @property
     def waiting(self) -> int:
@@ -74,6 +74,16 @@ class Ledger:
     def asked(self) -> int:
         """How many trials were asked for; one that was cut off counts once."""
         return self.size - self.failed - self.waiting
+
+    @classmethod
+    def from_trials(
+        cls,
+        trials: Sequence[FrozenTrial],
+        repeats: Mapping[Repeat, float | None],
+        budget: Budget,
+    ) -> Ledger:
+        """Return the ledger of all trials of a study, by number, and gains of its repeats."""
+        return cls(budget).read(trials, repeats)
 
     def read(self, trials: Sequence[FrozenTrial], repeats: Mapping[Repeat, float | None]) -> Ledger:
         """Return the ledger of a later moment.
@@ -108,7 +118,7 @@ class Ledger:
             devices=self.devices | _devices(new),
             ended_origins=origins,
             origins=origins | {_origin(trial) for trial in still_open},
-            ended_counts=self.ended_counts + counts(new.values()),
+            ended_counts=self.ended_counts + count(new.values()),
             consecutive_duplicates=_consecutive_duplicates(trials),
             since_result=since_result,
             contradiction=contradiction,

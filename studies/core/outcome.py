@@ -61,7 +61,7 @@ class Rung:
 
 
 @dataclass(frozen=True, slots=True)
-class Underway:
+class PartialResult:
     """What is known of a candidate in the middle of its training: it has passed both gates.
 
     Attributes:

@@ -81,7 +81,7 @@ class Counts:
         return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
-def counts(records: Iterable[Record]) -> Counts:
+def count(records: Iterable[Record]) -> Counts:
     """Count the records by what became of them."""
     tally = dict.fromkeys(Counts.__dataclass_fields__, 0)
     for record in records:

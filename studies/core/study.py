@@ -1,7 +1,7 @@
-"""One persisted Optuna study: asks it for candidates and tells it what became of them.
+"""One persisted Optuna study: asks it for candidates and reports their outcomes.
 
-Several runs may work on a study at once, in processes on one or many machines. What they share is
-the storage alone: each reads there what the others have told, before it asks.
+Several runs may work on a study at once, in processes on one or many machines. They share only the
+database: each reads the results of the others there before it asks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import Any
 from uuid import uuid4
 
 import optuna
@@ -20,99 +21,91 @@ from optuna.trial import TrialState
 
 from nas.common.errors import InputError
 from studies.core.candidate import Candidate
-from studies.core.identity import identify
+from studies.core.identity import check_identity
+from studies.core.info import StudySettings
 from studies.core.ledger import Ledger
 from studies.core.outcome import Broken, Outcome, Trained, to_dict
+from studies.core.parameters import distribution, draw_unseen, seed_for
 from studies.core.record import Counts, Record, explain_no_results, violations
+from studies.core.sampler import GuardedSampler
 from studies.core.trials import (
     RUN,
     Repeat,
     claim_key,
     claims_of,
     constrain,
-    give_back,
+    recover_orphans,
     repeat_key,
     repeats_of,
-    take_over,
+    requeue,
 )
-from studies.core.weights import keepable
-from studies.results.snapshot import opened
-from studies.results.uncertainty import seed_noise
-from studies.sampling.samplers import SAMPLERS, distribution, draw_unseen, make_sampler, seed_for
-from studies.settings import StudySettings
-from studies.storage.locks import is_present, presence, turn
-from studies.storage.store import check_name, check_url, explained, study_folder
+from studies.core.weights import persist_weights
+from studies.storage.locks import is_alive, mark_alive, mutex
+from studies.storage.store import check_name
 
-if TYPE_CHECKING:  # it needs torch
-    from studies.sampling.pool import Pool
-
-_STALE = 5  # duplicates in a row after which an unseen candidate is drawn at random
-_MAX_CUT_OFF = 5  # a candidate cut off this often takes the machine down: it is given up
+_MAX_DUPLICATES = 5  # in a row; then an unseen candidate is drawn at random
+_MAX_CUT_OFF = 5  # a candidate interrupted this often probably crashes the machine: it is broken
 
 
 @contextmanager
 def open_study(settings: StudySettings) -> Iterator[Study]:
     """Create or continue a study, and work on it until the block ends.
 
-    Others may work on it meanwhile. Trials that a killed run left unfinished are put right, first
-    and whenever one is asked for: one whose outcome was already known is told it, any other is
-    failed and asked for again.
+    Other runs may work on it at the same time. Trials of killed runs are recovered at the start and
+    at each ask: with a stored outcome they are completed, otherwise they fail and are queued again.
 
     Raises:
-        InputError: The storage cannot be used, or the study was made with settings that would make
-            new results incomparable.
+        InputError: The database cannot be used, or the study has settings that would make new
+            results incomparable.
     """
-    if settings.sampler not in SAMPLERS:
-        raise InputError(f"--sampler {settings.sampler!r}: choose one of {', '.join(SAMPLERS)}.")
     check_name(settings.name)
-    check_url(settings.storage)
-    run = uuid4().hex[:12]
-    with presence(settings.storage, settings.name, run), ExitStack() as stack:
-        with explained(settings.storage), turn(settings.storage, settings.name):
+    store, run = settings.store, uuid4().hex[:12]
+    with mark_alive(store, settings.name, run), ExitStack() as stack:
+        with store.faults(), mutex(store, settings.name):
             raw = optuna.create_study(
                 study_name=settings.name,
-                storage=stack.enter_context(opened(settings.storage)),
+                storage=stack.enter_context(store.open()),
                 directions=["maximize", "minimize"],  # gain in dB, log of the runtime in ms
                 load_if_exists=True,
             )
-            identify(raw, settings)
+            check_identity(raw, settings)
             study = Study(raw, settings, run)
         stack.callback(study.release)
         yield study
 
 
 class Study:
-    """Asks for candidates and is told their outcomes; `open_study` makes it."""
+    """Asks for candidates and stores their outcomes; `open_study` creates it."""
 
     def __init__(self, raw: optuna.Study, settings: StudySettings, run: str) -> None:
         self._raw = raw
         self._settings = settings
         self._run = run
+        self._make_sampler = settings.sampler.open(settings)
         self._distributions = {d.name: distribution(d) for d in settings.space.dimensions}
-        inside = ((n, settings.space.parameters(a)) for n, a in settings.known.items())
-        self._inside = {name: params for name, params in inside if params is not None}
+        known = ((n, settings.space.parameters(a)) for n, a in settings.known.items())
+        self._references = {name: params for name, params in known if params is not None}
         self._live: dict[int, optuna.Trial] = {}  # of this run
-        self._twins: dict[str, list[optuna.Trial]] = {}  # of this run, equal to a live one
-        self._pool: Pool | None = None
+        self._pending_duplicates: dict[str, list[optuna.Trial]] = {}  # of this run, by layout
         self._ledger = Ledger(settings.budget)
         self.ended: str | None = None
         self._catch_up()
 
-    # -- what there is ---------------------------------------------------------------------
+    # -- state -----------------------------------------------------------------------------
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """Every trial with what became of it, in the order of asking; left out are failed ones."""
+        """All trials in the order of asking, failed ones left out."""
         return self._ledger.records
 
     @property
     def counts(self) -> Counts:
-        """How many of them ended in which way."""
+        """Number of trials by status."""
         return self._ledger.counts
 
     @property
     def devices(self) -> frozenset[str]:
-        """Names of what runtimes were measured on."""
+        """Names of the devices on which runtimes were measured."""
         return self._ledger.devices
 
     @property
@@ -123,15 +116,18 @@ class Study:
     # -- ask and tell ----------------------------------------------------------------------
 
     def ask(self) -> Candidate | None:
-        """Return the next candidate to evaluate, or None when there is none now.
+        """Return the next candidate to evaluate, None when there is none now.
 
-        None while others are being evaluated means that the goal would be passed; None while
-        there are none means that the search is over. When it is over before its goal, ``ended``
-        holds one sentence that says why.
+        While others are being evaluated None means that they may reach the goal; otherwise the
+        search is over. If it is over before its goal, ``ended`` says why in one sentence.
+
+        Raises:
+            SamplerError: The sampler failed.
+            InputError: The database cannot be used.
         """
-        with self._turn():
+        with self._exclusive():
             self._catch_up()
-            while self.ended is None and not self._enough():
+            while self.ended is None and not self._is_done():
                 trial = self._next_trial()
                 if trial is None:
                     if not self._live:
@@ -147,17 +143,17 @@ class Study:
         return None
 
     def tell(self, candidate: Candidate, outcome: Outcome) -> tuple[Record, ...]:
-        """Settle a candidate, and with it all equal ones that were asked for meanwhile."""
-        folder = study_folder(self._settings.storage, self._settings.name)
-        outcome = keepable(candidate, outcome, folder)
-        with explained(self._settings.storage):
-            told = [self._live.pop(candidate.trial)]
-            self._settle(told[0], outcome)
-            for twin in self._twins.pop(candidate.layout, []):
-                self._settle(twin, outcome, duplicate_of=candidate.trial)
-                told.append(twin)
+        """Store the outcome of a candidate, and of all equal ones that wait for it."""
+        folder = self._settings.store.folder(self._settings.name)
+        outcome = persist_weights(candidate, outcome, folder)
+        with self._settings.store.faults():
+            trial = self._live.pop(candidate.trial)
+            self._settle(trial, outcome)
+            duplicates = self._pending_duplicates.pop(candidate.layout, [])
+            for duplicate in duplicates:
+                self._settle(duplicate, outcome, duplicate_of=candidate.trial)
             self._read()
-        return tuple(self._ledger.ended[trial.number] for trial in told)
+        return tuple(self._ledger.ended[each.number] for each in (trial, *duplicates))
 
     def ask_repeat(
         self, choose: Callable[[Sequence[Record], Collection[Repeat]], Repeat | None]
@@ -165,10 +161,10 @@ class Study:
         """Claim one more training of a candidate for this run; None when there is none now.
 
         Args:
-            choose: Says which, from all records and from the trainings that are done or under way.
+            choose: Selects one, given all records and the trainings that are done or in progress.
         """
-        with self._turn():
-            # First: what ends meanwhile is told then.
+        with self._exclusive():
+            # Before catching up: a repeat that ends in between is then seen as done.
             claims = claims_of(self._raw.user_attrs, self._alive)
             self._catch_up()
             repeats = self._ledger.repeats
@@ -184,59 +180,57 @@ class Study:
         return candidate
 
     def tell_repeat(self, candidate: Candidate, gain_db: float | None) -> Record:
-        """Keep the gain of one more training of a candidate; None when it broke."""
-        with explained(self._settings.storage):
+        """Store the gain of one more training of a candidate; None if it broke."""
+        with self._settings.store.faults():
             self._raw.set_user_attr(repeat_key(candidate), gain_db)
             self._read()
         return self._ledger.ended[candidate.trial]
 
     def release(self) -> None:
-        """Give back what is still being evaluated, so that no trial stays running.
-
-        A candidate is asked for again when the study is next opened.
-        """
-        mine = [*self._live.values(), *(twin for equal in self._twins.values() for twin in equal)]
+        """Queue unfinished candidates again, for the next run of the study."""
+        mine = [*self._live.values(), *chain(*self._pending_duplicates.values())]
         self._live.clear()
-        self._twins.clear()
-        # A database that has just failed needs no second message; the next run puts it right.
-        with suppress(InputError), self._turn():
+        self._pending_duplicates.clear()
+        # A database that has just failed needs no second message; the next run recovers.
+        with suppress(InputError), self._exclusive():
             trials = self._raw.get_trials(deepcopy=False)
             for trial in mine:
-                give_back(self._raw, trials[trial.number], self._distributions)
+                requeue(self._raw, trials[trial.number], self._distributions)
             self._catch_up()
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Have the study alone for a moment, and its database's faults in one sentence."""
-        with explained(self._settings.storage), turn(self._settings.storage, self._settings.name):
+    def _exclusive(self) -> Iterator[None]:
+        """Exclude other runs for a moment, and report errors of the database."""
+        store = self._settings.store
+        with store.faults(), mutex(store, self._settings.name):
             yield
 
-    # -- asking ----------------------------------------------------------------------------
+    # -- ask -------------------------------------------------------------------------------
 
-    def _enough(self) -> bool:
+    def _is_done(self) -> bool:
         settings, ledger = self._settings, self._ledger
         if ledger.since_result >= settings.patience:
             recent = ledger.records[-settings.patience :]
             self.ended = explain_no_results(recent, settings.budget, ledger.contradiction)
             return True
-        return settings.trials is not None and self._begun >= settings.trials
+        return settings.trials is not None and self._committed >= settings.trials
 
     @property
-    def _begun(self) -> int:
-        """How many count as trained, and may come to."""
+    def _committed(self) -> int:
+        """Number of trials that count as trained, or may once they end."""
         ledger = self._ledger
         evaluated = (r for r in ledger.running.values() if r.duplicate_of is None)
         return ledger.counts.done + sum(record.outcome is None for record in evaluated)
 
-    def _known_next(self) -> str | None:
-        """The known network that is next, if one may be: they are a third of the trainings."""
+    def _due_reference(self) -> str | None:
+        """The next known network, if it is due: they are a third of the trainings."""
         asked = self._ledger.origins
-        name = next((name for name in self._inside if name not in asked), None)
+        name = next((name for name in self._references if name not in asked), None)
         if name is None:
             return None
-        begun = (r for r in self.records if r.outcome is None or r.counts_as_trained)
-        given = sum(record.candidate.origin in self._inside for record in begun)
-        return name if given < max(1, (self._begun + 1) // 3) else None
+        counted = (r for r in self.records if r.outcome is None or r.counts_as_trained)
+        references = sum(record.candidate.origin in self._references for record in counted)
+        return name if references < max(1, (self._committed + 1) // 3) else None
 
     def _exhausted(self) -> str:
         ledger = self._ledger
@@ -245,58 +239,35 @@ class Study:
         return explain_no_results(ledger.records, self._settings.budget, ledger.contradiction)
 
     def _next_trial(self) -> optuna.Trial | None:
-        """Start a trial: first what was cut off, then a known network or what is sampled."""
+        """Start a trial: of an interrupted candidate, a known network, or a sampled one."""
         ledger = self._ledger
         seed = seed_for(self._settings.seed, ledger.asked)
-        # It is asked whenever a trial starts, and would model gains for one that is given.
+        # Optuna calls the sampler for queued parameters too; then it need not model anything.
         sampler: BaseSampler = RandomSampler(seed)
         if ledger.waiting:
             pass
-        elif (known := self._known_next()) is not None:
-            self._raw.enqueue_trial(dict(self._inside[known]), user_attrs={"origin": known})
-        elif ledger.consecutive_duplicates >= _STALE:
+        elif (known := self._due_reference()) is not None:
+            self._raw.enqueue_trial(dict(self._references[known]), user_attrs={"origin": known})
+        elif ledger.consecutive_duplicates >= _MAX_DUPLICATES:
             unseen = draw_unseen(self._settings.space, ledger.trial_by_layout, seed)
             if unseen is None:
                 return None
             self._raw.enqueue_trial(unseen, user_attrs={"origin": "random"})
         else:
-            sampler = self._sampler(seed)
-        self._raw.sampler = sampler
+            sampler = self._make_sampler(ledger, seed)
+        self._raw.sampler = GuardedSampler(sampler, self._settings.sampler.name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trial = self._raw.ask(self._distributions)
         trial.set_user_attr(RUN, self._run)
         return trial
 
-    def _sampler(self, seed: int) -> BaseSampler:
-        """A sampler for one ask: what it learns from is in the study alone."""
-        settings = self._settings
-        if settings.sampler != "ehvi":
-            return make_sampler(settings.sampler, seed, settings.seed)
-        from studies.sampling.ehvi import EhviSampler
-        from studies.sampling.gain_model import shipped_prior
-        from studies.sampling.pool import Pool
-
-        if self._pool is None:
-            assert settings.costs_of is not None
-            self._pool = Pool(settings.space, settings.budget, settings.costs_of, settings.seed)
-        ledger = self._ledger
-        return EhviSampler(
-            self._pool,
-            shipped_prior(),
-            ledger.records,
-            ledger.trial_by_layout.keys(),
-            settings.budget,
-            seed_noise(ledger.records).sd_db,
-            seed,
-        )
-
     def _candidate(self, trial: optuna.Trial) -> Candidate | None:
-        """Return a trial's candidate; None when it is settled at once or waits for an equal one."""
+        """Return a trial's candidate; None if it is settled at once or waits for an equal one."""
         origin = trial.user_attrs.get("origin", "sampler")
         try:
             architecture = self._settings.space.architecture(trial.params)
-        except InputError as error:  # the space is a product: some of its corners contradict
+        except InputError as error:  # choices of the space contradict each other
             impossible = Broken("cannot_build", str(error))
             trial.set_user_attr("contradiction", str(error))
             constrain(trial, violations(impossible, self._settings.budget))
@@ -315,7 +286,7 @@ class Study:
         outcome = self._outcome(first)
         if outcome is None:
             trial.set_user_attr("duplicate_of", first)
-            self._twins.setdefault(candidate.layout, []).append(trial)
+            self._pending_duplicates.setdefault(candidate.layout, []).append(trial)
         else:
             self._settle(trial, outcome, duplicate_of=first)
         return None
@@ -324,23 +295,22 @@ class Study:
         ledger = self._ledger
         return (ledger.ended.get(trial) or ledger.running[trial]).outcome
 
-    # -- telling ---------------------------------------------------------------------------
+    # -- tell ------------------------------------------------------------------------------
 
     def _settle(
         self, trial: optuna.Trial, outcome: Outcome, duplicate_of: int | None = None
     ) -> None:
-        """Write down one outcome: the only place where a study learns of it.
+        """Store one outcome; nothing else does.
 
-        Trained is COMPLETE, with a violated constraint where it tints. Everything else is PRUNED
-        with a violated constraint, never FAIL: samplers ignore FAIL and would ask for the same
-        point for ever. The one exception is GP, which ignores PRUNED too: it is shown the worst
-        known values, still with the violated constraint. Records and fronts follow the outcome,
-        never these values.
+        Trained is COMPLETE, with a violated constraint if it tints. Everything else is PRUNED with
+        a violated constraint, never FAIL: samplers ignore FAIL and would propose the same point
+        again. A sampler that ignores PRUNED too is given the worst known values as COMPLETE, still
+        with the violated constraint. Records and fronts follow the outcome, never these values.
         """
         constrain(trial, violations(outcome, self._settings.budget))
         if duplicate_of is not None:
             trial.set_user_attr("duplicate_of", duplicate_of)
-        # From here on a killed run can be put right without evaluating again.
+        # From here on a killed run is recovered without evaluating again.
         trial.set_user_attr("outcome", to_dict(outcome))
         self._raw.tell(trial, **self._verdict(outcome))
 
@@ -348,7 +318,7 @@ class Study:
         if isinstance(outcome, Trained):
             counted = max(outcome.runtime.ms, self._settings.budget.floor_ms or 0.0)
             return {"values": [outcome.gain_db, math.log(counted)]}
-        if self._settings.sampler != "gp":
+        if self._settings.sampler.reads_pruned:
             return {"state": TrialState.PRUNED}
         trained = [r.outcome for r in self.records if isinstance(r.outcome, Trained)]
         worst_gain = min([0.0, *(o.gain_db for o in trained)])
@@ -356,39 +326,39 @@ class Study:
         runtime = outcome.runtime.ms if outcome.runtime else limit * math.e
         return {"values": [worst_gain, math.log(runtime)]}
 
-    # -- with others -----------------------------------------------------------------------
+    # -- other runs ------------------------------------------------------------------------
 
     def _catch_up(self) -> None:
-        """Read what other runs have done, and take over what those that are gone left behind."""
+        """Read the results of other runs, and recover trials of runs that are gone."""
         self._read()
         running = [t for t in self._ledger.open if t.state == TrialState.RUNNING]
-        if take_over(self._raw, running, self._distributions, self._alive, self._verdict):
+        if recover_orphans(self._raw, running, self._distributions, self._alive, self._verdict):
             self._read()
-        if self._settle_twins():
+        if self._settle_duplicates():
             self._read()
 
     def _read(self) -> None:
-        """Bring the ledger up to date with the storage."""
+        """Update the ledger from the database."""
         repeats = repeats_of(self._raw.user_attrs)
         self._ledger = self._ledger.read(self._raw.get_trials(deepcopy=False), repeats)
 
     def _alive(self, run: str) -> bool:
-        """Say whether a run works on the study now."""
-        storage, name = self._settings.storage, self._settings.name
-        return run == self._run or (run != "" and is_present(storage, name, run))
+        """Whether a run works on the study now."""
+        store, name = self._settings.store, self._settings.name
+        return run == self._run or (run != "" and is_alive(store, name, run))
 
-    def _settle_twins(self) -> bool:
-        """Settle what waited for an equal candidate of another run; say whether there was any."""
-        waited = len(self._twins)
-        for key, twins in list(self._twins.items()):
+    def _settle_duplicates(self) -> bool:
+        """Settle duplicates of other runs' candidates; return whether there were any."""
+        before = len(self._pending_duplicates)
+        for key, duplicates in list(self._pending_duplicates.items()):
             first = self._ledger.trial_by_layout.get(key)
-            if first is None:  # its run is gone: the candidate itself is asked for again
-                for twin in twins:
-                    self._raw.tell(twin, state=TrialState.FAIL)
+            if first is None:  # its run is gone: the candidate is queued again
+                for duplicate in duplicates:
+                    self._raw.tell(duplicate, state=TrialState.FAIL)
             elif (outcome := self._outcome(first)) is not None:
-                for twin in twins:
-                    self._settle(twin, outcome, duplicate_of=first)
+                for duplicate in duplicates:
+                    self._settle(duplicate, outcome, duplicate_of=first)
             else:
                 continue
-            del self._twins[key]
-        return len(self._twins) < waited
+            del self._pending_duplicates[key]
+        return len(self._pending_duplicates) < before

@@ -1,7 +1,4 @@
-"""Trials as a study's storage holds them: read as records, taken over from runs that are gone.
-
-With `studies.core.study`, the only code that knows Optuna's trials.
-"""
+"""Optuna's trials: read as records, and recovered from runs that are gone."""
 
 from __future__ import annotations
 
@@ -18,44 +15,38 @@ from studies.core.outcome import Trained, from_dict
 from studies.core.record import Record
 
 RUN = "run"
-"""Attribute of a trial: the run that asked for it."""
+"""Trial attribute: the run that asked for it."""
 
 Repeat: TypeAlias = tuple[int, int]
-"""A further training of a candidate: its trial, and which one it is, from 1 on."""
+"""A further training of a candidate: its trial and the number of the training, from 1."""
 
 _REPEAT, _CLAIM = "repeat", "repeating"
 
 
 def repeat_key(candidate: Candidate) -> str:
-    """The study's attribute for one more training of a candidate: finished trials take none."""
+    """Study attribute of a further training; finished trials accept no attributes."""
     return f"{_REPEAT}:{candidate.trial}:{candidate.repeat}"
 
 
 def claim_key(candidate: Candidate) -> str:
-    """The study's attribute for the run that is at one more training of a candidate."""
+    """Study attribute of the run that does a further training."""
     return f"{_CLAIM}:{candidate.trial}:{candidate.repeat}"
 
 
 def repeats_of(attrs: Mapping[str, Any]) -> dict[Repeat, float | None]:
-    """Gains of further trainings by trial and number, in order; None for one that broke.
-
-    Args:
-        attrs: The study's attributes.
-    """
+    """Return gains of further trainings from a study's attributes; None for one that broke."""
     return _by_repeat(attrs, _REPEAT)
 
 
-def claims_of(attrs: Mapping[str, Any], is_present: Callable[[str], bool]) -> dict[Repeat, str]:
-    """Runs that are at further trainings now, by trial and number.
+def claims_of(attrs: Mapping[str, Any], is_alive: Callable[[str], bool]) -> dict[Repeat, str]:
+    """Return the runs that do further trainings now, from a study's attributes.
 
-    Args:
-        attrs: The study's attributes.
-        is_present: Whether a run still works on the study; what the others claimed is free again.
+    Claims of runs that are not alive are free again.
     """
     done, claims = _by_repeat(attrs, _REPEAT), _by_repeat(attrs, _CLAIM)
     claims = {which: run for which, run in claims.items() if which not in done}
-    present = {run for run in set(claims.values()) if is_present(run)}
-    return {which: run for which, run in claims.items() if run in present}
+    alive = {run for run in set(claims.values()) if is_alive(run)}
+    return {which: run for which, run in claims.items() if run in alive}
 
 
 def _by_repeat(attrs: Mapping[str, Any], kind: str) -> dict[Repeat, Any]:
@@ -69,7 +60,7 @@ def _by_repeat(attrs: Mapping[str, Any], kind: str) -> dict[Repeat, Any]:
 
 
 def with_repeats(record: Record, repeats: Mapping[Repeat, float | None]) -> Record:
-    """The record with the gains of its trial's further trainings."""
+    """Return the record with the gains of further trainings."""
     gains = tuple(g for (trial, _), g in repeats.items() if trial == record.trial and g is not None)
     return record if gains == record.repeats else replace(record, repeats=gains)
 
@@ -77,7 +68,7 @@ def with_repeats(record: Record, repeats: Mapping[Repeat, float | None]) -> Reco
 def records_of(
     trials: Iterable[FrozenTrial], repeats: Mapping[Repeat, float | None], budget: Budget
 ) -> tuple[Record, ...]:
-    """Every one of a study's trials that is a candidate's; failed ones are left out."""
+    """Return the records of trials that have a candidate, failed ones left out."""
     return tuple(
         with_repeats(record_of(trial, budget), repeats)
         for trial in trials
@@ -86,7 +77,7 @@ def records_of(
 
 
 def record_of(trial: FrozenTrial, budget: Budget) -> Record:
-    """Read one trial of a study with these limits."""
+    """Return the record of a trial of a study with these limits."""
     attrs = trial.user_attrs
     outcome = from_dict(attrs["outcome"]) if "outcome" in attrs else None
     started, finished = trial.datetime_start, trial.datetime_complete
@@ -102,52 +93,52 @@ def record_of(trial: FrozenTrial, budget: Budget) -> Record:
 
 
 def constrain(trial: optuna.Trial, violations: Mapping[str, float]) -> None:
-    """Set constraints as `Trial.set_constraint` does, which reads the whole trial before each."""
+    """Set constraints; `Trial.set_constraint` would read the whole trial before each."""
     for name, violation in violations.items():
         trial.storage.set_trial_system_attr(trial._trial_id, f"constraints:{name}", violation)
 
 
-def take_over(
+def recover_orphans(
     raw: optuna.Study,
     running: Sequence[FrozenTrial],
     names: Collection[str],
-    is_present: Callable[[str], bool],
+    is_alive: Callable[[str], bool],
     verdict: Callable[[Any], dict[str, Any]],
 ) -> bool:
-    """Finish or give back every trial whose run is gone; for one process at a time.
+    """Finish or queue again every trial whose run is gone; call it under the study's lock.
 
     Args:
         raw: The study.
         running: Its running trials.
-        names: Of its dimensions.
-        is_present: Whether a run still works on the study.
-        verdict: What to tell of an outcome.
+        names: Names of its dimensions.
+        is_alive: Whether a run still works on the study.
+        verdict: Returns the arguments of Optuna's ``tell`` for an outcome.
 
     Returns:
         Whether there were such trials.
     """
     runs = {trial.user_attrs.get(RUN, "") for trial in running}
-    gone = {run for run in runs if not is_present(run)}
+    gone = {run for run in runs if not is_alive(run)}
     if not gone:
         return False
-    given_back = {trial.user_attrs.get("retry_of") for trial in raw.get_trials(deepcopy=False)}
+    requeued = {trial.user_attrs.get("retry_of") for trial in raw.get_trials(deepcopy=False)}
     for trial in running:
         if trial.user_attrs.get(RUN, "") not in gone:
             continue
         recorded = trial.user_attrs.get("outcome")
-        if recorded is not None:  # killed before it was told
+        if recorded is not None:  # killed between outcome and tell
             raw.tell(trial.number, **verdict(from_dict(recorded)))
-        elif trial.number in given_back:  # killed while giving back
+        elif trial.number in requeued:  # killed in `requeue`
             raw.tell(trial.number, state=TrialState.FAIL)
         else:
-            give_back(raw, trial, names, cut_off=1)
+            requeue(raw, trial, names, cut_off=1)
     return True
 
 
-def give_back(
+def requeue(
     raw: optuna.Study, trial: FrozenTrial, names: Collection[str], cut_off: int = 0
 ) -> None:
-    """Fail a trial and ask for its candidate again, unless it only waited for an equal one."""
+    """Fail a trial and queue its candidate again, unless it only waited for an equal one."""
     attrs = trial.user_attrs
     params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
     whole = set(params) == set(names)
@@ -157,6 +148,6 @@ def give_back(
             "retry_of": trial.number,
             "cut_off": attrs.get("cut_off", 0) + cut_off,
         }
-        # Before the failure is told: a kill between the two repeats it, never loses it.
+        # Before it fails: a kill between the two may repeat the candidate, but never loses it.
         raw.enqueue_trial(params, user_attrs=retry)
     raw.tell(trial.number, state=TrialState.FAIL)

@@ -1,4 +1,4 @@
-"""Keeping deploy weights beside the study: files by content, names in the study."""
+"""Deploy weights of candidates: files in the study's folder."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from studies.core.candidate import Candidate
 from studies.core.outcome import Broken, Outcome, Trained, Weights
 
 
-def keepable(candidate: Candidate, outcome: Outcome, folder: Path) -> Outcome:
-    """Return an outcome as a study can keep it: weights in a file, every figure finite.
+def persist_weights(candidate: Candidate, outcome: Outcome, folder: Path) -> Outcome:
+    """Write an outcome's weights to a file, and return the outcome to store; NaN becomes broken.
 
     Raises:
-        InputError: When the file cannot be written.
+        InputError: The file cannot be written.
     """
     if not isinstance(outcome, Trained):
         return outcome
     if not math.isfinite(outcome.gain_db) or not 0.0 < outcome.runtime.ms < math.inf:
-        reason = f"gain {outcome.gain_db} dB at {outcome.runtime.ms} ms is no result"
+        reason = f"gain {outcome.gain_db} dB at {outcome.runtime.ms} ms is not a result"
         return Broken("diverged", reason, outcome.runtime, outcome.size, outcome.seconds)
     if outcome.weights is None or outcome.weights.data is None:
         return outcome
@@ -33,13 +33,13 @@ def keepable(candidate: Candidate, outcome: Outcome, folder: Path) -> Outcome:
     except OSError as error:
         raise InputError(
             f"Weights cannot be written to {weights_folder(folder)} ({error.strerror}): "
-            "mend that and run the same command again."
+            "fix that and run the same command again."
         ) from error
     return replace(outcome, weights=Weights(outcome.weights.sha256, file=file))
 
 
 def weights_file(outcome: Outcome | None, folder: Path) -> Path | None:
-    """Return where an outcome's weights lie; None when it has none, or they are gone or damaged."""
+    """Return the file of an outcome's weights; None if there are none, or they are damaged."""
     if not isinstance(outcome, Trained) or outcome.weights is None or outcome.weights.file is None:
         return None
     path = weights_folder(folder) / outcome.weights.file

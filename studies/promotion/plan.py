@@ -17,17 +17,17 @@ from nas.training.recipe.recipe import Recipe, load_recipe
 from search_spaces.architecture import Architecture
 from search_spaces.plugins import load_all
 from studies.core.budget import Budget
+from studies.core.info import StudyInfo
+from studies.core.noise import Noise
 from studies.core.record import Record
 from studies.promotion.training_forms import SHARE, training_forms
 from studies.results import promotions
-from studies.results.front import Member, trained
+from studies.results.front import Member
 from studies.results.promotions import Promotion
 from studies.results.recommendation import highest_gain
-from studies.results.selection import Choice, winners
-from studies.results.snapshot import read_study
-from studies.results.uncertainty import Noise, seed_noise
-from studies.settings import StudyInfo
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING, study_folder
+from studies.results.selection import Selection, select
+from studies.results.snapshot import StudySnapshot, load
+from studies.storage.store import DEFAULT_TRACKING, Store
 from teachers.loading import Teacher, load_teacher
 
 OF_THE_STUDY = "study"
@@ -42,8 +42,8 @@ class PromotionSettings:
 
     Attributes:
         study: Name of the study.
-        choice: Which candidates.
-        storage: Database URL of the study.
+        selection: Which candidates.
+        store: Where the study is stored.
         recipe: A shipped name or a YAML file.
         data: A prepared set; None for the study's own.
         teacher: `OF_THE_STUDY`, a name, a file, or None to train without.
@@ -58,8 +58,8 @@ class PromotionSettings:
     """
 
     study: str
-    choice: Choice = field(default_factory=Choice)
-    storage: str = DEFAULT_STORAGE
+    selection: Selection = field(default_factory=Selection)
+    store: Store = field(default_factory=Store)
     recipe: str = "standard"
     data: Path | None = None
     teacher: str | None = OF_THE_STUDY
@@ -125,14 +125,15 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
     Raises:
         InputError: Something asked for does not exist, is not what the study had, or is damaged.
     """
-    info, records = _read(settings)
-    chosen = winners(info.name, records, info.budget, settings.choice)
+    study = _read(settings)
+    info, records = study.info, study.records
+    chosen = select(study, settings.selection)
     recipe = load_recipe(settings.recipe)
     if settings.steps is not None:
         recipe = recipe.scaled(settings.steps)
     pair_set, notes = _data(info, settings.data, progress)
     teacher = _teacher(info, settings.teacher) if recipe.wants_teacher else None
-    folder = study_folder(settings.storage, info.name)
+    folder = settings.store.folder(info.name)
     identity: dict[str, Any] = {
         "recipe": recipe.model_dump(mode="json"),
         "data": pair_set.digest,
@@ -153,8 +154,8 @@ def prepare(settings: PromotionSettings, progress: Progress = silent) -> Plan:
     for other in promotions.told(folder):
         if other not in places:
             promotions.read(other)  # a damaged one is told before the training, not after it
-    under, noise = settings.choice.under_ms, seed_noise(records)
-    highest = None if under is None else highest_gain(trained(records), noise, under)
+    under, noise = settings.selection.under_ms, study.noise
+    highest = None if under is None else highest_gain(study.trained, noise, under)
     tie = "" if highest is None else highest.tie
     tint = _tint_note(chosen, info.budget, noise)
     return Plan(
@@ -210,12 +211,12 @@ def _model_name(name: str) -> str:
     return name
 
 
-def _read(settings: PromotionSettings) -> tuple[StudyInfo, tuple[Record, ...]]:
+def _read(settings: PromotionSettings) -> StudySnapshot:
     """Read the study, with the blocks that its networks may need."""
     load_all(settings.plugins)
-    info, records = read_study(settings.storage, settings.study)
-    load_all(path for path in info.sources.get("plugins", ()) if Path(path).is_file())
-    return info, records
+    study = load(settings.store, settings.study)
+    load_all(path for path in study.info.sources.get("plugins", ()) if Path(path).is_file())
+    return study
 
 
 def _data(

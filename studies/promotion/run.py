@@ -27,6 +27,7 @@ from nas.training.engine.trainer import train
 from search_spaces.architecture import Architecture
 from search_spaces.model_file import Model, load_model, save_model
 from studies.core.identity import provenance
+from studies.core.noise import seed_noise
 from studies.core.record import Record
 from studies.promotion.plan import Plan, PromotionSettings, Winner
 from studies.promotion.training_forms import SHARE
@@ -34,9 +35,8 @@ from studies.report.images import keep_samples
 from studies.results import promotions
 from studies.results.front import front, trained, with_probabilities
 from studies.results.promotions import Agreement, Promotion
-from studies.results.uncertainty import seed_noise
-from studies.storage.locks import held
-from studies.storage.store import masked, study_folder
+from studies.storage.locks import try_lock
+from studies.storage.store import Store, masked
 from studies.tracking.writer import Courier
 
 
@@ -91,9 +91,9 @@ def promote(
         InputError: The folder cannot be written. A winner that could not be trained is in `failed`.
         KeyboardInterrupt: It was interrupted; the same call continues.
     """
-    folder = study_folder(settings.storage, plan.info.name)
+    folder = settings.store.folder(plan.info.name)
     failed: dict[int, str] = {}
-    with held(settings.storage, plan.info.name, "promoted"):
+    with try_lock(settings.store, plan.info.name, "promoted"):
         view = _View(settings, plan, folder)
         try:
             for winner in plan.winners:
@@ -132,14 +132,14 @@ class _View:
         self.fault: str | None = None
         uri = settings.tracking_uri
         if uri is not None:
-            self._courier = Courier(lambda: self._open(uri, settings.storage, plan, folder))
+            self._courier = Courier(lambda: self._open(uri, settings.store, plan, folder))
 
-    def _open(self, uri: str, storage: str, plan: Plan, folder: Path) -> Any:
-        from studies.results.snapshot import read_study
+    def _open(self, uri: str, store: Store, plan: Plan, folder: Path) -> Any:
+        from studies.results.snapshot import load
         from studies.tracking.promotions import PromotionTracking
 
         def records() -> tuple[Record, ...]:
-            return read_study(storage, plan.info.name)[1]
+            return load(store, plan.info.name).records
 
         folders = [winner.folder for winner in plan.winners]
         self._shown = PromotionTracking(
@@ -325,7 +325,7 @@ def _promotion(
         seconds=finished.seconds,
         made_by=provenance(),
         forms=forms if len(forms) > 1 else {},
-        number=promotions.next_number(study_folder(settings.storage, plan.info.name)),
+        number=promotions.next_number(settings.store.folder(plan.info.name)),
     )
 
 

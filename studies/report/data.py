@@ -16,13 +16,13 @@ from nas.data.store import PairSet, open_set
 from nas.data.windows import windows
 from nas.training.proxy.proxy import HELD_OUT_AREA
 from search_spaces.model_file import Model, load_model
+from studies.core.info import StudyInfo
 from studies.core.record import Record
 from studies.core.weights import weights_file
 from studies.report.images import BeforeAfter, before_after, spread
 from studies.results.front import front, trained
-from studies.results.model_files import self_described
+from studies.results.model_files import with_embedded_architecture
 from studies.results.promotions import Promotion, ended
-from studies.settings import StudyInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def _models(records: Sequence[Record], folder: Path) -> tuple[list[tuple[str, Mo
         try:
             if file is None:
                 raise InputError("deleted")
-            model = load_model(self_described(file, record.candidate.architecture))
+            model = load_model(with_embedded_architecture(file, record.candidate.architecture))
         except InputError:
             missing.append(str(member.trial))
             continue

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from nas.common.errors import InputError
 from nas.common.text import duration
 from search_spaces.space import Space
+from studies.core.info import StudyInfo
+from studies.core.noise import seed_noise
 from studies.core.outcome import Broken, Rejected
 from studies.core.record import Record
 from studies.report.history_plots import (
@@ -20,8 +22,6 @@ from studies.report.history_plots import (
 from studies.report.page import Column, Section, paragraph, plot, table
 from studies.results.analysis import choices_of, gain_importance, least, runtime_importance, spent
 from studies.results.front import trained
-from studies.results.uncertainty import seed_noise
-from studies.settings import StudyInfo
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 
 from studies.core.budget import Budget
+from studies.core.noise import seed_noise
 from studies.core.outcome import Trained
 from studies.core.record import Record
 from studies.report.page import FRONT, GREY, LABEL, LEGEND, LOW_TO_HIGH, TICKS_MS, shade
 from studies.results.front import Member, front, hypervolume_history, reference_of, trained
-from studies.results.uncertainty import seed_noise
 
 if TYPE_CHECKING:
     from search_spaces.space import Dimension

@@ -11,12 +11,12 @@ import plotly.graph_objects as go
 
 from nas.measure.colour import colour_words, db_cell
 from studies.core.budget import Budget
+from studies.core.noise import Noise, seed_noise
 from studies.core.outcome import Broken, Outcome, Rejected, Trained
 from studies.core.record import Record
 from studies.report.axes import Sight, runtime_label, sight, study_sight, survey_points
 from studies.report.page import BAND, FRONT, GREY, LABEL, LEGEND, LIMIT, OTHER, TICKS_MS, colours
 from studies.results.front import Member, eligible, front
-from studies.results.uncertainty import Noise, seed_noise
 
 _RUG = 0.03  # height of the marks of those without a gain
 

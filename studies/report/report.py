@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from nas.common.text import duration
 from nas.measure.colour import db_cell
 from studies.core.budget import Budget
+from studies.core.info import StudyInfo
+from studies.core.noise import Noise, seed_noise
 from studies.core.outcome import Trained
-from studies.core.record import Record, counts
+from studies.core.record import Record, count
 from studies.report.axes import Sight, study_sight, survey_points
 from studies.report.data import NOTHING, Evidence
 from studies.report.history import Figures, course, dimensions
@@ -41,8 +43,6 @@ from studies.results.front import (
 )
 from studies.results.promotions import agreement, best
 from studies.results.recommendation import best_compromise, highest_gain
-from studies.results.uncertainty import Noise, seed_noise
-from studies.settings import StudyInfo
 
 if TYPE_CHECKING:
     from studies.results.promotions import Promotion
@@ -85,7 +85,7 @@ def front_page(info: StudyInfo, records: Sequence[Record]) -> str:
 
 def _lead(info: StudyInfo, records: Sequence[Record]) -> str:
     members, noise = trained(records), seed_noise(records)
-    line, tally, digits = front(members), counts(records), noise.digits
+    line, tally, digits = front(members), count(records), noise.digits
     compromise, highest = best_compromise(members, noise), highest_gain(members, noise)
     space = (info.identity.get("space") or {}).get("name", "a space")
     told = f"Searched {space} under {info.budget}. "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.common.files import write_atomic
 from studies.core.budget import Budget
+from studies.core.noise import Noise, seed_noise
 from studies.core.outcome import Trained
 from studies.core.record import Record
 from studies.report.axes import Sight, runtime_label, study_sight, survey_points
@@ -22,7 +23,6 @@ from studies.results.front import (
     reference_of,
     trained,
 )
-from studies.results.uncertainty import Noise, seed_noise
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from studies.core.info import StudyInfo
     from studies.report.data import Evidence
-    from studies.settings import StudyInfo
 
 _COLOURS = {1: "#1f6feb", 2: "#d1242f", 3: "#2da44e", 4: "#8250df"}
 """By working resolution: LR sides are divided by this."""

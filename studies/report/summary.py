@@ -10,7 +10,9 @@ from typing import Any
 
 from nas.common.text import code, plain
 from nas.measure.colour import colour_words, db_cell
-from studies.core.record import Record, counts
+from studies.core.info import StudyInfo
+from studies.core.noise import seed_noise
+from studies.core.record import Record, count
 from studies.results import promotions as promoted
 from studies.results.front import (
     front,
@@ -25,8 +27,6 @@ from studies.results.front import (
 )
 from studies.results.promotions import Promotion
 from studies.results.recommendation import Recommendation, best_compromise, highest_gain
-from studies.results.uncertainty import seed_noise
-from studies.settings import StudyInfo
 from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING, MASK, masked
 
 FIRST = f"First, with the secret in place of {MASK}:"
@@ -101,7 +101,7 @@ def story(
         promotions: Those of its winners that were trained fully.
         registered: Name of the registered model that they are versions of.
     """
-    tally = counts(records)
+    tally = count(records)
     identity = info.identity
     members, noise = trained(records), seed_noise(records)
     best, highest = best_compromise(members, noise), highest_gain(members, noise)

@@ -9,20 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nas.common.errors import InputError
-from studies.core.record import Record, counts
+from studies.core.noise import Noise
 from studies.results.front import (
     Member,
     best_within,
-    front,
     hypervolume,
-    reference_of,
-    trained,
-    with_probabilities,
 )
-from studies.results.uncertainty import Noise, seed_noise
-from studies.settings import StudyInfo
-
-Read = tuple[StudyInfo, Sequence[Record]]
+from studies.results.snapshot import StudySnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,28 +91,23 @@ class Comparison:
         return asdict(self)
 
 
-def compare(studies: Sequence[Read]) -> Comparison:
-    """Compare studies of which gains and runtimes mean the same.
+def compare(studies: Sequence[StudySnapshot]) -> Comparison:
+    """Compare studies whose gains and runtimes mean the same.
 
     Raises:
         InputError: There are fewer than two, one has nothing trained, or they were made with
             other data, another target or another length of the proxy run.
     """
-    names = [info.name for info, _ in studies]
+    names = [study.name for study in studies]
     if len(set(names)) < 2 or len(set(names)) < len(names):
         raise InputError("give the names of two or more different studies to compare")
-    for info, records in studies:
-        if not front(trained(records)):
-            raise InputError(f"the study {info.name!r} has no trained candidate within its limits")
+    for study in studies:
+        if not study.front:
+            raise InputError(f"the study {study.name!r} has no trained candidate within its limits")
     for other in studies[1:]:
         _require_same(studies[0], other)
-    references = [reference_of(trained(records), info.budget) for info, records in studies]
-    reference = max(references, key=lambda each: each.runtime_ms)
-    noises = [seed_noise(records) for _, records in studies]
-    fronts = {
-        info.name: front(with_probabilities(trained(records), noise))
-        for (info, records), noise in zip(studies, noises, strict=True)
-    }
+    reference = max((study.reference for study in studies), key=lambda each: each.runtime_ms)
+    fronts = {study.name: study.front_with_probability for study in studies}
     rises = _rises(fronts, reference.runtime_ms)
     leads = _leads(rises, fronts, reference.runtime_ms)
     octaves = math.log2(reference.runtime_ms / rises[0]) if rises else 0.0
@@ -127,36 +115,37 @@ def compare(studies: Sequence[Read]) -> Comparison:
     return Comparison(
         reference_ms=reference.runtime_ms,
         runtime_kind=runtime.runtime_kind,
-        target=str((studies[0][0].identity.get("target") or {}).get("name", "unknown")),
+        target=str(_setting(studies[0], "target").get("name", "unknown")),
         entries=tuple(
             Entry(
-                study=info.name,
-                trained=counts(records).trained,
-                members=fronts[info.name],
-                hypervolume=hypervolume(fronts[info.name], reference),
-                leads=_share(leads, info.name, octaves),
-                beaten=_beaten(info.name, fronts),
+                study=study.name,
+                trained=study.counts.trained,
+                members=fronts[study.name],
+                hypervolume=hypervolume(fronts[study.name], reference),
+                leads=_share(leads, study.name, octaves),
+                beaten=_beaten(study.name, fronts),
                 colour_gain_db=min(
-                    (m.colour_gain_db for m in fronts[info.name] if m.colour_gain_db is not None),
+                    (m.colour_gain_db for m in study.front if m.colour_gain_db is not None),
                     default=None,
                 ),
             )
-            for info, records in studies
+            for study in studies
         ),
         leads=leads,
-        noise=max(noises, key=lambda noise: noise.sd_db),
+        noise=max((study.noise for study in studies), key=lambda noise: noise.sd_db),
         attainment=tuple({"runtime_ms": ms, **_gains_at(ms, fronts)} for ms in rises),
-        notes=_notes([info for info, _ in studies], [counts(r).trained for _, r in studies]),
+        notes=_notes(studies),
     )
 
 
-def _require_same(one: Read, other: Read) -> None:
+def _require_same(a: StudySnapshot, b: StudySnapshot) -> None:
     """Refuse studies whose gains or runtimes do not mean the same."""
-    (a, records_a), (b, records_b) = one, other
+    digests = (_setting(study, "data").get("digest") for study in (a, b))
+    steps = (_setting(study, "proxy").get("steps") for study in (a, b))
     for what, mine, theirs in (
-        ("data", _of(a, "data").get("digest"), _of(b, "data").get("digest")),
-        ("target", _target(a, records_a), _target(b, records_b)),
-        ("number of proxy steps", _of(a, "proxy").get("steps"), _of(b, "proxy").get("steps")),
+        ("data", *digests),
+        ("target", _target(a), _target(b)),
+        ("number of proxy steps", *steps),
     ):
         if mine != theirs:
             raise InputError(
@@ -165,10 +154,10 @@ def _require_same(one: Read, other: Read) -> None:
             )
 
 
-def _target(info: StudyInfo, records: Sequence[Record]) -> str:
-    """Whose runtimes: the note names a measured device, a digest tells fitted models apart."""
-    target = _of(info, "target")
-    if trained(records)[0].runtime_kind == "measured":
+def _target(study: StudySnapshot) -> str:
+    """Identify the device: a note names a measured one, a digest distinguishes fitted models."""
+    target = _setting(study, "target")
+    if study.trained[0].runtime_kind == "measured":
         return str(target.get("note"))
     return " ".join(filter(None, [str(target.get("name")), target.get("digest")]))
 
@@ -220,14 +209,14 @@ def _beaten(study: str, fronts: Mapping[str, Sequence[Member]]) -> int:
     return sum(any(beats(other, member) for other in others) for member in fronts[study])
 
 
-def _notes(infos: Sequence[StudyInfo], numbers: Sequence[int]) -> tuple[str, ...]:
-    """What else differs: it may be what one compares, or what one overlooked."""
+def _notes(studies: Sequence[StudySnapshot]) -> tuple[str, ...]:
+    """Describe other differences: intended by the user, or overlooked."""
     notes = []
     for key in ("space", "budget", "teacher", "seed"):
-        values = [info.identity.get(key) for info in infos]
+        values = [study.info.identity.get(key) for study in studies]
         if any(value != values[0] for value in values):
             notes.append(f"they differ in {key}: {', '.join(_short(v) for v in values)}")
-    proxies = [dict(_of(info, "proxy")) for info in infos]
+    proxies = [dict(_setting(study, "proxy")) for study in studies]
     for proxy in proxies:
         proxy.pop("seed", None)  # the study's own
     differing = sorted(
@@ -236,14 +225,15 @@ def _notes(infos: Sequence[StudyInfo], numbers: Sequence[int]) -> tuple[str, ...
     for key in differing:
         values = [proxy.get(key) for proxy in proxies]
         notes.append(f"they differ in the proxy's {key}: {', '.join(map(str, values))}")
-    if len(set(numbers)) > 1:
-        told = ", ".join(map(str, numbers))
-        notes.append(f"they trained differently many candidates ({told}): more of them cover more")
+    trained = [study.counts.trained for study in studies]
+    if len(set(trained)) > 1:
+        numbers = ", ".join(map(str, trained))
+        notes.append(f"they trained different numbers of candidates ({numbers}): more cover more")
     return tuple(notes)
 
 
-def _of(info: StudyInfo, key: str) -> Mapping[str, Any]:
-    value = info.identity.get(key)
+def _setting(study: StudySnapshot, key: str) -> Mapping[str, Any]:
+    value = study.info.identity.get(key)
     return value if isinstance(value, Mapping) else {}
 
 

@@ -1,4 +1,4 @@
-"""Trained networks that a study knows, as files of models: ``STUDY/TRIAL``."""
+"""Model files of a study's trials: ``STUDY/TRIAL``."""
 
 from __future__ import annotations
 
@@ -8,58 +8,49 @@ from nas.common.errors import InputError
 from nas.common.files import cache_root, unwritable
 from search_spaces.architecture import Architecture
 from search_spaces.model_file import SUFFIX, is_model, load_bare, save_model
-from studies.core.record import Record
 from studies.core.weights import weights_file
 from studies.results.promotions import promoted_model
 from studies.results.selection import trained_record
-from studies.results.snapshot import read_study
-from studies.storage.store import study_folder
+from studies.results.snapshot import load
+from studies.storage.store import Store
 
 
-def trial_model(storage: str, study: str, trial: int) -> Path:
-    """Return the model of a trial: promoted, the newest of those, else as its proxy run left it.
+def trial_model(store: Store, study_name: str, trial: int) -> Path:
+    """Return the model of a trial: of its newest promotion, else of its proxy run.
 
     Raises:
-        InputError: there is no such study or trial, or it left no weights; says which there are.
+        InputError: There is no such study or trial, or its weights are gone.
     """
-    info, records = read_study(storage, study)
-    study = info.name
-    record = trained_record(study, records, trial)
-    folder = study_folder(storage, study)
-    evaluated = trial if record.duplicate_of is None else record.duplicate_of
-    if (model := promoted_model(folder, evaluated)) is not None:
+    study = load(store, study_name)
+    record = trained_record(study, trial)
+    folder = store.folder(study.name)
+    # A duplicate has the weights of its original.
+    original = record if record.duplicate_of is None else study.by_trial[record.duplicate_of]
+    if (model := promoted_model(folder, original.trial)) is not None:
         return model
     path = weights_file(record.outcome, folder)
     if path is None:
         raise InputError(
-            f"the weights of {study}/{trial} are not in {folder} any more, or are damaged: "
-            f"train it with 'nas promote {study} --trial {trial}'"
+            f"the weights of {study.name}/{trial} are missing from {folder} or damaged: "
+            f"train it with 'nas promote {study.name} --trial {trial}'"
         )
-    return self_described(path, _evaluated(record, records))
+    return with_embedded_architecture(path, original.candidate.architecture)
 
 
-def self_described(path: Path, architecture: Architecture) -> Path:
-    """Return a model's file with these weights: the file itself, unless its header lacks a model.
+def with_embedded_architecture(path: Path, architecture: Architecture) -> Path:
+    """Return a model file with these weights: ``path`` itself, or a copy with a header.
 
-    Earlier versions wrote bare tensors. Such a file gets its header in the cache.
+    Earlier versions wrote tensors without the architecture; their copy lies in the cache.
 
     Raises:
-        InputError: the weights cannot be read, or are of another network.
+        InputError: The weights cannot be read, or are of another network.
     """
     if is_model(path):
         return path
     model = load_bare(path, architecture)
-    place = cache_root() / "models" / f"{model.digest}-{architecture.key}{SUFFIX}"
+    file = cache_root() / "models" / f"{model.digest}-{architecture.key}{SUFFIX}"
     try:
-        save_model(model, place)
+        save_model(model, file)
     except OSError as fault:
         raise unwritable(fault) from fault
-    return place
-
-
-def _evaluated(record: Record, records: tuple[Record, ...]) -> Architecture:
-    """Return the architecture that was trained: a duplicate has the weights of its original."""
-    if record.duplicate_of is None:
-        return record.candidate.architecture
-    (original,) = (r for r in records if r.trial == record.duplicate_of)
-    return original.candidate.architecture
+    return file

@@ -24,7 +24,7 @@ from nas.measure.colour import colour_cell, colour_gain_db, db_cell
 from nas.measure.rank_metrics import kendall, spearman
 from studies.core.budget import Budget
 from studies.core.candidate import network_title
-from studies.results.uncertainty import Noise
+from studies.core.noise import Noise
 
 MODEL, ONNX, RESULT = "model.safetensors", "model.onnx", "promotion.json"
 FRONT, EVALUATION, SAMPLES, FORMS = "front.json", "evaluation", "samples", "forms"

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from studies.core.noise import DEVIATIONS, Noise
 from studies.results.front import Member, front, knee
-from studies.results.uncertainty import DEVIATIONS, Noise
 
 _AS_FAST = 1.02
 """Runtimes within this factor are alike: a measured one is called steady if it moves by no more."""

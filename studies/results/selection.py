@@ -1,4 +1,4 @@
-"""Which trained candidates of a study deserve a full training."""
+"""Selection of trained candidates for full training."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ from studies.results.front import (
     front,
     left_out_note,
     reference_of,
-    trained,
 )
 from studies.results.recommendation import highest_gain
-from studies.results.uncertainty import seed_noise
+from studies.results.snapshot import StudySnapshot
 
 DEFAULT_TOP = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """How to choose: at most one of the three may be given.
+class Selection:
+    """Which candidates to promote: at most one of the first three may be given.
 
     Attributes:
-        top: That many of the front; None for `DEFAULT_TOP`, if nothing else is given.
-        trials: These, on the front or not.
-        under_ms: The one of the highest gain that is not slower; the fastest of those that tie.
-        force: Whether trials that gain nothing over Lanczos may be named.
+        top: Number of front members; None for `DEFAULT_TOP`, if nothing else is given.
+        trials: Trials by number, on the front or not.
+        under_ms: The member of the highest gain that is not slower; the fastest of ties.
+        force: Allow named trials that gain nothing over Lanczos.
     """
 
     top: int | None = None
@@ -43,59 +42,57 @@ class Choice:
     force: bool = False
 
 
-def winners(
-    study: str, records: Sequence[Record], budget: Budget, choice: Choice
-) -> tuple[Member, ...]:
+def select(study: StudySnapshot, selection: Selection) -> tuple[Member, ...]:
     """Return the candidates to promote, the most valuable first.
 
-    By default these are the members of the front that contribute most to its hypervolume. One that
-    tints has to be named; one that gains nothing over Lanczos has to be forced, too.
+    By default these are the members of the front that contribute most to its hypervolume. A member
+    that tints must be named; one without a gain over Lanczos must also be forced.
 
     Raises:
         InputError: Nothing was trained, or not what is asked for, or nothing above Lanczos.
     """
-    members, noise = trained(records), seed_noise(records)
-    if sum((choice.top is not None, bool(choice.trials), choice.under_ms is not None)) > 1:
+    members, noise, name = study.trained, study.noise, study.name
+    if sum((selection.top is not None, bool(selection.trials), selection.under_ms is not None)) > 1:
         raise InputError("give one of --top, --trial and --under, not several")
-    if choice.trials:
-        numbers = dict.fromkeys(_original(study, records, trial) for trial in choice.trials)
+    if selection.trials:
+        numbers = dict.fromkeys(_original(study, trial) for trial in selection.trials)
         by_trial = {member.trial: member for member in members}
         for number in numbers:
             gain_db = by_trial[number].gain_db
-            if gain_db <= 0.0 and not choice.force:
+            if gain_db <= 0.0 and not selection.force:
                 raise InputError(
-                    f"trial {number} of {study!r} is no better than Lanczos "
+                    f"trial {number} of {name!r} is no better than Lanczos "
                     f"({db_cell(gain_db, noise.digits)} dB): "
                     "choose another one, or give --force"
                 )
         return tuple(by_trial[number] for number in numbers)
     if not members:
-        raise InputError(f"the study {study!r} has no trained candidate yet: run nas search")
+        raise InputError(f"the study {name!r} has no trained candidate yet: run nas search")
     if not eligible(members):
         raise InputError(
-            f"no trained candidate of {study!r} is above Lanczos within its limits "
+            f"no trained candidate of {name!r} is above Lanczos within its limits "
             f"({left_out_note(members, noise)}): name one with --trial, or search on"
         )
-    if choice.under_ms is not None:
-        best = highest_gain(members, noise, choice.under_ms)
+    if selection.under_ms is not None:
+        best = highest_gain(members, noise, selection.under_ms)
         if best is None:
             fastest = min(eligible(members), key=lambda m: m.runtime_ms)
             raise InputError(
-                f"no trained candidate of {study!r} is under {choice.under_ms:g} ms: "
+                f"no trained candidate of {name!r} is under {selection.under_ms:g} ms: "
                 f"the fastest is trial {fastest.trial} with {fastest.runtime_ms:.3f} ms"
             )
         return (best.member,)
-    top = DEFAULT_TOP if choice.top is None else choice.top
-    return by_contribution(members, budget, top)
+    top = DEFAULT_TOP if selection.top is None else selection.top
+    return by_contribution(members, study.budget, top)
 
 
 def by_contribution(members: Sequence[Member], budget: Budget, top: int) -> tuple[Member, ...]:
-    """Return the members of the front that are worth most together, the worthiest first.
+    """Return the ``top`` members of the front that are worth most together, best first.
 
-    The member whose loss would cost the front least hypervolume is dropped, again and again until
-    ``top`` are left. So of two near twins one stays, although each alone would hardly be missed.
-    Without a limit of the runtime the reference is one octave beyond the slowest member, so that
-    this one, which has the highest gain, counts for something.
+    The member that contributes least hypervolume is dropped repeatedly until ``top`` are left. So
+    one of two similar members stays, although each alone contributes little. Without a runtime
+    limit the reference is one octave beyond the slowest member, which has the highest gain and
+    would contribute nothing otherwise.
     """
     line = list(front(members))
     reference = reference_of(members, budget)
@@ -109,26 +106,27 @@ def by_contribution(members: Sequence[Member], budget: Budget, top: int) -> tupl
         line.pop()
 
 
-def trained_record(study: str, records: Sequence[Record], trial: int) -> Record:
+def trained_record(study: StudySnapshot, trial: int) -> Record:
     """Return the record of a trial that was trained.
 
     Raises:
-        InputError: There is no such trial, or it was not trained; says which were.
+        InputError: There is no such trial, or it was not trained; lists trained ones.
     """
-    done = {member.trial for member in trained(records)}
-    found = next((record for record in records if record.trial == trial), None)
-    if found is not None and (trial in done or found.duplicate_of in done):
-        return found
+    done = {member.trial for member in study.trained}
+    record = study.by_trial.get(trial)
+    if record is not None and (trial in done or record.duplicate_of in done):
+        return record
     numbers = [str(number) for number in sorted(done)]
     shown = ", ".join(numbers[:12]) + (", ..." if len(numbers) > 12 else "")
     known = f"trained were {shown}" if numbers else "none was trained yet"
-    if found is None:
-        raise InputError(f"the study {study!r} has no trial {trial}: {known}")
-    why = found.outcome.reason if isinstance(found.outcome, Rejected | Broken) else "still running"
-    raise InputError(f"trial {trial} of {study!r} was not trained ({why}): {known}")
+    if record is None:
+        raise InputError(f"the study {study.name!r} has no trial {trial}: {known}")
+    outcome = record.outcome
+    why = outcome.reason if isinstance(outcome, Rejected | Broken) else "still running"
+    raise InputError(f"trial {trial} of {study.name!r} was not trained ({why}): {known}")
 
 
-def _original(study: str, records: Sequence[Record], trial: int) -> int:
-    """The trial that was evaluated: itself, or the one that it is a duplicate of."""
-    record = trained_record(study, records, trial)
+def _original(study: StudySnapshot, trial: int) -> int:
+    """Return the trial that was evaluated: this one, or the one that it duplicates."""
+    record = trained_record(study, trial)
     return trial if record.duplicate_of is None else record.duplicate_of

@@ -1,32 +1,38 @@
-"""Reading studies, also while searches run on them: what `nas front` and reviews begin with."""
+"""A study read from its database, also while searches run on it."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import optuna
 import sqlalchemy
-from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.common.errors import InputError
 from studies.core.budget import Budget
-from studies.core.record import Record
+from studies.core.info import StudyInfo
+from studies.core.noise import Noise, seed_noise
+from studies.core.record import Counts, Record, count
 from studies.core.trials import records_of, repeats_of
-from studies.settings import StudyInfo
-from studies.storage.store import check_url, driven, explained, masked, set_pragmas, sqlite_file
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
+from studies.results.front import (
+    Member,
+    Reference,
+    front,
+    hypervolume,
+    reference_of,
+    trained,
+    with_probabilities,
+)
+from studies.storage.store import Store
 
 LATEST = "latest"
-"""Stands for the study that was searched last."""
+"""Name for the study that was searched last."""
 
 _TRIALS = sqlalchemy.table(
     "trials",
@@ -43,84 +49,133 @@ _ATTRIBUTES = sqlalchemy.table(
     sqlalchemy.column("key"),
     sqlalchemy.column("value_json"),
 )
-"""Tables of Optuna's."""
-
-_PATIENCE_S = 15.0  # readers hold an SQLite file for milliseconds: longer is one that hangs
+"""Optuna's tables."""
 
 
-def read_study(storage: str, name: str) -> tuple[StudyInfo, tuple[Record, ...]]:
-    """Read a study without holding it; a search may be running on it.
+@dataclass(frozen=True)
+class StudySnapshot:
+    """A study as it is stored at one moment, with what follows from its trials.
+
+    Attributes:
+        info: What the study is for.
+        records: Its trials in the order of asking, failed ones left out.
+    """
+
+    info: StudyInfo
+    records: tuple[Record, ...]
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.info.name
+
+    @property
+    def budget(self) -> Budget:
+        """The study's limits."""
+        return self.info.budget
+
+    @cached_property
+    def by_trial(self) -> Mapping[int, Record]:
+        """The records by the number of their trial."""
+        return {record.trial: record for record in self.records}
+
+    @cached_property
+    def counts(self) -> Counts:
+        """Number of trials by status."""
+        return count(self.records)
+
+    @cached_property
+    def noise(self) -> Noise:
+        """The seed noise of its gains."""
+        return seed_noise(self.records)
+
+    @cached_property
+    def trained(self) -> tuple[Member, ...]:
+        """All trained candidates."""
+        return trained(self.records)
+
+    @cached_property
+    def trained_with_probability(self) -> tuple[Member, ...]:
+        """All trained candidates, each with its probability to be on the front."""
+        return with_probabilities(self.trained, self.noise)
+
+    @cached_property
+    def front(self) -> tuple[Member, ...]:
+        """The Pareto front, fastest first."""
+        return front(self.trained)
+
+    @cached_property
+    def front_with_probability(self) -> tuple[Member, ...]:
+        """The Pareto front with probabilities, fastest first."""
+        return front(self.trained_with_probability)
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The reference point of its hypervolume."""
+        return reference_of(self.trained, self.budget)
+
+    @cached_property
+    def hypervolume(self) -> float:
+        """The area that the front covers, in dB x octaves."""
+        return hypervolume(self.front, self.reference)
+
+
+def load(store: Store, study: str) -> StudySnapshot:
+    """Read a study; a search may be running on it.
 
     Args:
-        storage: Database URL.
-        name: The study's name, a beginning that no other one has, or `LATEST`.
+        store: Its database.
+        study: The study's name, an unambiguous beginning of it, or `LATEST`.
 
     Raises:
-        InputError: The storage cannot be used, or has no such study.
+        InputError: The database cannot be used, or has no such study.
     """
-    with explained(storage, OSError), _existing(storage) as database:
-        return _read(storage, database, _named(_studies(database), name, masked(storage)))
+    with store.faults(OSError), store.open_existing() as database:
+        return _load(store, database, _find(_studies(database), study, str(store)))
 
 
-def list_studies(storage: str) -> tuple[tuple[StudyInfo, tuple[Record, ...]], ...]:
-    """Read all studies of a storage that this tool made.
+def load_all(store: Store) -> tuple[StudySnapshot, ...]:
+    """Read all studies of this tool in a database.
 
     Raises:
-        InputError: The storage cannot be used or does not exist.
+        InputError: The database cannot be used or does not exist.
     """
-    with explained(storage, OSError), _existing(storage) as database:
-        return tuple(_read(storage, database, study) for study in _studies(database).values())
-
-
-@contextmanager
-def _existing(storage: str) -> Iterator[BaseStorage]:
-    """Open a database that is there; one whose tables a search is making is taken for empty."""
-    file = sqlite_file(check_url(storage))
-    if file is not None and not file.exists():
-        raise InputError(f"There is no study database {file}: run nas search first, or name it.")
-    if file is not None and not _is_made(file):
-        yield InMemoryStorage()  # opening it would make them too, and meet half of them
-        return
-    with opened(storage) as database:
-        yield database
+    with store.faults(OSError), store.open_existing() as database:
+        return tuple(_load(store, database, study) for study in _studies(database).values())
 
 
 def _studies(database: BaseStorage) -> dict[str, FrozenStudy]:
-    """Those that this tool made, by name."""
-    # The last that a study gets before its first trial: it may have been killed sooner.
-    found = [study for study in database.get_all_studies() if "runs" in study.user_attrs]
-    return {study.study_name: study for study in found}
+    """The studies of this tool, by name."""
+    # "runs" is written last before the first trial: a killed run may not have got there.
+    return {s.study_name: s for s in database.get_all_studies() if "runs" in s.user_attrs}
 
 
-def _named(found: Mapping[str, FrozenStudy], name: str, where: str) -> FrozenStudy:
+def _find(found: Mapping[str, FrozenStudy], name: str, where: str) -> FrozenStudy:
     if name in found:
         return found[name]
     if name == LATEST and found:
         return max(found.values(), key=lambda study: study.user_attrs["runs"][-1]["time"])
-    begun = [each for each in found if each.startswith(name)]
-    if len(begun) == 1:
-        return found[begun[0]]
-    choices = ", ".join(begun or found) or "none yet"
-    if begun:
+    matches = [each for each in found if each.startswith(name)]
+    if len(matches) == 1:
+        return found[matches[0]]
+    choices = ", ".join(matches or found) or "none yet"
+    if matches:
         raise InputError(f"Several studies in {where} begin with {name!r}: {choices}.")
     raise InputError(f"There is no study {name!r} in {where}: it has {choices}.")
 
 
-def _read(
-    storage: str, database: BaseStorage, study: FrozenStudy
-) -> tuple[StudyInfo, tuple[Record, ...]]:
+def _load(store: Store, database: BaseStorage, study: FrozenStudy) -> StudySnapshot:
     assert isinstance(database, RDBStorage)  # one in memory has no studies
     identity, runs = study.user_attrs["identity"], tuple(study.user_attrs["runs"])
-    trials = _trials(database, study._study_id)
-    repeats, budget = repeats_of(study.user_attrs), Budget.from_dict(identity["budget"])
-    info = StudyInfo(study.study_name, identity, runs, masked(storage))
-    return info, records_of(trials, repeats, budget)
+    info = StudyInfo(study.study_name, identity, runs, str(store))
+    trials, repeats = _trials(database, study._study_id), repeats_of(study.user_attrs)
+    return StudySnapshot(info, records_of(trials, repeats, info.budget))
 
 
 def _trials(database: RDBStorage, study_id: int) -> list[FrozenTrial]:
-    """A study's trials by number, with all that records are made of: parameters are left out.
+    """Return a study's trials by number, without parameters, which records do not need.
 
-    Optuna makes objects of every parameter of every trial, which takes ten times as long.
+    Optuna builds an object for every parameter of every trial, which takes ten times as long.
     """
     attributes: dict[int, dict[str, Any]] = defaultdict(dict)
     of_study = _TRIALS.c.study_id == study_id
@@ -146,28 +201,3 @@ def _trials(database: RDBStorage, study_id: int) -> list[FrozenTrial]:
         )
         for row in sorted(rows, key=lambda row: row.number)
     ]
-
-
-def _is_made(file: Path) -> bool:
-    """Whether an SQLite database has all its tables: Optuna notes their version last."""
-    try:
-        with closing(sqlite3.connect(file, timeout=_PATIENCE_S)) as database:
-            return bool(database.execute("SELECT count(*) FROM alembic_version").fetchone()[0])
-    except sqlite3.Error as error:
-        return "no such table" not in str(error)  # whatever else it is, Optuna will meet it
-
-
-@contextmanager
-def opened(url: str) -> Iterator[RDBStorage]:
-    """Have Optuna's storage at a database URL, which it makes where there is none, and close it."""
-    with explained(url, ImportError, RuntimeError):  # no driver, tables of another Optuna
-        if sqlite_file(url) is None:
-            storage = RDBStorage(driven(url), engine_kwargs={"pool_pre_ping": True})
-        else:
-            storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _PATIENCE_S}})
-            set_pragmas(storage.engine)
-    try:
-        yield storage
-    finally:
-        storage.scoped_session.remove()
-        storage.engine.dispose()

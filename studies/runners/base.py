@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from studies.core.candidate import Candidate, Evaluate
-from studies.core.outcome import Outcome, Underway
+from studies.core.outcome import Outcome, PartialResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ class Desk(Protocol):
         """Take the outcome of a candidate that was asked for, exactly once."""
         ...
 
-    def at_rung(self, candidate: Candidate, underway: Underway) -> Outcome | None:
+    def at_rung(self, candidate: Candidate, partial_result: PartialResult) -> Outcome | None:
         """Return None to go on, or the outcome to stop with; that one is told like any other."""
         ...
 

@@ -153,8 +153,8 @@ class _Guard:
     def at_rung(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Say whether to stop."""
         self.sign(trial_id)
-        candidate, underway = self.live[trial_id], result["underway"]
-        outcome = self.total(lambda: self.desk.at_rung(candidate, underway))
+        candidate, partial_result = self.live[trial_id], result["partial_result"]
+        outcome = self.total(lambda: self.desk.at_rung(candidate, partial_result))
         if outcome is not None:
             self.stopping[trial_id] = outcome
         return outcome is not None or self.fault is not None
@@ -238,7 +238,7 @@ class _Rungs(FIFOScheduler):
         self._guard = guard
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        stop = "underway" in result and self._guard.at_rung(trial.trial_id, result)
+        stop = "partial_result" in result and self._guard.at_rung(trial.trial_id, result)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
@@ -276,7 +276,7 @@ def _worker(evaluate: Evaluate, threads: int, hard_limit_s: float | None) -> typ
         def step(self) -> dict[str, Any]:
             with _ended_after(hard_limit_s):
                 try:
-                    return {"underway": next(self._evaluation)}
+                    return {"partial_result": next(self._evaluation)}
                 except StopIteration as end:
                     return {"outcome": end.value, "done": True}
                 except DeviceLost:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -24,12 +25,16 @@ from scipy.special import ndtr
 from threadpoolctl import ThreadpoolController
 
 from studies.core.budget import SPAN, Budget
+from studies.core.info import StudySettings
+from studies.core.ledger import Ledger
+from studies.core.noise import seed_noise
 from studies.core.outcome import Broken, Rejected, Trained
+from studies.core.parameters import distribution
 from studies.core.record import Record
-from studies.sampling.gain_model import GainModel, Prior, Process, fit_gains
-from studies.sampling.pool import POOL, Point, Pool, simplest
+from studies.core.sampler import MakeSampler
+from studies.sampling.gain_model import GainModel, Prior, Process, fit_gains, shipped_prior
+from studies.sampling.pool import POOL, CostsOf, Point, Pool, simplest
 from studies.sampling.pruner import non_domination_ranks
-from studies.sampling.samplers import distribution
 
 _MOST = 2 * POOL
 """Candidates of the pool, children included, above which all but the best `POOL` are dropped."""
@@ -97,6 +102,34 @@ def instructive(records: Sequence[Record], most: int) -> list[Record]:
     return [done[index] for index in sorted([*nearest, *newest])]
 
 
+@dataclass(frozen=True, slots=True)
+class EhviSamplers:
+    """The samplers of a study, which share a pool of candidates while it is open."""
+
+    costs_of: CostsOf
+    name: str = "ehvi"
+    reads_pruned: bool = True
+
+    def open(self, settings: StudySettings) -> MakeSampler:
+        """See `studies.core.sampler.SamplerFactory`."""
+        pool: list[Pool] = []  # built for the first trial that it samples
+
+        def make(ledger: Ledger, seed: int) -> EhviSampler:
+            if not pool:
+                pool.append(Pool(settings.space, settings.budget, self.costs_of, settings.seed))
+            return EhviSampler(
+                pool[0],
+                shipped_prior(),
+                ledger.records,
+                ledger.trial_by_layout.keys(),
+                settings.budget,
+                seed_noise(ledger.records).sd_db,
+                seed,
+            )
+
+        return make
+
+
 class EhviSampler(BaseSampler):
     """Asks for the candidate of the largest expected hypervolume improvement.
 
@@ -106,7 +139,7 @@ class EhviSampler(BaseSampler):
         records: What became of the study's trials.
         asked: Deploy forms that were asked for.
         budget: The study's limits.
-        noise_db: Standard deviation of a gain over seeds, see `studies.results.uncertainty`.
+        noise_db: Standard deviation of a gain over seeds, see `studies.core.noise`.
         seed: For this one ask.
     """
 

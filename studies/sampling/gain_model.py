@@ -22,7 +22,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
 from search_spaces.architecture import INPUTS, SKIPS, Architecture
-from studies.results.uncertainty import shipped_db
+from studies.core.noise import shipped_db
 
 LOWEST_DB = -0.1
 """Gains are learned down to here: how bad a useless network is says nothing of good ones."""

@@ -14,8 +14,8 @@ from search_spaces.architecture import Architecture
 from search_spaces.networks.factory import layout
 from search_spaces.space import Space
 from studies.core.budget import Budget
+from studies.core.parameters import draws
 from studies.sampling.gain_model import features
-from studies.sampling.samplers import draws
 
 POOL, DRAWS = 2000, 200
 """Random candidates of the pool, and how many of them an ask adds: costing takes milliseconds."""

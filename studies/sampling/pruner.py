@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from studies.core.outcome import Rejected, Trained, Underway
+from studies.core.outcome import PartialResult, Rejected, Trained
 from studies.core.record import Record
 
 Point: TypeAlias = tuple[float, float]
@@ -36,16 +36,16 @@ class ParetoRungs:
                 assert outcome.runtime is not None  # the gate comes before the training
                 self._seen.setdefault(rung.step, []).append((rung.gain_db, outcome.runtime.ms))
 
-    def stops(self, underway: Underway) -> float | None:
+    def stops(self, partial_result: PartialResult) -> float | None:
         """Take note of a candidate at a rung.
 
         Returns:
             None when it goes on; otherwise the least gain in dB with which it would have.
         """
-        others = self._seen.setdefault(underway.rung.step, [])
-        point = (underway.rung.gain_db, underway.runtime.ms)
+        others = self._seen.setdefault(partial_result.rung.step, [])
+        point = (partial_result.rung.gain_db, partial_result.runtime.ms)
         goes_on = goes_on_with(others, point, self._keep_one_in)
-        needed = None if goes_on else self._needed(others, underway.runtime.ms)
+        needed = None if goes_on else self._needed(others, partial_result.runtime.ms)
         others.append(point)
         return needed
 

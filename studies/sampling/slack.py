@@ -10,8 +10,8 @@ from statistics import median
 from nas.common.errors import InputError
 from search_spaces.space import Space
 from studies.core.budget import Budget
+from studies.core.parameters import draws
 from studies.sampling.pool import Costs, CostsOf
-from studies.sampling.samplers import draws
 
 DRAWN = 200
 """Candidates whose costs are looked at; those that the sampler would look at first anyway."""

@@ -1,8 +1,8 @@
-"""Who works on a study now: locks that die with their process, whatever the clocks say.
+"""Locks between the runs of a study, which end with their process.
 
 SQLite: locks on files beside the database. PostgreSQL: advisory locks of the server. Other
-databases, and file systems without ``flock``, have no lock here: one search at a time on a study is
-then the user's care.
+databases, and file systems without ``flock``, have no locks: the user must then run one search at a
+time on a study.
 """
 
 from __future__ import annotations
@@ -17,86 +17,81 @@ from typing import IO
 
 from nas.common.errors import InputError
 from nas.common.locks import lock_file
-from studies.storage.store import driven, explained, sqlite_file
+from studies.storage.store import Store
 
 
 @contextmanager
-def held(url: str, name: str, work: str) -> Iterator[None]:
-    """Hold one kind of work on a study alone, until the block or the process ends.
-
-    Args:
-        url: Of the study's database.
-        name: The study.
-        work: What is done with it, such as ``promoted``.
+def try_lock(store: Store, study: str, work: str) -> Iterator[None]:
+    """Hold the lock for one kind of work on a study, such as ``promoted``.
 
     Raises:
-        InputError: When another process holds it.
+        InputError: Another process holds it.
     """
-    with _locked(url, f"{name}.{work}", wait=False) as holder:
+    with _locked(store, f"{study}.{work}", wait=False) as holder:
         if holder is not None:
-            raise InputError(f"The study {name!r} is being {work} by {holder}: wait for it to end.")
+            raise InputError(
+                f"The study {study!r} is being {work} by {holder}: wait for it to end."
+            )
         yield
 
 
 @contextmanager
-def turn(url: str, name: str, work: str = "turn") -> Iterator[None]:
-    """Wait until nobody else does this with the study, and do it; for what takes moments."""
-    with _locked(url, f"{name}.{work}", wait=True):
+def mutex(store: Store, study: str, work: str = "turn") -> Iterator[None]:
+    """Wait for the lock for one kind of work on a study, and hold it; for short work."""
+    with _locked(store, f"{study}.{work}", wait=True):
         yield
 
 
 @contextmanager
-def once(url: str, name: str) -> Iterator[None]:
-    """Wait for a turn at what is done once; whoever waited must look whether it has been done.
+def run_once(store: Store, key: str) -> Iterator[None]:
+    """Wait for the lock for work that is done once; check inside whether it has been done.
 
-    The lock's file goes when the block ends well: nobody will ask for it again.
+    The lock file is removed when the block ends without an error.
     """
-    with _locked(url, name, wait=True):
+    with _locked(store, key, wait=True):
         yield
-        _forget(url, name)
+        _remove(store, key)
 
 
 @contextmanager
-def presence(url: str, name: str, run: str) -> Iterator[None]:
-    """Show that a run works on a study, until the block or the process ends, however it ends."""
-    with _locked(url, f"{name}.{run}", wait=False):
+def mark_alive(store: Store, study: str, run: str) -> Iterator[None]:
+    """Mark a run as working on a study, until the block or the process ends."""
+    with _locked(store, f"{study}.{run}", wait=False):
         try:
             yield
         finally:
-            _forget(url, f"{name}.{run}")
+            _remove(store, f"{study}.{run}")
 
 
-def is_present(url: str, name: str, run: str) -> bool:
-    """Say whether a run still works on a study; its trials may be taken over when it does not."""
-    file = sqlite_file(url)
-    if file is not None and not _lock_file(file, f"{name}.{run}").exists():
+def is_alive(store: Store, study: str, run: str) -> bool:
+    """Whether a run still works on a study; otherwise its trials can be recovered."""
+    key = f"{study}.{run}"
+    if store.file is not None and not _lock_file(store.file, key).exists():
         return False
-    with _locked(url, f"{name}.{run}", wait=False) as holder:
+    with _locked(store, key, wait=False) as holder:
         if holder is None:
-            _forget(url, f"{name}.{run}")
+            _remove(store, key)
         return holder is not None
 
 
-def _forget(url: str, key: str) -> None:
-    """Remove the file of a lock that nobody will ask for again; call it while holding the lock."""
-    file = sqlite_file(url)
-    if file is not None:
-        _lock_file(file, key).unlink(missing_ok=True)
+def _remove(store: Store, key: str) -> None:
+    """Remove the file of a lock that nobody will take again; call it while holding the lock."""
+    if store.file is not None:
+        _lock_file(store.file, key).unlink(missing_ok=True)
 
 
 @contextmanager
-def _locked(url: str, key: str, *, wait: bool) -> Iterator[str | None]:
-    """Try to hold a lock for the block: yields None when it is held, else who has it."""
-    file = sqlite_file(url)
-    if file is not None:
+def _locked(store: Store, key: str, *, wait: bool) -> Iterator[str | None]:
+    """Try to hold a lock for the block: yields None on success, else the holder."""
+    if store.file is not None:
         with ExitStack() as stack:
-            with explained(url, OSError):
-                # Not aside: a lock belongs to the inode. Unbuffered: closing it writes nothing.
-                lock = stack.enter_context(_lock_file(file, key).open("ab+", buffering=0))
-                holder = stack.enter_context(_flocked(lock, wait))
+            with store.faults(OSError):
+                # In place: a lock belongs to the inode. Unbuffered: closing it writes nothing.
+                file = _lock_file(store.file, key).open("ab+", buffering=0)
+                holder = stack.enter_context(_flocked(stack.enter_context(file), wait))
             yield holder
-    elif url.startswith("postgres"):
-        with _postgres_lock(url, key, wait) as holder:
+    elif store.url.startswith("postgres"):
+        with _postgres_lock(store, key, wait) as holder:
             yield holder
     else:
         yield None
@@ -118,17 +113,18 @@ def _flocked(lock: IO[bytes], wait: bool) -> Iterator[str | None]:
 
 
 @contextmanager
-def _postgres_lock(url: str, key: str, wait: bool) -> Iterator[str | None]:
+def _postgres_lock(store: Store, key: str, wait: bool) -> Iterator[str | None]:
     from sqlalchemy import create_engine, text
     from sqlalchemy.pool import NullPool
 
     number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
-    asked = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
-    with explained(url, ImportError):
-        connection = create_engine(driven(url), poolclass=NullPool).connect()
+    function = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
+    query = text(f"SELECT {function}(:number)")
+    with store.faults(ImportError):
+        connection = create_engine(store.driver_url, poolclass=NullPool).connect()
     with connection:
-        with explained(url):
-            got = connection.execute(text(f"SELECT {asked}(:number)"), {"number": number}).scalar()
+        with store.faults():
+            got = connection.execute(query, {"number": number}).scalar()
             connection.commit()
-        # The blocking form returns nothing, the other one whether it has the lock.
+        # The blocking function returns nothing, the other one whether it has the lock.
         yield None if wait or got else "another process"

@@ -9,12 +9,12 @@ from mlflow.entities import Metric, RunTag
 
 from studies.core.budget import Budget
 from studies.core.candidate import network_title
+from studies.core.info import StudyInfo
+from studies.core.noise import seed_noise
 from studies.core.record import Record
 from studies.report.summary import Places, story, use_registered
 from studies.results import promotions
 from studies.results.promotions import Promotion
-from studies.results.uncertainty import seed_noise
-from studies.settings import StudyInfo
 from studies.tracking import registry
 from studies.tracking.store import (
     DONE,

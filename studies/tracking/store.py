@@ -29,8 +29,9 @@ from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Param, Run  # noqa: E402
 
 from nas.common.errors import first_line  # noqa: E402
-from studies.settings import StudyInfo  # noqa: E402
-from studies.storage.locks import once  # noqa: E402
+from studies.core.info import StudyInfo  # noqa: E402
+from studies.storage import store as storage  # noqa: E402
+from studies.storage.locks import run_once  # noqa: E402
 from studies.storage.store import masked, sqlite_file  # noqa: E402
 
 for _noisy in ("mlflow", "alembic"):  # they log the making of a fresh database step by step
@@ -152,7 +153,7 @@ def _make(uri: str) -> None:
     file = sqlite_file(uri)
     if file is None or file.exists() or not file.absolute().parent.is_dir():
         return
-    with once(uri, "making"):
+    with run_once(storage.Store(uri), "making"):
         if not file.exists():
             _make_aside(file)
 

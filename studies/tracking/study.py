@@ -15,8 +15,10 @@ from pathlib import Path
 from mlflow.entities import Metric, RunTag
 
 from studies.core.candidate import network_title
+from studies.core.info import StudyInfo
+from studies.core.noise import seed_noise
 from studies.core.outcome import Broken, Rejected, Trained
-from studies.core.record import Record, counts
+from studies.core.record import Record, count
 from studies.core.weights import weights_file
 from studies.report import static
 from studies.report.summary import Places, front_markdown, front_table, story
@@ -28,8 +30,6 @@ from studies.results.front import (
     with_probabilities,
 )
 from studies.results.promotions import ended
-from studies.results.uncertainty import seed_noise
-from studies.settings import StudyInfo
 from studies.tracking.store import (
     DONE,
     NOTE,
@@ -181,7 +181,7 @@ class StudyTracking:
         ]
         if curve and not new and curve[-1] not in {m.value for m in told if m.step == points}:
             new.append(Metric("hypervolume", curve[-1], now, points))  # repeats have moved it
-        tally = counts(records)
+        tally = count(records)
         totals = {
             "trained": tally.trained,
             "stopped_early": tally.stopped,

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from nas.common.errors import first_line
+from studies.core.info import StudyInfo
 from studies.core.record import Record
-from studies.settings import StudyInfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

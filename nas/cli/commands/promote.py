@@ -22,7 +22,7 @@ from nas.cli.options import (
     TrackingUri,
     tracking,
 )
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
+from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING, Store
 
 if TYPE_CHECKING:
     from nas.common.text import Progress
@@ -92,12 +92,12 @@ def promote(
     from studies.core.budget import parse_runtime
     from studies.promotion.plan import PromotionSettings, prepare
     from studies.promotion.run import promote as run
-    from studies.results.selection import Choice
+    from studies.results.selection import Selection
 
     settings = PromotionSettings(
         study=study,
-        choice=Choice(top, tuple(trial or ()), parse_runtime("--under", under), force),
-        storage=storage,
+        selection=Selection(top, tuple(trial or ()), parse_runtime("--under", under), force),
+        store=Store.parse(storage),
         recipe=recipe,
         data=data,
         teacher=None if teacher == "none" else teacher,
@@ -176,7 +176,7 @@ class _Drawn:
 def _tell_plan(plan: Plan, as_json: bool) -> None:
     from nas.cli.terminal import print_json, show, table
     from nas.measure.colour import db_cell
-    from studies.results.uncertainty import seed_noise
+    from studies.core.noise import seed_noise
 
     rows = [
         {
@@ -280,7 +280,7 @@ def _document(summary: Summary) -> dict[str, Any]:
 def _tell(summary: Summary) -> None:
     from nas.cli.terminal import say, say_undelivered, show, table
     from studies.core.candidate import title_of
-    from studies.results.uncertainty import seed_noise
+    from studies.core.noise import seed_noise
 
     plan = summary.plan
     digits = seed_noise(plan.records).digits

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli.options import AsJson, Plugins, Storage, StudyName
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
+from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING, Store
 
 if TYPE_CHECKING:
     from studies.results.compare import Comparison
@@ -34,13 +34,14 @@ def report(
     from studies.report.data import gather
     from studies.report.report import report as report_of
     from studies.report.summary import Places
-    from studies.results.snapshot import read_study
-    from studies.storage.store import study_folder
+    from studies.results.snapshot import load
 
     load_all(plugin or ())
-    info, records = read_study(storage, study)
+    store = Store.parse(storage)
+    snapshot = load(store, study)
+    info, records = snapshot.info, snapshot.records
     with progress_bar("looking") as progress:
-        evidence = gather(info, records, study_folder(storage, info.name), data, progress)
+        evidence = gather(info, records, store.folder(info.name), data, progress)
     places = Places(storage, info.sources.get("tracking_uri") or DEFAULT_TRACKING)
     page = report_of(info, records, places, evidence).encode()
     write_atomic(output, page)
@@ -68,16 +69,17 @@ def compare(
     from nas.common.files import write_atomic
     from studies.report.compare_page import comparison_page, overlay_png
     from studies.results.compare import compare as compared
-    from studies.results.snapshot import read_study
+    from studies.results.snapshot import load
 
     picture = output.with_suffix(".png")
     if picture == output:
         raise InputError(f"--output {output} is a picture's name: give the page's, as in both.html")
-    read = [read_study(storage, name) for name in study]
-    found = compared(read)
+    store = Store.parse(storage)
+    snapshots = [load(store, name) for name in study]
+    found = compared(snapshots)
     for note in found.notes:
         say(f"note: {note}")
-    budgets = [info.budget.runtime_ms for info, _ in read]
+    budgets = [snapshot.budget.runtime_ms for snapshot in snapshots]
     limits = [ms for ms in budgets if ms is not None]
     write_atomic(output, comparison_page(found, limits).encode())
     write_atomic(picture, overlay_png(found, limits))

@@ -9,7 +9,7 @@ import typer
 from nas.cli.options import AsJson, Data, Plugins, Storage, TargetName, TrackingUri, tracking
 from studies.core.budget import DEFAULT_COLOUR_LOSS_DB
 from studies.settings import DEFAULT_TIME_S
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
+from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING, Store
 
 if TYPE_CHECKING:
     from studies.search import SearchSummary
@@ -122,7 +122,7 @@ def search(
         teacher=None if teacher == "none" else teacher,
         target=target,
         study=study,
-        storage=storage,
+        store=Store.parse(storage),
         tracking_uri=tracking(tracking_uri),
         concurrency=concurrency,
         early_stopping=early_stopping,
@@ -167,17 +167,16 @@ def _run(settings: SearchSettings, as_json: bool) -> None:
 
 def _show(summary: SearchSummary) -> None:
     from nas.cli.commands.studies import show_front
-    from studies.results.uncertainty import seed_noise
 
     tally = summary.counts
     title = (
         f"{summary.study}: {tally.trained} trained, {tally.rejected} rejected before training, "
         f"{tally.broken} broken, {tally.duplicates} duplicates"
     )
-    show_front(summary.records, title)
+    show_front(summary.snapshot, title)
     if summary.front:
-        digits = seed_noise(summary.records).digits
-        print(f"hypervolume {summary.hypervolume:.{digits}f} dB x octaves")
+        digits = summary.snapshot.noise.digits
+        print(f"hypervolume {summary.snapshot.hypervolume:.{digits}f} dB x octaves")
     for path in summary.files.values():
         print(path)
     if summary.tracking_uri and not summary.tracking_fault:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli.options import AsJson, Storage, StudyName
-from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING
+from studies.storage.store import DEFAULT_STORAGE, DEFAULT_TRACKING, Store
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from studies.core.record import Record
+    from studies.core.noise import Noise
     from studies.results.front import Member
-    from studies.results.uncertainty import Noise
+    from studies.results.snapshot import StudySnapshot
 
 
 def front(
@@ -25,31 +25,26 @@ def front(
 ) -> None:
     """Show a study's Pareto front: the networks that no other beats in gain and runtime."""
     from nas.cli.terminal import print_json
-    from studies.core.record import counts
-    from studies.results.front import front as front_of
-    from studies.results.front import trained, with_probabilities
-    from studies.results.snapshot import read_study
-    from studies.results.uncertainty import seed_noise
+    from studies.results.snapshot import load
 
-    info, records = read_study(storage, study)
+    snapshot = load(Store.parse(storage), study)
     if as_json:
-        members = with_probabilities(trained(records), seed_noise(records))
-        print_json([member.to_dict() for member in front_of(members)])
+        print_json([member.to_dict() for member in snapshot.front_with_probability])
         return
-    tally = counts(records)
-    title = f"{info.name}: {info.budget}, {tally.trained} trained, {tally.rejected} rejected"
-    show_front(records, title)
+    tally = snapshot.counts
+    title = (
+        f"{snapshot.name}: {snapshot.budget}, {tally.trained} trained, {tally.rejected} rejected"
+    )
+    show_front(snapshot, title)
 
 
-def show_front(records: Sequence[Record], title: str) -> None:
-    """Print a study's front, which networks of it to take, and who is left out of it."""
+def show_front(study: StudySnapshot, title: str) -> None:
+    """Print a study's front, the recommended members, and trained candidates that it leaves out."""
     from nas.cli.terminal import show
-    from studies.results.front import left_out_note, trained, with_probabilities
+    from studies.results.front import left_out_note
     from studies.results.recommendation import best_compromise, highest_gain
-    from studies.results.uncertainty import seed_noise
 
-    noise = seed_noise(records)
-    members = with_probabilities(trained(records), noise)
+    members, noise = study.trained_with_probability, study.noise
     best, highest = best_compromise(members, noise), highest_gain(members, noise)
     if best is None or highest is None:
         print(f"{title}: no front yet")
@@ -63,8 +58,8 @@ def show_front(records: Sequence[Record], title: str) -> None:
             if highest.tie:
                 print(f"  {highest.tie}")
         print(f"on front: how probable it is that no other network is better ({noise})")
-    if told := left_out_note(members, noise):
-        print(told)
+    if note := left_out_note(members, noise):
+        print(note)
 
 
 def front_table(
@@ -110,27 +105,21 @@ def studies(storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None
     """List the studies of a storage with their progress."""
     from nas.cli.terminal import print_json, show, table
     from nas.measure.colour import db_cell
-    from studies.core.record import counts
-    from studies.results.front import front as front_of
-    from studies.results.front import trained
-    from studies.results.snapshot import list_studies
-    from studies.results.uncertainty import seed_noise
+    from studies.results.snapshot import load_all
 
     documents, digits = [], []
-    for info, records in list_studies(storage):
-        digits.append(seed_noise(records).digits)
-        tally = counts(records)
-        members = front_of(trained(records))
+    for study in load_all(Store.parse(storage)):
+        digits.append(study.noise.digits)
         documents.append(
             {
-                "name": info.name,
-                "space": info.identity.get("space", {}).get("name"),
-                "budget": str(info.budget),
-                "trained": tally.trained,
-                "rejected": tally.rejected,
-                "broken": tally.broken,
-                "front": len(members),
-                "best_gain_db": members[-1].gain_db if members else None,
+                "name": study.name,
+                "space": study.info.identity.get("space", {}).get("name"),
+                "budget": str(study.budget),
+                "trained": study.counts.trained,
+                "rejected": study.counts.rejected,
+                "broken": study.counts.broken,
+                "front": len(study.front),
+                "best_gain_db": study.front[-1].gain_db if study.front else None,
             }
         )
     if as_json:
