@@ -29,7 +29,7 @@ from studies.core.candidate import Candidate
 from studies.core.info import StudySettings
 from studies.core.outcome import Outcome, Rejected, Rung, Runtime, Size, Trained
 from studies.core.study import open_study
-from studies.sampling.samplers import SAMPLERS, resolve, sampler_factory
+from studies.sampling.samplers import AUTO, resolve, sampler_factory, samplers
 from studies.setup import known_costs
 from studies.storage.store import Store
 
@@ -113,7 +113,7 @@ def main() -> None:
     """Measure and print."""
     parser = parser_of(__doc__)
     parser.add_argument("--trials", type=int, default=MARKS[-1])
-    parser.add_argument("--sampler", default="random", choices=SAMPLERS)
+    parser.add_argument("--sampler", default="random", choices=(AUTO, *samplers))
     parser.add_argument("--folder", type=Path, help="where the study stays")
     options = parser.parse_args()
     with ExitStack() as stack:

@@ -31,7 +31,7 @@ from studies.core.candidate import Candidate, Evaluation
 from studies.core.info import StudySettings
 from studies.core.outcome import PartialResult, Rejected, Rung, Runtime, Size, Trained, Weights
 from studies.events import Event, Finished
-from studies.sampling.samplers import SAMPLERS, resolve, sampler_factory
+from studies.sampling.samplers import AUTO, resolve, sampler_factory, samplers
 from studies.setup import known_costs
 from studies.storage.store import Store
 
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--concurrency", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=1.0, help="what a candidate waits")
-    parser.add_argument("--sampler", default="auto", choices=SAMPLERS)
+    parser.add_argument("--sampler", default="auto", choices=(AUTO, *samplers))
     options = parser.parse_args()
     sampler = resolve(options.sampler)
     print(f"load before        {os.getloadavg()[0]:8.1f}")

@@ -28,7 +28,7 @@ class SearchSettings:
         time_s: Time in which this run starts candidates; None for no limit.
         steps: Training steps of a proxy run; None for the default.
         seed: Seed of the sampler and of proxy runs.
-        sampler: One of `studies.sampling.samplers.SAMPLERS`.
+        sampler: One of `studies.sampling.samplers.samplers`, or ``auto``.
         data: Folder of a dataset; None for the sample set.
         teacher: ``hat-tiny``, a file, or None to train without.
         target: ``auto``, ``cuda``, ``cpu`` or a latency profile.

@@ -23,7 +23,7 @@ from nas.common.checked_files import require_whole, sealed
 from nas.common.errors import InputError
 from nas.common.files import write_atomic
 from search_spaces.model_file import SUFFIX
-from teachers.registry import families
+from teachers.registry import family_of_file
 
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = {"hat-tiny": "dda2bd8a0682188721bffe14893171a04dcd104a9f68168b09b5961a852e4fcb"}
@@ -100,8 +100,7 @@ def load_teacher(source: str | Path) -> Teacher:
         raise InputError(f"{path} is damaged: install nas-workbench again")
     require_whole(path, content)
     tensors = _tensors(path, content)
-    family = next(f for f in map(families.__getitem__, families) if f.matches(path, tensors))
-    name, network = family.load(path, tensors)
+    name, network = family_of_file(path, tensors).load(path, tensors)
     return Teacher(name, network, digest)
 
 

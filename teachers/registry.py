@@ -1,7 +1,4 @@
-"""Families of teachers: how each is recognized, loaded and trained, and where its features are.
-
-To add a family, write a module with these functions and add it here.
-"""
+"""Families of teachers: how each is recognized, loaded and trained, and where its features are."""
 
 from __future__ import annotations
 
@@ -42,7 +39,7 @@ class TeacherFamily:
 
 
 families: Registry[TeacherFamily] = Registry("teacher family")
-"""In the order in which they are tried."""
+"""In the order in which they are tried; what none of them matches is left to spandrel."""
 
 
 def _load_model(path: Path, tensors: Mapping[str, Tensor]) -> tuple[str, nn.Module]:
@@ -65,19 +62,19 @@ families.add(
         HAT, hat.matches, hat.load, hat.feature_layers, hat.feature_map, presets=hat.PRESETS
     ),
 )
-families.add(
-    "spandrel",  # last: it takes everything
-    TeacherFamily(nn.Module, lambda path, tensors: True, spandrel.load, spandrel.convolutions),
+_SPANDREL = TeacherFamily(
+    nn.Module, lambda path, tensors: True, spandrel.load, spandrel.convolutions
 )
 
 
+def family_of_file(path: Path, tensors: Mapping[str, Tensor]) -> TeacherFamily:
+    """Return the family of a file with these tensors."""
+    return next((each for each in families.values() if each.matches(path, tensors)), _SPANDREL)
+
+
 def family_of(network: nn.Module) -> TeacherFamily:
-    """The family of a network."""
-    return next(
-        family
-        for family in map(families.__getitem__, families)
-        if isinstance(network, family.network)
-    )
+    """Return the family of a network."""
+    return next((e for e in families.values() if isinstance(network, e.network)), _SPANDREL)
 
 
 def new_teacher(preset: str) -> nn.Module:
@@ -86,7 +83,7 @@ def new_teacher(preset: str) -> nn.Module:
     Raises:
         InputError: there is no such preset.
     """
-    presets = {name: make for key in families for name, make in families[key].presets.items()}
+    presets = {name: make for each in families.values() for name, make in each.presets.items()}
     for name, make in presets.items():
         if name.lower() == preset.lower():
             return make()

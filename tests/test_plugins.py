@@ -221,6 +221,21 @@ chosen = {"stem": "haar", "width": 8, "activation": "hardswish", "residual": "mi
 space = Space.from_dict({"dimensions": chosen}, "mine")
 assert space.parameters(space.architecture(chosen)) == chosen
 save_model(Model("mine", fuse(network)), Path("model.safetensors"))
+
+from nas_plugin_mine import Upsampler
+from nas.training.recipe.recipe import load_recipe
+from studies.sampling.samplers import sampler_factory
+from teachers.loading import load_teacher, save_teacher
+from teachers.registry import family_of
+
+assert sampler_factory("tpe-early").reads_pruned
+Path("mine.yaml").write_text("stages: [{steps: 2, lr: 0.001, losses: {huber: 1}}]")
+assert load_recipe("mine.yaml").stages[0].losses == {"huber": 1}
+teacher = Upsampler(4)
+save_teacher(teacher, Path("teacher.safetensors"), half=False)
+loaded = load_teacher("teacher.safetensors")
+assert torch.equal(loaded.network(x), teacher(x))
+assert family_of(loaded.network).feature_layers(loaded.network) == [loaded.network[1]]
 """
 
 COMMANDS = """
