@@ -229,8 +229,9 @@ class LongNames(Quick):
 
 
 @pytest.fixture
-def searched(tmp_path, own_database):
+def searched(tmp_path, own_database, monkeypatch):
     """Two studies with long names, of networks with long labels."""
+    monkeypatch.chdir(tmp_path)  # comparisons are written there
     space = small_space(
         stem=["strided2x4"],
         width=[8, 10, 12],
